@@ -7,7 +7,7 @@ from enum import Enum
 import numpy as np
 from scipy import sparse
 
-from cold_jax.data import Dataset
+from cold_jax.data import Dataset, Entities
 
 
 class Task(Enum):
@@ -51,7 +51,10 @@ class Train:
     interaction_UI: sparse.csr_array  # binary, rows of cold users and columns of cold items are empty
     warm_U: np.ndarray  # bool
     warm_I: np.ndarray  # bool
-    order_N: np.ndarray  # training interactions, users ascending, each user's in the order (time, row)
-    dataset: Dataset
-    item_vector_TD: Mapping[str, np.ndarray]  # name of the text -> unit vectors of θ for all items
-    user_vector_TD: Mapping[str, np.ndarray]
+    user_N: np.ndarray  # the training interactions again: users ascending, each user's in the order (time, row in the source)
+    item_N: np.ndarray
+    value_N: np.ndarray
+    users: Entities
+    items: Entities
+    item_vectors: Mapping[str, np.ndarray]  # name of the text -> θ's unit vectors of shape (items, D)
+    user_vectors: Mapping[str, np.ndarray]

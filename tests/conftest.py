@@ -1,0 +1,16 @@
+"""Strict settings for every test: silent JAX mistakes become failures (after equinox's own conftest)."""
+
+import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ["WANDB_MODE"] = "disabled"
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that need no asset get a cache of their own, so that none passes by what an earlier run left."""
+    if request.node.get_closest_marker("assets") is None and request.node.get_closest_marker("network") is None:
+        monkeypatch.setenv("COLD_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
