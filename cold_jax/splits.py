@@ -1,60 +1,287 @@
-"""What is hidden from training, and what is asked of a method at test time."""
+"""What is hidden from training.
 
-from collections.abc import Mapping
+The recipe is ColdRec's (its data/split.py): entities are drawn warm or cold, the cold ones are halved into validation and test,
+and some of the warm ones' interactions are held out. Everything follows from one label for each interaction (`assemble`), so a
+split that is read from a file is the split that was written.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
-from cold_jax.data import Dataset, Entities
+from cold_jax import parts, seeds
+from cold_jax.data import DataError, Dataset
+from cold_jax.parts import COLD, KNOWN, LABELS, OF_ITEMS, OF_USERS, Cold, Part, Task, Train, binary, folds, order  # noqa: F401
+from cold_jax.results import read_split
 
-
-class Task(Enum):
-    """What a part asks: an order of all candidates for each user, or a score for each given row."""
-
-    rank = "rank"
-    rows = "rows"
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Part:
-    """One question with its answers. Users stand in rows, once each; columns of the matrices are all items."""
-
-    name: str
-    task: Task
-    user_U: np.ndarray
-    shown_UI: sparse.csr_array  # what the method sees of each user: train items of a warm one, the support of a cold one; masked
-    positive_UI: sparse.csr_array  # the hidden items
-    candidate_I: np.ndarray  # the items that are ranked, ascending
-    user_N: np.ndarray  # the given rows, where task is rows; else empty
-    item_N: np.ndarray
-    value_N: np.ndarray
+class LeakError(ValueError):
+    """A cold entity's interactions, or a part's answers, would reach training."""
 
 
 @dataclass(frozen=True)
 class Split:
     """`part_N` names for each interaction where it went; all else follows from it, and so it is what is saved."""
 
-    part_N: np.ndarray  # of str
+    part_N: np.ndarray  # of str, "" where an interaction is not used
     train_N: np.ndarray  # indices of the training interactions
-    warm_U: np.ndarray  # bool
+    warm_U: np.ndarray  # bool: has a training interaction
     warm_I: np.ndarray  # bool
+    cold_U: np.ndarray  # bool: is asked about as cold, so must have none
+    cold_I: np.ndarray  # bool
     validation: Mapping[str, Part]
     test: Mapping[str, Part]
 
 
-@dataclass(frozen=True)
-class Train:
-    """All that a method may learn from: training interactions, and what is known of every user and item beforehand."""
+def assemble(
+    dataset: Dataset,
+    part_N: np.ndarray,
+    cold: Cold,
+    support: Sequence[int] = (),
+    both_support: int = 0,
+    threshold: float | None = None,
+) -> Split:
+    """The split that follows from a label for each interaction.
 
-    interaction_UI: sparse.csr_array  # binary, rows of cold users and columns of cold items are empty
-    warm_U: np.ndarray  # bool
-    warm_I: np.ndarray  # bool
-    user_N: np.ndarray  # the training interactions again: users ascending, each user's in the order (time, row in the source)
-    item_N: np.ndarray
-    value_N: np.ndarray
-    users: Entities
-    items: Entities
-    item_vectors: Mapping[str, np.ndarray]  # name of the text -> θ's unit vectors of shape (items, D)
-    user_vectors: Mapping[str, np.ndarray]
+    Args:
+        part_N: train, warm_val, warm_test; where one side is cold cold_val, cold_test, where both are cold_users_*, cold_items_*,
+            cold_both_*; "" for what is not used.
+        support: each k of the parts support_k, where users are cold.
+        both_support: how many interactions with warm items a cold user shows, where both sides are cold.
+        threshold: the value from which a given row has label 1, where nothing is cold; None: no given rows.
+
+    Raises:
+        DataError: training or a part is empty.
+        LeakError: a cold entity has interactions among the known ones.
+    """
+    train_N = np.flatnonzero(part_N == "train")
+    if not len(train_N):
+        raise DataError(f"split: training is empty: none of the {len(dataset)} interactions has the label train")
+
+    def occurs(entity_N: np.ndarray, count: int, labels: Sequence[str]) -> np.ndarray:
+        return np.isin(np.arange(count), entity_N[np.isin(part_N, labels)])
+
+    users, items = (dataset.user_N, len(dataset.users)), (dataset.item_N, len(dataset.items))
+    warm_U, warm_I = occurs(*users, ["train"]), occurs(*items, ["train"])
+    cold_U = occurs(*users, OF_USERS + COLD * (cold is Cold.users))
+    cold_I = occurs(*items, OF_ITEMS + COLD * (cold is Cold.items))
+
+    wants = (cold, cold_I, support, both_support)
+    test = parts.questions(dataset, part_N, "test", *wants)
+    if cold is Cold.none and threshold is not None:
+        test |= parts.given_rows(dataset, part_N, threshold)
+    validated = any(label.endswith("_val") for label in np.unique(part_N) if cold is Cold.none or label not in KNOWN)
+    validation = parts.questions(dataset, part_N, "val", *wants) if validated else {}
+    split = Split(part_N, train_N, warm_U, warm_I, cold_U, cold_I, validation, test)
+    check(dataset, split)
+    return split
+
+
+def check(dataset: Dataset, split: Split) -> None:
+    """The leak guard: LeakError where a cold entity occurs among the known interactions, or a part asks for what is known."""
+    known_N = np.isin(split.part_N, KNOWN)
+    known_N[split.train_N] = True
+    sides = (("user", dataset.user_N, split.cold_U, dataset.users.ids), ("item", dataset.item_N, split.cold_I, dataset.items.ids))
+    for side, entity_N, cold_X, ids in sides:
+        count_X = np.where(cold_X, np.bincount(entity_N[known_N], minlength=len(ids)), 0)
+        if count_X.any():
+            first = int(np.argmax(count_X > 0))
+            raise LeakError(
+                f"split: {side} {ids[first]!r} is cold, but {count_X[first]} of its interactions are in train, warm_val or "
+                f"warm_test ({np.count_nonzero(count_X)} such {side}s, {count_X.sum()} interactions); give them one side only"
+            )
+    train_UI = binary(dataset.user_N[split.train_N], dataset.item_N[split.train_N], (len(dataset.users), len(dataset.items)))
+    for part in (*split.validation.values(), *split.test.values()):
+        for known_UI, what in ((train_UI[part.user_U], "in training"), (part.shown_UI, "shown to the method")):
+            if count := part.positive_UI.multiply(known_UI).nnz:
+                raise LeakError(f"split: the part '{part.name}' asks for {count} pairs that are {what}")
+
+
+def digest(split: Split) -> str:
+    """sha256 over the labels and all parts; a checkpoint of another split is refused by it."""
+    sha = hashlib.sha256("\n".join(split.part_N.tolist()).encode())
+    for stage, asked in (("validation", split.validation), ("test", split.test)):
+        for name, part in asked.items():
+            sha.update(f"{stage} {name} {part.task.value}".encode())
+            matrices = (part.shown_UI.indptr, part.shown_UI.indices, part.positive_UI.indptr, part.positive_UI.indices)
+            for array in (part.user_U, *matrices, part.candidate_I, part.user_N, part.item_N, part.value_N):
+                sha.update(np.ascontiguousarray(array, np.float64).tobytes())
+    return sha.hexdigest()
+
+
+def train_view(
+    dataset: Dataset, split: Split, item_vectors: Mapping[str, np.ndarray], user_vectors: Mapping[str, np.ndarray]
+) -> Train:
+    """All that a method may see of the data. `*_vectors`: the name of a text → θ's vector of it for each entity."""
+    index_N = split.train_N[np.lexsort((dataset.time_N[split.train_N], dataset.user_N[split.train_N]))]
+    user_N, item_N, value_N = dataset.user_N[index_N], dataset.item_N[index_N], dataset.value_N[index_N]
+    known_UI = binary(user_N, item_N, (len(dataset.users), len(dataset.items)))
+    interactions, entities = (user_N, item_N, value_N), (dataset.users, dataset.items)
+    return Train(known_UI, split.warm_U, split.warm_I, *interactions, *entities, item_vectors, user_vectors)
+
+
+def _draw(entity_N: np.ndarray, count: int, cold: float, validation: float, generator: np.random.Generator) -> np.ndarray:
+    """0 for a warm entity, 1 for a cold one of validation, 2 of test; those without interactions stay out, as 0."""
+    drawn = generator.permutation(np.unique(entity_N))
+    warm = int((1 - cold) * len(drawn))
+    asked = warm + int(validation * (len(drawn) - warm))
+    kind_X = np.zeros(count, np.int64)
+    kind_X[drawn[warm:asked]], kind_X[drawn[asked:]] = 1, 2
+    return kind_X
+
+
+def _hold_out(dataset: Dataset, part_N: np.ndarray, held_out: float, generator: np.random.Generator) -> np.ndarray:
+    """Turns some of the labels "train" into warm_val and warm_test, half and half."""
+    index_N = generator.permutation(np.flatnonzero(part_N == "train"))
+    count = int(held_out / 2 * len(index_N))
+    part_N[index_N[:count]], part_N[index_N[count : 2 * count]] = "warm_val", "warm_test"
+    for label in ("warm_val", "warm_test"):  # a warm entity keeps a training interaction
+        for entity_N in (dataset.user_N, dataset.item_N):
+            part_N[(part_N == label) & ~np.isin(entity_N, entity_N[part_N == "train"])] = "train"
+    return part_N
+
+
+def _require_shares(**shares: float) -> None:
+    for key, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"split.{key}: {share} is not a share: give 0 or more, and less than 1")
+
+
+def _require_sizes(**sizes: Sequence[int]) -> None:
+    for key, size in sizes.items():
+        if not size or min(size) < 0 or len(set(size)) < len(size):
+            raise ValueError(f"split.{key}: {list(size)} is not one or more sizes, each named once and none below 0")
+
+
+@dataclass(frozen=True)
+class UserCold:
+    """Users are cold. Shares: `cold` of the users, `validation` of the cold ones, `held_out` of the warm ones' interactions."""
+
+    seed: int
+    cold: float
+    validation: float
+    held_out: float
+    support: list[int]
+
+    def __post_init__(self) -> None:
+        _require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
+        _require_sizes(support=self.support)
+        object.__setattr__(self, "support", tuple(self.support))
+
+    def __call__(self, dataset: Dataset) -> Split:
+        generator = seeds.generator(self.seed, "split")
+        kind_U = _draw(dataset.user_N, len(dataset.users), self.cold, self.validation, generator)
+        part_N = np.array(["train", "cold_val", "cold_test"])[kind_U[dataset.user_N]]
+        return assemble(dataset, _hold_out(dataset, part_N, self.held_out, generator), Cold.users, self.support)
+
+
+@dataclass(frozen=True)
+class ItemCold:
+    """Items are cold. Shares: `cold` of the items, `validation` of the cold ones, `held_out` of the warm ones' interactions."""
+
+    seed: int
+    cold: float
+    validation: float
+    held_out: float
+
+    def __post_init__(self) -> None:
+        _require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
+
+    def __call__(self, dataset: Dataset) -> Split:
+        generator = seeds.generator(self.seed, "split")
+        kind_I = _draw(dataset.item_N, len(dataset.items), self.cold, self.validation, generator)
+        part_N = np.array(["train", "cold_val", "cold_test"])[kind_I[dataset.item_N]]
+        return assemble(dataset, _hold_out(dataset, part_N, self.held_out, generator), Cold.items)
+
+
+@dataclass(frozen=True)
+class BothCold:
+    """Users and items are cold, drawn apart. What a validation user has with a cold test item, or the reverse, is not used."""
+
+    seed: int
+    cold: float
+    validation: float
+    held_out: float
+    both_support: int
+
+    def __post_init__(self) -> None:
+        _require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
+        _require_sizes(both_support=[self.both_support])
+
+    def __call__(self, dataset: Dataset) -> Split:
+        generator = seeds.generator(self.seed, "split")
+        kind_U = _draw(dataset.user_N, len(dataset.users), self.cold, self.validation, generator)
+        kind_I = _draw(dataset.item_N, len(dataset.items), self.cold, self.validation, generator)
+        label = np.array([["train", *OF_ITEMS[:2]], [OF_USERS[0], OF_USERS[2], ""], [OF_USERS[1], "", OF_USERS[3]]])
+        part_N = label[kind_U[dataset.user_N], kind_I[dataset.item_N]]
+        return assemble(dataset, _hold_out(dataset, part_N, self.held_out, generator), Cold.both, both_support=self.both_support)
+
+
+@dataclass(frozen=True)
+class Warm:
+    """Nothing is cold: `held_out` of the interactions is asked for; where values reach the threshold, a given row has label 1."""
+
+    seed: int
+    held_out: float
+    threshold: float | None
+
+    def __post_init__(self) -> None:
+        _require_shares(held_out=self.held_out)
+
+    def __call__(self, dataset: Dataset) -> Split:
+        part_N = np.full(len(dataset), "train", "<U9")
+        part_N = _hold_out(dataset, part_N, self.held_out, seeds.generator(self.seed, "split"))
+        return assemble(dataset, part_N, Cold.none, threshold=self.threshold)
+
+
+def _read(path: Path, dataset: Dataset) -> np.ndarray:
+    """The label of each interaction, "" where the file has none. A pair's n-th line is its n-th interaction."""
+    rows = read_split(path)
+    user_of, item_of = ({name: n for n, name in enumerate(entities.ids)} for entities in (dataset.users, dataset.items))
+    user_M = np.array([user_of.get(name, -1) for name in rows.user_id], np.int64)
+    item_M = np.array([item_of.get(name, -1) for name in rows.item_id], np.int64)
+    pair_N, pair_M = dataset.user_N.astype(np.int64) * len(item_of) + dataset.item_N, user_M * len(item_of) + item_M
+    sorted_N = np.argsort(pair_N, stable=True)
+    at_M = np.searchsorted(pair_N, pair_M, sorter=sorted_N) + order(pair_M, np.zeros(len(pair_M)))
+    there_M = at_M < np.searchsorted(pair_N, pair_M, "right", sorter=sorted_N)
+    for fine_M, column, problem in (
+        (np.array([label in LABELS for label in rows.part], bool), rows.part, f"is not a part; known are {', '.join(LABELS[:-1])}"),
+        (user_M >= 0, rows.user_id, "is not a user of the data"),
+        (item_M >= 0, rows.item_id, "is not an item of the data"),
+        (there_M, list(zip(rows.user_id, rows.item_id, strict=True)), "is not in the data, or is here more often than there"),
+    ):
+        if not fine_M.all():
+            n = int(np.argmin(fine_M))
+            line = n + 2 + "".join([*rows.user_id[:n], *rows.item_id[:n]]).count("\n")
+            raise DataError(f"{path}:{line}: {column[n]!r} {problem}")
+    part_N = np.full(len(dataset), "", f"<U{max(map(len, LABELS))}")
+    part_N[sorted_N[at_M]] = rows.part
+    log.info("%s: %d of %d interactions are in no part", path, np.count_nonzero(part_N == ""), len(part_N))
+    return part_N
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A file's labels: columns user_id, item_id, part (a label that `assemble` knows); others are ignored."""
+
+    path: str
+    support: list[int]
+    both_support: int
+    threshold: float | None
+
+    def __post_init__(self) -> None:
+        _require_sizes(support=self.support, both_support=[self.both_support])
+        object.__setattr__(self, "support", tuple(self.support))
+
+    def __call__(self, dataset: Dataset) -> Split:
+        path = Path(self.path)
+        if not path.is_file():
+            raise DataError(f"split.path: there is no file {self.path}")
+        part_N = _read(path, dataset)
+        return assemble(dataset, part_N, parts.cold_side(path, dataset, part_N), self.support, self.both_support, self.threshold)

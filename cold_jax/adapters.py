@@ -1,0 +1,145 @@
+"""φ = θ + Δθ: what of a pre-trained encoder is learned. Full fine-tuning, LoRA, or nothing.
+
+    full     Δθ is free
+    lora     Δθ = s·A·B for each adapted kernel, s = alpha / rank, or alpha / √rank (rsLoRA)
+    frozen   Δθ = 0
+
+LoRA: Hu et al. 2021, arXiv 2106.09685; rsLoRA: Kalajdzievski 2023, arXiv 2312.03732.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from cold_jax import seeds
+from cold_jax.encoders.layers import Linear
+
+
+class LoraLinear(nnx.Module):
+    """x·W + bias + s·(x·A)·B. B starts at zero, so φ = θ at step 0; W + s·A·B itself is never formed in training."""
+
+    def __init__(self, linear: Linear, rank: int, scale: float, dropout: float, generator: np.random.Generator, noise_tag: int):
+        *stack, wide, out = linear.kernel.shape
+        bound = 1 / np.sqrt(wide)  # PEFT's: kaiming_uniform with a = √5
+        self.linear = linear
+        self.A = nnx.LoRAParam(jnp.asarray(generator.uniform(-bound, bound, (*stack, wide, rank)), linear.param_dtype))
+        self.B = nnx.LoRAParam(jnp.zeros((*stack, rank, out), linear.param_dtype))
+        self.scale = scale
+        self.dropout = dropout
+        self.noise_tag = noise_tag
+
+    def __call__(self, x: jax.Array, noise_RL: jax.Array | None = None) -> jax.Array:
+        dtype = self.linear.dtype or x.dtype
+        kept = x.astype(dtype)
+        if noise_RL is not None and self.dropout > 0:
+            keep = lambda key: jax.random.bernoulli(jax.random.fold_in(key, self.noise_tag), 1 - self.dropout, x.shape[-1:])  # noqa: E731
+            kept = jnp.where(jax.vmap(jax.vmap(keep))(noise_RL), kept / (1 - self.dropout), 0)
+        return self.linear(x) + (kept @ self.A[...].astype(dtype)) @ self.B[...].astype(dtype) * self.scale
+
+    def merged(self) -> Linear:
+        """The plain layer with kernel W + s·A·B."""
+        linear = nnx.clone(self.linear)
+        linear.kernel[...] = linear.kernel[...] + self.scale * (self.A[...] @ self.B[...])
+        return linear
+
+
+@dataclass(frozen=True)
+class Full:
+    """Every parameter of the encoder learns."""
+
+    @property
+    def trains(self) -> nnx.filterlib.Filter:
+        return nnx.Param
+
+    def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
+        return encoder
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """No parameter of the encoder learns: it is a table of vectors."""
+
+    @property
+    def trains(self) -> nnx.filterlib.Filter:
+        return nnx.Nothing()
+
+    def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
+        return encoder
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A and B of the linear layers whose dotted path matches one of `targets` learn."""
+
+    rank: int
+    alpha: float
+    dropout: float
+    rslora: bool
+    targets: list[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(self.targets))
+        if self.rank < 1:
+            raise ValueError(f"adapter.rank: {self.rank} is not a rank; give 1 or more (adapter=frozen learns no Δθ)")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"adapter.dropout: {self.dropout} is not a probability below 1")
+
+    @property
+    def trains(self) -> nnx.filterlib.Filter:
+        return nnx.LoRAParam
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / (np.sqrt(self.rank) if self.rslora else self.rank)
+
+    def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
+        """Wraps the encoder's own layers in place. Raises ValueError where a pattern matches no linear layer."""
+        linears = {".".join(map(str, path)): m for path, m in nnx.iter_modules(encoder) if isinstance(m, Linear)}
+        for pattern in self.targets:
+            if not any(re.fullmatch(pattern, name) for name in linears):
+                raise ValueError(
+                    f"adapter.targets: '{pattern}' matches no linear layer of the encoder; it has {', '.join(sorted(linears))}"
+                )
+        names = [name for name in sorted(linears) if any(re.fullmatch(p, name) for p in self.targets)]
+        for tag, name in enumerate(names):
+            _replace(
+                encoder,
+                name,
+                LoraLinear(linears[name], self.rank, self.scale, self.dropout, seeds.generator(seed, f"lora {name}"), tag),
+            )
+        return encoder
+
+
+def _replace(root: nnx.Module, name: str, module: nnx.Module) -> None:
+    *parents, last = name.split(".")
+    for parent in parents:
+        root = getattr(root, parent)
+    setattr(root, last, module)
+
+
+def merge(encoder: nnx.Module) -> nnx.Module:
+    """φ as a plain encoder: a copy in which every adapted layer has become the linear layer W + s·A·B."""
+    encoder = nnx.clone(encoder)
+    for path, module in list(nnx.iter_modules(encoder)):
+        if isinstance(module, LoraLinear):
+            _replace(encoder, ".".join(map(str, path)), module.merged())
+    return encoder
+
+
+def delta(adapter: Full | Frozen | Lora, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Δθ alone, from the parameters of a model by dotted path: A and B of LoRA, φ − θ of full fine-tuning, nothing of a frozen encoder."""
+    encoder = [name for name in after if name.startswith("encoder.")]
+    if isinstance(adapter, Full):
+        return {name: after[name] - before[name] for name in encoder}
+    return {name: after[name] for name in encoder if name.rsplit(".", 1)[-1] in ("A", "B")}
+
+
+def parameters(module: nnx.Module, which: Any) -> dict[str, np.ndarray]:
+    """The module's variables that the filter `which` picks, on the host, by dotted path."""
+    return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(nnx.state(module, which))}

@@ -1,0 +1,162 @@
+"""A step's batch as a pure function of (seed, step): there is no iterator, so nothing of it has to be saved."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cold_jax import seeds, text
+from cold_jax.parts import Train
+
+Place = Callable[[np.ndarray, int], tuple[text.Rows | np.ndarray, np.ndarray]]  # (text_T, multiple of rows) -> (rows, slot_T)
+
+
+class Examples(NamedTuple):
+    """A row for each example; spread over the devices."""
+
+    user_B: np.ndarray
+    profile_B: np.ndarray  # slot of the user's profile text
+    length_B: np.ndarray  # its tokens
+    target_B: np.ndarray  # position of the target among the step's items
+    shown_BJ: np.ndarray  # weight of each of the step's items in the user's support
+    known_BJ: np.ndarray  # training positives of the user: never negatives
+    value_B: np.ndarray
+    weight_B: np.ndarray  # 0 in the rows that fill up an epoch's last batch
+
+
+class Items(NamedTuple):
+    """The items that a step encodes and scores; the same on every device."""
+
+    item_J: np.ndarray
+    slot_J: np.ndarray  # slot of the item's text
+    length_J: np.ndarray  # its tokens
+    valid_J: np.ndarray  # False where J is filled up
+    log_q_J: np.ndarray  # log of the probability of standing in a batch, up to a constant
+
+
+class Batch(NamedTuple):
+    rows: text.Rows | np.ndarray  # what the encoder reads; spread over the devices
+    examples: Examples
+    items: Items
+
+
+def _row_count(rows: text.Rows | np.ndarray) -> int:
+    return len(rows.token_RL) if isinstance(rows, text.Rows) else len(rows)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Places texts in packed rows, for an encoder that computes."""
+
+    tokens: text.Tokens
+    row_length: int
+    texts_per_row: int
+
+    def __call__(self, text_T: np.ndarray, multiple: int) -> tuple[text.Rows, np.ndarray]:
+        return text.pack(self.tokens, text_T, self.row_length, self.texts_per_row, multiple)
+
+
+def lookup(text_T: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places texts one after the other, for an encoder that is a table."""
+    filled = math.ceil(len(text_T) / multiple) * multiple - len(text_T)
+    return np.pad(text_T, (0, filled)).astype(np.int32), np.arange(len(text_T), dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Batching:
+    """What a step draws.
+
+    size       examples, each a user with one of his training items as the target
+    support    sizes of the support, of which one is drawn for each example; empty: all his other training items
+    history    at most so many items of a support are encoded, weighted up to the whole; null: all of them
+    negatives  items drawn in addition, uniformly over the warm ones
+    catalogue  every warm item stands in every step
+    """
+
+    size: int
+    support: list[int]
+    history: int | None
+    negatives: int
+    catalogue: bool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "support", tuple(self.support))
+        if self.size < 1:
+            raise ValueError(f"batching.size: {self.size} is not a batch size; give 1 or more")
+
+
+class Batches:
+    """`batches(step)` is the step's batch. An epoch is a permutation of all training interactions."""
+
+    def __init__(self, batching: Batching, train: Train, length_T: np.ndarray, place: Place, seed: int, multiple: int, devices: int):
+        """`length_T` counts the tokens of the users' texts, then of the items'; rows come in multiples of `multiple`, examples of `devices`."""
+        self.batching, self.train, self.length_T, self.place, self.seed = batching, train, length_T, place, seed
+        self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
+        self.count_I = np.bincount(train.item_N, minlength=len(train.items))
+        self.trained_I = np.flatnonzero(self.count_I)
+        self.steps_per_epoch = math.ceil(len(train.user_N) / batching.size)
+        self.size = math.ceil(batching.size / devices) * devices
+        shown = max(batching.support, default=batching.history or len(self.trained_I))
+        wanted = len(self.trained_I) if batching.catalogue else batching.size * (1 + shown) + batching.negatives
+        self.capacity = min(wanted, len(self.trained_I))
+        # One compiled shape: room for the fullest of some batches and a little more. A batch that needs more gets twice the room.
+        self.multiple = multiple
+        fullest = max(_row_count(self(step).rows) for step in range(8))
+        self.multiple = math.ceil(1.05 * fullest / multiple) * multiple
+
+    def __call__(self, step: int) -> Batch:
+        B, (epoch, within) = self.batching.size, divmod(step, self.steps_per_epoch)
+        order_N = seeds.generator(self.seed, "order", epoch).permutation(len(self.train.user_N))
+        row_B = order_N[within * B : (within + 1) * B]
+        user_B, target_B = self.train.user_N[row_B], self.train.item_N[row_B]
+        draw = seeds.generator(self.seed, "draw", step)
+        supports = [self._support(draw, row) for row in row_B]
+        item_J = self._items(draw, np.concatenate([target_B, *(items for items, _ in supports)]))
+        user_T, profile_B = np.unique(user_B, return_inverse=True)
+        rows, slot_T = self.place(np.concatenate([user_T, len(self.train.users) + item_J]), self.multiple)
+
+        shown_BJ = np.zeros((self.size, self.capacity), np.float32)
+        for b, (items, weight) in enumerate(supports):
+            shown_BJ[b, np.searchsorted(item_J, items)] = weight
+        known_BJ = np.zeros((self.size, self.capacity), bool)
+        known_BJ[: len(row_B), : len(item_J)] = self.train.interaction_UI[user_B][:, item_J].toarray() > 0
+        examples = Examples(
+            user_B=self._fill(user_B, np.int32),
+            profile_B=self._fill(slot_T[profile_B], np.int32),
+            length_B=self._fill(self.length_T[user_B], np.int32),
+            target_B=self._fill(np.searchsorted(item_J, target_B), np.int32),
+            shown_BJ=shown_BJ,
+            known_BJ=known_BJ,
+            value_B=self._fill(self.train.value_N[row_B], np.float32),
+            weight_B=self._fill(np.ones(len(row_B)), np.float32),
+        )
+        log_q_J = np.zeros(len(item_J)) if self.batching.catalogue else np.log(self.count_I[item_J] / len(self.train.item_N))
+        at = (0, self.capacity - len(item_J))
+        items = Items(
+            item_J=np.pad(item_J, at).astype(np.int32),
+            slot_J=np.pad(slot_T[len(user_T) :], at).astype(np.int32),
+            length_J=np.pad(self.length_T[len(self.train.users) + item_J], at).astype(np.int32),
+            valid_J=np.arange(self.capacity) < len(item_J),
+            log_q_J=np.pad(log_q_J, at).astype(np.float32),
+        )
+        return Batch(rows, examples, items)
+
+    def _support(self, draw: np.random.Generator, row: int) -> tuple[np.ndarray, float]:
+        """Items that the example shows of its user, less the target, and the weight of each."""
+        first, last = self.offset_U[self.train.user_N[row] : self.train.user_N[row] + 2]
+        others = np.delete(self.train.item_N[first:last], row - first)
+        others = others[others != self.train.item_N[row]]
+        count = min(draw.choice(self.batching.support), len(others)) if self.batching.support else len(others)
+        kept = count if self.batching.history is None else min(count, self.batching.history)
+        return draw.permutation(others)[:kept], count / max(kept, 1)
+
+    def _items(self, draw: np.random.Generator, needed: np.ndarray) -> np.ndarray:
+        if self.batching.catalogue:
+            return self.trained_I
+        room = min(self.batching.negatives, len(self.trained_I))
+        return np.unique(np.concatenate([needed, draw.choice(self.trained_I, room, replace=False)]))
+
+    def _fill(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
+        return np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)

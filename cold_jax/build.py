@@ -1,0 +1,299 @@
+"""A composed config → typed settings → the parts of a run. Besides the entry points, only this module sees cfg."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+GROUPS = ("data", "split", "encoder", "adapter", "model", "objective", "batching", "optimizer", "loop", "parallel", "evaluation")
+MANY = ("baseline", "logger")  # several of these can be chosen, by name
+
+
+class ConfigError(ValueError):
+    """A key of the config is unknown, missing or of another type; the message names it."""
+
+
+def make(node: DictConfig, name: str) -> Any:
+    """The frozen dataclass that `node._target_` names, filled with the node's values, which must be its fields exactly.
+
+    Raises ConfigError with the key's name. A run's folder holds a config that may be somebody else's, so only dataclasses of this package
+    are made, whatever else Hydra would take.
+    """
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{name}.{error.full_key or ''}: {str(error).splitlines()[0]}; give it, as in {name}.KEY=VALUE") from None
+    target = str(values.pop("_target_", ""))
+    if not target.startswith("cold_jax."):
+        raise ConfigError(f"{name}._target_: {target!r} is not a class of cold_jax")
+    cls = get_class(target)
+    if not dataclasses.is_dataclass(cls) or not cls.__module__.startswith("cold_jax."):
+        raise ConfigError(f"{name}._target_: {target} is not a config class of cold_jax")
+    fields = [field.name for field in dataclasses.fields(cls)]
+    for key in values.keys() - set(fields):
+        raise ConfigError(f"{name}.{key}: {target} has no such key; {_nearest(key, fields)}")
+    for key in set(fields) - values.keys():
+        raise ConfigError(f"{name}.{key}: is missing; {target} needs {', '.join(fields)}")
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), values))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{name}.{error.full_key or ''}: {str(error).splitlines()[0]}") from None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _nearest(key: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(key, names, 1)
+    return f"did you mean {close[0]}?" if close else f"it has {', '.join(names) or 'none'}"
+
+
+class Settings(NamedTuple):
+    """Every choice of a run as a typed object; nothing has been read yet."""
+
+    data: Any
+    split: Any
+    encoder: Any
+    adapter: Any
+    model: Any
+    objective: Any
+    batching: Any
+    optimizer: Any
+    loop: Any
+    parallel: Any
+    evaluation: Any
+    baselines: Mapping[str, Any]
+    loggers: Mapping[str, Any]
+    seed: int
+    experiment: str
+
+
+def settings(cfg: DictConfig) -> Settings:
+    """All of a run's choices, made. Raises ConfigError for the first key that is wrong, before any data is read."""
+    known = [*GROUPS, *MANY, "seed", "resume", "experiment"]
+    for key in cfg:
+        if key not in known:
+            raise ConfigError(f"{key}: there is no such key; {_nearest(str(key), known)}")
+    if not isinstance(cfg.seed, int):
+        raise ConfigError(f"seed: {cfg.seed!r} is not a whole number")
+    one = [make(cfg[group], group) for group in GROUPS]
+    many = [{name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY]
+    return Settings(*one, *many, cfg.seed, cfg.experiment or "none")
+
+
+class Question(NamedTuple):
+    """What a run is asked, and all that may be known beforehand."""
+
+    dataset: Any
+    split: Any
+    train: Any
+    loaded: Any  # the encoder θ
+    tokens: Any  # of every user's main text, then of every item's
+
+
+def question(s: Settings) -> Question:
+    """Reads data and encoder, and encodes every text with θ once, or finds the vectors in the cache."""
+    from cold_jax import splits, text
+    from cold_jax.encoders import table
+
+    dataset = s.data()
+    split = s.split(dataset)
+    loaded = s.encoder()
+    tokenized = {
+        side: {name: text.tokenize(loaded.tokenizer, texts, loaded.max_length) for name, texts in entities.texts.items()}
+        for side, entities in (("users", dataset.users), ("items", dataset.items))
+    }
+    vectors = {side: {name: table.vectors(loaded, tokens) for name, tokens in by.items()} for side, by in tokenized.items()}
+    train = splits.train_view(dataset, split, vectors["items"], vectors["users"])
+    main = [next(iter(by.values())) for by in tokenized.values()]
+    return Question(dataset, split, train, loaded, text.join(main))
+
+
+class Learner(NamedTuple):
+    """What learns, and how it is asked."""
+
+    partition: Any  # the model: graph, what trains, what does not
+    batches: Any
+    scorer: Any  # trainable leaves -> scorer of users
+    dropout: bool
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Parameters that learn, and that don't."""
+        import jax
+
+        return tuple(sum(leaf.size for leaf in jax.tree.leaves(half)) for half in self.partition[1:])  # type: ignore[return-value]
+
+
+def learner(s: Settings, q: Question) -> Learner:
+    """Encoder → adapter → model, split by what trains; batches of what it reads."""
+    import numpy as np
+
+    from cold_jax import adapters, baselines, batches, models, text
+    from cold_jax.encoders import table
+    from cold_jax.scorers import ModelScorer
+
+    states, devices = isinstance(s.model, models.Lstm), s.parallel.count
+    if isinstance(s.adapter, adapters.Frozen):
+        main = [next(iter(vectors.values())) for vectors in (q.train.user_vectors, q.train.item_vectors)]
+        encoder = table.States(*table.states(q.loaded, q.tokens)) if states else table.Table(np.concatenate(main))
+        place, multiple = batches.lookup, devices
+    else:
+        encoder = s.adapter(q.loaded.encoder, s.seed)
+        row_length, texts_per_row = (8, 1) if states else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
+        place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
+        multiple = devices * s.loop.rows_at_once
+    start = baselines.start(s.model, q.train) if isinstance(s.model, models.TwoTower) else None
+    partition = models.partition(s.model(encoder, q.train, start, s.seed), s.adapter.trains)
+    lengths, users = q.tokens.length_T, len(q.dataset.users)
+    return Learner(
+        partition,
+        batches.Batches(s.batching, q.train, lengths, place, s.seed, multiple, devices),
+        ModelScorer(partition, place, lengths, users, s.loop.rows_at_once),
+        isinstance(s.adapter, adapters.Lora) and s.adapter.dropout > 0,
+    )
+
+
+def about(s: Settings, q: Question) -> dict[str, str]:
+    """What a checkpoint must share with the run that reads it, besides the shapes of its leaves."""
+    from cold_jax import cache, splits
+
+    return {
+        "data": q.dataset.digest,
+        "split": splits.digest(q.split),
+        "encoder": q.loaded.digest,
+        "tokens": cache.digest(*q.tokens),
+        "adapter": repr(s.adapter),
+        "model": repr(s.model),
+        "objective": repr(s.objective),
+        "batching": repr(s.batching),
+        "optimizer": repr(s.optimizer),
+        "seed": str(s.seed),
+    }
+
+
+def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> Any:
+    """The loop of this run, ready to `fit`."""
+    from cold_jax.loop import Training
+
+    def validate(trainable: Any) -> tuple[float, dict[str, float]]:
+        return s.evaluation.validate(le.scorer(trainable), q.split.validation)
+
+    steps = (le.partition, le.batches, s.objective, s.optimizer, s.parallel, validate, le.dropout, s.seed)
+    return Training(s.loop, *steps, run, about(s, q), logger)
+
+
+MAY_CHANGE = ("resume", "logger", "parallel")  # on resuming, besides longer loop.epochs and loop.max_steps
+
+
+def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:
+    """The run's folder, Hydra's own, with the resolved config in it, written once; and the config to go by.
+
+    With nothing but `resume=DIR` the folder's config is taken; beside other overrides both must agree but for MAY_CHANGE. Raises ConfigError.
+    """
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+
+    from cold_jax import results
+
+    hydra = HydraConfig.get()
+    run = results.Run(Path(hydra.runtime.output_dir))
+    if cfg.resume is None:
+        run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
+        return cfg, run
+    saved = read_config(run)
+    if all(override.split("=")[0].lstrip("+~").split("/")[0].split(".")[0] in MAY_CHANGE for override in hydra.overrides.task):
+        for group in MAY_CHANGE:
+            saved[group] = cfg[group]
+        return saved, run
+    for key, value in _leaves(OmegaConf.to_container(cfg, resolve=True)).items():
+        before = _leaves(OmegaConf.to_container(saved)).get(key)
+        grown = key in ("loop.epochs", "loop.max_steps") and (value is None or (before is not None and value >= before))
+        if value != before and not grown and key.split(".")[0] not in MAY_CHANGE:
+            raise ConfigError(f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config")
+    return cfg, run
+
+
+def read_config(run: Any) -> DictConfig:
+    """The config of a run's folder. It may be somebody else's: interpolations, which could read the environment, are refused."""
+    try:
+        text = run.read_config()
+    except FileNotFoundError:
+        raise ConfigError(f"{run.path}: no config.yaml in it; give the folder of a run") from None
+    if "${" in text:
+        raise ConfigError(f"{run.path}/config.yaml: holds an interpolation (${{…}}), which no run has written")
+    return OmegaConf.create(text)  # type: ignore[return-value]
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {name: leaf for key, inner in value.items() for name, leaf in _leaves(inner, f"{path}.{key}".lstrip(".")).items()}
+
+
+def identity(cfg: DictConfig, run: Any) -> tuple[dict[str, Any], Any, str, str, str]:
+    """What a logger's start wants: config, folder, name, group and kind of job. The runs of a sweep are a group."""
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra, config = HydraConfig.get(), OmegaConf.to_container(cfg, resolve=True)
+    swept = hydra.mode is RunMode.MULTIRUN
+    name = f"{cfg.experiment or 'run'} {run.path.name}"
+    return config, run.path, name, Path(hydra.sweep.dir).name if swept else str(cfg.experiment or "none"), "train"  # type: ignore[return-value]
+
+
+def split_rows(q: Question) -> tuple[Any, Any]:
+    """split.csv: an entry for each interaction, and its place among its user's."""
+    from cold_jax import parts, results
+
+    d = q.dataset
+    rows = results.SplitRows([d.users.ids[u] for u in d.user_N], [d.items.ids[i] for i in d.item_N], q.split.part_N.tolist())
+    return rows, parts.order(d.user_N, d.time_N)
+
+
+def baselines(s: Settings, q: Question) -> dict[str, Any]:
+    """Each baseline fitted, its settings chosen without the test parts, and evaluated on them."""
+    return {name: s.evaluation(fit(q.train, q.split.validation), q.split.test) for name, fit in s.baselines.items()}
+
+
+def test(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
+    """The test parts at these parameters."""
+    return s.evaluation(le.scorer(trainable), q.split.test, le.scorer.of_rows(trainable))
+
+
+def learned(s: Settings, le: Learner, trainable: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Δθ, and the head, by dotted path: what is kept of a training besides its checkpoints."""
+    from flax import nnx
+
+    from cold_jax import adapters
+
+    before, after = (adapters.parameters(le.partition._replace(trainable=leaves).model(), nnx.Param) for leaves in (le.partition.trainable, trainable))
+    delta = adapters.delta(s.adapter, before, after)
+    return delta, {name: value for name, value in after.items() if not name.startswith("encoder.")}
+
+
+def document(s: Settings, q: Question, seconds: Mapping[str, float], tested: Any, baselines: Mapping[str, Any], extra: Mapping[str, Any]) -> Any:
+    """results.json."""
+    from importlib.metadata import version
+
+    from cold_jax import evaluation, parallel, seeds
+
+    draws = s.evaluation.draws
+    return {
+        "experiment": s.experiment,
+        "seed": s.seed,
+        "versions": {name: version(name) for name in ("cold-jax", "jax", "jaxlib", "flax", "optax", "numpy")},
+        "devices": parallel.machine(s.parallel.count),
+        "seconds": dict(seconds),
+        "test": tested.mean(),
+        "baselines": {name: baseline.mean() for name, baseline in baselines.items()},
+        "versus": evaluation.versus(tested, baselines, draws, seeds.generator(s.seed, "bootstrap")),
+        "protocol": evaluation.protocol(q.split, tested, baselines, s.evaluation.metric),
+        **extra,
+    }

@@ -1,0 +1,80 @@
+"""What surrounds a command's job: where a run's folder lies, and errors said in one line that names the key."""
+
+import difflib
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from cold_jax import CONF
+
+log = logging.getLogger(__name__)
+
+
+def new_run(parent: str) -> str:
+    from cold_jax.results import new_name
+
+    return f"{parent}/{new_name()}"
+
+
+OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
+OmegaConf.register_new_resolver("new_run", new_run, use_cache=True, replace=True)
+
+
+def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
+    """The job, with programs compiled once kept on disk. A user's mistake ends it with its message alone and exit code 1."""
+    import jax
+
+    from cold_jax import cache
+
+    for library in ("jax", "absl", "orbax"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    try:
+        job(cfg)
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN or not type(error).__module__.startswith("cold_jax"):
+            raise  # a sweep goes on to its next job and reports this one; what is nobody's mistake keeps its traceback
+        log.error("%s", error)
+        sys.exit(1)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - start
+
+
+def main(hydra_main: Callable[[], None], config_name: str) -> None:
+    """A Hydra entry point that adds the nearest known key to Hydra's own message about an unknown one."""
+    try:
+        hydra_main()
+    except SystemExit as stop:
+        if stop.code == 1:
+            for line in _suggestions(config_name):
+                print(line, file=sys.stderr)
+        raise
+
+
+def _suggestions(config_name: str) -> list[str]:
+    given = [argument.split("=")[0].lstrip("+~") for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    with initialize_config_dir(CONF, version_base="1.3"):
+        known = _keys(OmegaConf.to_container(compose(config_name), resolve=False))
+    groups = {key.split(".")[0] for key in known}
+    unknown = [key for key in given if key not in known and key.split("/")[0].split("@")[0] not in groups | {"hydra", "experiment"}]
+    unknown += [key for key in given if "." in key and key.split(".")[0] in groups and key not in known]
+    found = {key: difflib.get_close_matches(key, known, 1) for key in dict.fromkeys(unknown)}
+    return [f"{key}: there is no such key; did you mean {close[0]}?" for key, close in found.items() if close]
+
+
+def _keys(value: object, path: str = "") -> list[str]:
+    inner = [key for name, child in value.items() for key in _keys(child, f"{path}.{name}".lstrip("."))] if isinstance(value, dict) else []
+    return [path, *inner] if path else inner

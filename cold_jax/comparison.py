@@ -1,0 +1,304 @@
+"""Finished runs side by side: means over seeds, baselines, and paired differences over users."""
+
+import json
+import os
+import re
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import polars as pl
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cold_jax import metrics
+from cold_jax.results import Parts, Results, Run
+
+SHOWN = ("recall@20", "ndcg@20")
+DRAWS = 10_000
+NO_CHOICE = r"(seed|resume|logger|hydra|data\.root)(\..*)?"  # keys that two runs of one group may differ in
+
+
+class Finished(NamedTuple):
+    path: Path
+    config: dict[str, Any]  # flat, as adapter.rank -> 8; less NO_CHOICE
+    results: Results
+    users: pl.DataFrame  # part, method (null is the run itself), user_id, metric, value
+
+
+class Found(NamedTuple):
+    finished: list[Finished]
+    unfinished: list[Path]
+    damaged: dict[Path, str]  # what is wrong with it
+
+
+class Spread(TypedDict):
+    mean: float
+    sd: float | None  # of a sample; None of a single value
+
+
+class Method(TypedDict):
+    name: str
+    seeds: list[int]
+    runs: list[str]
+    test: dict[str, dict[str, Spread | None]]  # part -> metric -> over the runs that have it
+
+
+class Difference(TypedDict):
+    a: str
+    b: str
+    part: str
+    metric: str
+    found: metrics.Comparison
+
+
+class Section(TypedDict):
+    """Methods that answered the same questions on the same users."""
+
+    title: str
+    groups: list[Method]
+    baselines: list[Method]
+    strongest: dict[str, dict[str, str | None]]  # part -> metric -> baseline, for everything that is shown
+    differences: list[Difference]
+
+
+def find(folders: Sequence[Path]) -> Found:
+    """Every run under the folders, once each. FileNotFoundError where a folder does not exist."""
+    found = Found([], [], {})
+    for path in sorted({path for folder in folders for path in _runs(folder)}):
+        run = Run(path)
+        if not run.finished:
+            found.unfinished.append(path)
+            continue
+        try:
+            found.finished.append(_read(run))
+        except (OSError, ValueError, KeyError) as error:
+            found.damaged[path] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def _runs(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder")
+    for path, below, files in os.walk(folder.resolve()):
+        if "results.json" in files or "config.yaml" in files:
+            below.clear()  # W&B keeps a config.yaml of its own further down
+            yield Path(path)
+
+
+def _read(run: Run) -> Finished:
+    results = run.read_results()
+    config = _flat(OmegaConf.to_container(OmegaConf.create(run.read_config())), "")
+    users = pl.DataFrame(run.read_per_user()._asdict())
+    method = pl.when(pl.col("method").is_in(list(results["baselines"]))).then("method")
+    choices = {key: value for key, value in config.items() if not re.fullmatch(NO_CHOICE, key)}
+    return Finished(run.path, choices, results, users.with_columns(method=method))
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}".strip(".")).items()}
+
+
+def compare(runs: Sequence[Finished], chosen: Sequence[str]) -> list[Section]:
+    """A section for each question; in it a group for each config. `chosen` are metrics; none: SHOWN, or all of a part without these.
+
+    Differences are of a's metric less b's on users, averaged over seeds: between groups, and of each group to the strongest baseline.
+    """
+    sections: dict[str, list[Finished]] = {}
+    for run in runs:
+        sections.setdefault(_question(run), []).append(run)
+    return [_section(members, chosen) for members in sections.values()]
+
+
+def _question(run: Finished) -> str:
+    """Data, protocol and users: what two runs share whose users can be paired."""
+    asked = {part: {**protocol, "smallest_difference": None} for part, protocol in run.results["protocol"].items()}
+    users = run.users.filter(pl.col("method").is_null()).select("part", "user_id").unique().sort("part", "user_id")
+    return json.dumps([run.config["data.name"], asked, users.rows()], sort_keys=True)
+
+
+def _section(runs: Sequence[Finished], chosen: Sequence[str]) -> Section:
+    by_config: dict[str, list[Finished]] = {}
+    for run in runs:
+        by_config.setdefault(json.dumps(run.config, sort_keys=True), []).append(run)
+    names = _names([members[0].config for members in by_config.values()])
+    groups = {f"#{number} {name}": by_config[key] for number, (name, key) in enumerate(zip(names, by_config, strict=True), 1)}
+    baselines = {name: [r for r in runs if name in r.results["baselines"]] for run in runs for name in run.results["baselines"]}
+    columns = _columns([run.results["test"] for run in runs], chosen)
+    tests = {name: [r.results["test"] for r in members] for name, members in groups.items()}
+    tests |= {name: [r.results["baselines"][name] for r in members] for name, members in baselines.items()}
+
+    def methods(members: Mapping[str, Sequence[Finished]]) -> list[Method]:
+        return [
+            _method(name, [(str(r.path), r.results["seed"]) for r in of], tests[name], columns) for name, of in members.items()
+        ]
+
+    rows = methods(baselines)
+    strongest = _strongest(rows, columns)
+    return {
+        "title": str(runs[0].config["data.name"]),
+        "groups": methods(groups),
+        "baselines": rows,
+        "strongest": strongest,
+        "differences": _differences(groups, strongest),
+    }
+
+
+def _names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What sets each apart: `adapter=Lora adapter.rank=8`. A key of a class is compared among the configs that have that class."""
+    names = []
+    for config in configs:
+        said = []
+        for key, value in config.items():
+            head, _, last = key.rpartition(".")
+            kind = f"{head}._target_"
+            if last == "_target_":
+                key, peers = head, configs
+                differ = [peer for peer in peers if peer.get(kind) != value]
+                value = str(value).rpartition(".")[2]
+            else:
+                differ = [peer for peer in configs if peer.get(kind) == config.get(kind) and peer.get(key) != value]
+            if differ:
+                said.append(f"{key}={value}")
+        names.append(" ".join(said) or str(config["experiment"] or "as configured"))
+    return names
+
+
+def _columns(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[str]]:
+    """The metrics to show of each part, warm first and support_5 before support_10."""
+    there: dict[str, set[str]] = {}
+    for parts in tables:
+        for part, values in parts.items():
+            there.setdefault(part, set()).update(values)
+
+    def place(part: str) -> tuple[bool, list[str]]:
+        return part != "warm", [piece.zfill(9) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)]
+
+    shown = {part: [m for m in chosen or SHOWN if m in there[part]] for part in sorted(there, key=place)}
+    return {part: names or ([] if chosen else sorted(there[part])) for part, names in shown.items()}
+
+
+def _method(name: str, runs: Sequence[tuple[str, int]], tests: Sequence[Parts], columns: Mapping[str, Sequence[str]]) -> Method:
+    def spread(part: str, metric: str) -> Spread | None:
+        values = [parts[part][metric] for parts in tests if part in parts and metric in parts[part]]
+        if not values:
+            return None
+        return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+
+    test = {part: {metric: spread(part, metric) for metric in names} for part, names in columns.items()}
+    return {"name": name, "seeds": [seed for _, seed in runs], "runs": [path for path, _ in runs], "test": test}
+
+
+def _strongest(baselines: Sequence[Method], columns: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str | None]]:
+    def best(part: str, metric: str) -> str | None:
+        means = {row["name"]: found["mean"] for row in baselines if (found := row["test"][part][metric])}
+        return max(means, key=lambda name: means[name], default=None)
+
+    return {part: {metric: best(part, metric) for metric in names} for part, names in columns.items()}
+
+
+def _differences(groups: Mapping[str, Sequence[Finished]], strongest: Mapping[str, Mapping[str, str | None]]) -> list[Difference]:
+    rows = pl.concat(run.users.with_columns(pl.col("method").fill_null(name)) for name, runs in groups.items() for run in runs)
+    # sorted, so that the same place is the same user in every method
+    mean = rows.group_by("part", "metric", "method", "user_id").agg(pl.col("value").mean()).sort("user_id")
+    value_U = {key: of["value"].to_numpy() for key, of in mean.partition_by("part", "metric", "method", as_dict=True).items()}
+    pairs = list(combinations(groups, 2))
+    differences: list[Difference] = []
+    for part, names in strongest.items():
+        for metric, best in names.items():
+            for a, b in [*pairs, *((name, best) for name in groups if best)]:
+                a_U, b_U = (value_U.get((part, metric, method)) for method in (a, b))
+                if a_U is not None and b_U is not None:  # coverage and the like are of no user
+                    found = metrics.compare(a_U, b_U, DRAWS, np.random.default_rng(0))
+                    differences.append({"a": a, "b": b, "part": part, "metric": metric, "found": found})
+    return differences
+
+
+def table(results: Results) -> Table:
+    """A finished run above its baselines: the strongest of each column with a *, and below it the run's difference to that one."""
+    columns = _columns([results["test"]], ())
+    baselines = [_method(name, [], [parts], columns) for name, parts in results["baselines"].items()]
+    strongest = _strongest(baselines, columns)
+    differences: list[Difference] = [
+        {"a": "this run", "b": best, "part": part, "metric": metric, "found": results["versus"][best][part][metric]}
+        for part, names in strongest.items()
+        for metric, best in names.items()
+        if best in results["versus"] and metric in results["versus"][best][part]
+    ]
+    return draw(
+        {
+            "title": f"{results['experiment']}, seed {results['seed']}",
+            "groups": [_method("this run", [], [results["test"]], columns)],
+            "baselines": baselines,
+            "strongest": strongest,
+            "differences": differences,
+        }
+    )
+
+
+def draw(section: Section) -> Table:
+    """For each metric the means ± sd over seeds, the strongest baseline (*), then paired differences with 95 % interval and p."""
+    grid, groups = section["strongest"], [group["name"] for group in section["groups"]]
+    drawn = Table(title=Text(visible(section["title"])), title_justify="left")
+    for place, column in enumerate(["", *grid]):
+        drawn.add_column(Text(visible(column)), justify="right" if place else "left")
+
+    def row(name: str, cells: Mapping[str, str], style: str = "") -> None:
+        texts = [name, *(cells[part] if part in cells else "" for part in grid)]
+        drawn.add_row(*(Text(visible(text), style) for text in texts))  # a Text, as rich would read markup in a str
+
+    for metric in dict.fromkeys(metric for names in grid.values() for metric in names):
+        parts = [part for part in grid if metric in grid[part]]
+        row(metric, {}, "bold")
+        for method in section["groups"]:
+            seeds = f" (seed {', '.join(map(str, method['seeds']))})" if method["seeds"] else ""
+            row(method["name"] + seeds, {part: _mean(method["test"][part][metric]) for part in parts})
+        for method in section["baselines"]:
+            marks = {part: "*" if grid[part][metric] == method["name"] else "" for part in parts}
+            row(method["name"], {part: _mean(method["test"][part][metric]) + marks[part] for part in parts})
+        pairs: dict[str, dict[str, str]] = {}
+        for d in section["differences"]:
+            if d["metric"] == metric:
+                other = _short(d["b"]) if d["b"] in groups else "*"
+                pairs.setdefault(f"{_short(d['a'])} − {other}", {})[d["part"]] = _interval(d["found"])
+        for name, cells in pairs.items():
+            row(name, cells)
+        drawn.add_section()
+    return drawn
+
+
+def show(tables: Iterable[Table]) -> None:
+    """On stdout. A terminal has an edge to wrap at, a file has none."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    for table in tables:
+        console.print(table)
+
+
+def visible(text: str) -> str:
+    """Control characters as their pictures (ESC as ␛), so that no name in a file can steer the terminal."""
+    pictures = {code: 0x2400 + code for code in range(32) if chr(code) != "\n"} | {0x7F: 0x2421}
+    return text.translate(pictures | {code: f"\\x{code:x}" for code in range(0x80, 0xA0)})
+
+
+def _mean(spread: Spread | None) -> str:
+    if spread is None:
+        return "–"
+    return f"{spread['mean']:.4f}" + ("" if spread["sd"] is None else f" ± {spread['sd']:.4f}")
+
+
+def _interval(found: metrics.Comparison) -> str:
+    low, high = found["ci95"]
+    return f"{found['difference']:+.4f}\n[{low:+.4f},\n{high:+.4f}]\np {found['p']:.4f}"
+
+
+def _short(name: str) -> str:
+    return name.split()[0] if name.startswith("#") else name

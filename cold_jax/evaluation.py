@@ -1,0 +1,225 @@
+"""Scores and parts → metrics of each user, means, comparisons; and the choice of a setting by them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy import sparse
+
+from cold_jax import metrics
+from cold_jax.data import Entities
+from cold_jax.metrics import Comparison
+from cold_jax.parts import Part, Task, Train
+from cold_jax.ranking import Array, Ranking, rank
+from cold_jax.results import PerUser, Rankings
+from cold_jax.splits import Split
+
+Scorer = Callable[[np.ndarray, sparse.csr_array, np.ndarray], Array]  # (user_U, shown_UI, candidate_I) -> score_UI
+RowScorer = Callable[[Part], Array]  # the part's score_N, for a model that need not score all candidates for it
+Setting = TypeVar("Setting")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A method's results: part → metric → value."""
+
+    users: dict[str, np.ndarray]  # whose values per_user holds: the part's, or of given rows those with both labels
+    per_user: dict[str, dict[str, np.ndarray]]
+    whole: dict[str, dict[str, float]]  # metrics that are no mean over users
+    rankings: dict[str, Ranking]
+
+    def mean(self) -> dict[str, dict[str, float]]:
+        """Part → metric → mean over users, or value of the whole."""
+        means = {
+            part: {name: float(value_U.mean()) for name, value_U in values.items()} for part, values in self.per_user.items()
+        }
+        return {part: means[part] | self.whole[part] for part in means}
+
+
+@dataclass(frozen=True)
+class FullRanking:
+    """Every candidate is ranked. `metric` stops early and chooses settings, `top` places are kept, `draws` are the paired tests'."""
+
+    metrics: list[str]
+    metric: str
+    top: int
+    chunk: int
+    draws: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", tuple(self.metrics))
+        for key, size in (("top", self.top), ("chunk", self.chunk), ("draws", self.draws)):
+            if size < 1:
+                raise ValueError(f"evaluation.{key}: {size} must be 1 or more")
+        try:
+            for name in (self.metric, *_split(self.metrics)[0]):
+                metrics.parse(name)
+        except ValueError as error:
+            raise ValueError(f"evaluation.metrics: {error}, coverage@k") from None
+        if too_far := [f"coverage@{k}" for k in _split(self.metrics)[1] if not 1 <= k <= self.top]:
+            raise ValueError(f"evaluation.metrics: {too_far[0]} needs places that evaluation.top {self.top} does not keep")
+
+    def __call__(self, scorer: Scorer, parts: Mapping[str, Part], score_rows: RowScorer | None = None) -> Evaluation:
+        return evaluate(scorer, parts, self.metrics, self.top, self.chunk, score_rows)
+
+    def validate(self, scorer: Scorer, parts: Mapping[str, Part]) -> tuple[float, dict[str, float]]:
+        """(mean over the parts of `metric`, that of each part)."""
+        return validate(scorer, parts, self.metric, self.chunk)
+
+
+def _split(names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """(metrics of a user, each k of coverage@k)."""
+    coverages = [name for name in names if name.startswith("coverage@") and name.removeprefix("coverage@").isdigit()]
+    return [name for name in names if name not in coverages], [int(name.removeprefix("coverage@")) for name in coverages]
+
+
+def evaluate(
+    scorer: Scorer,
+    parts: Mapping[str, Part],
+    names: Sequence[str],
+    top: int,
+    chunk: int = 256,
+    score_rows: RowScorer | None = None,
+) -> Evaluation:
+    """Ranks, or scores given rows, as each part asks.
+
+    Args:
+        scorer: gets at most `chunk` users at a time.
+        names: metrics of parts that rank; of given rows all are computed.
+
+    Raises:
+        FloatingPointError: a score is NaN.
+    """
+    evaluation = Evaluation({}, {}, {}, {})
+    of_user, coverages = _split(names)
+    for name, part in parts.items():
+        if part.task is Task.rows:
+            score_N = _entries(scorer, part, chunk) if score_rows is None else np.asarray(score_rows(part))
+            if np.isnan(score_N).any():
+                raise FloatingPointError(f"part '{name}': the score of row {int(np.argmax(np.isnan(score_N)))} is NaN")
+            user_U, auc_U = metrics.user_auc(score_N, part.value_N, part.user_N)
+            evaluation.users[name], evaluation.per_user[name] = user_U, {"uauc": auc_U}
+            evaluation.whole[name] = metrics.of_rows(score_N, part.value_N, part.user_N)
+        else:
+            ranking = rank(_of_positions(scorer, part), part, top, chunk)
+            offset_U = part.positive_UI.indptr
+            evaluation.users[name], evaluation.rankings[name] = part.user_U, ranking
+            evaluation.per_user[name] = metrics.per_user(ranking.rank_P, offset_U, ranking.candidates_U, of_user)
+            evaluation.whole[name] = {
+                f"coverage@{k}": metrics.coverage(ranking.top_UK, k, len(part.candidate_I)) for k in coverages
+            }
+    return evaluation
+
+
+def _of_positions(scorer: Scorer, part: Part) -> Callable[[np.ndarray], Array]:
+    return lambda position_B: scorer(part.user_U[position_B], part.shown_UI[position_B], part.candidate_I)
+
+
+def _entries(scorer: Scorer, part: Part, chunk: int) -> np.ndarray:
+    """The scores of a part's given rows, out of those of all candidates."""
+    user_N, item_N = np.searchsorted(part.user_U, part.user_N), np.searchsorted(part.candidate_I, part.item_N)
+    score, score_N = _of_positions(scorer, part), np.empty(len(user_N), np.float32)
+    for start in range(0, len(part.user_U), chunk):
+        position_B = np.minimum(np.arange(start, start + chunk), len(part.user_U) - 1)
+        own_N = user_N // chunk == start // chunk
+        score_N[own_N] = np.asarray(score(position_B))[user_N[own_N] - start, item_N[own_N]]
+    return score_N
+
+
+def validate(scorer: Scorer, parts: Mapping[str, Part], metric: str, chunk: int = 256) -> tuple[float, dict[str, float]]:
+    """(mean over the parts of one metric of users, that of each part)."""
+    means = {part: values[metric] for part, values in evaluate(scorer, parts, [metric], 1, chunk).mean().items()}
+    return float(np.mean(list(means.values()))), means
+
+
+def choose(
+    settings: Sequence[Setting],
+    fit: Callable[[Setting, Train], Scorer],
+    tasks: Iterable[tuple[Train, Mapping[str, Part]]],
+    metric: str,
+    chunk: int = 256,
+) -> tuple[Setting, np.ndarray]:
+    """(the setting with the best metric, the first of equals; each setting's metric): a mean over tasks and over a task's parts.
+
+    `tasks` is [(train, validation)], or folds of pseudo-cold entities.
+    """
+    scores = [[validate(fit(setting, train), parts, metric, chunk)[0] for setting in settings] for train, parts in tasks]
+    mean_S = np.mean(scores, 0)
+    return settings[int(np.argmax(mean_S))], mean_S
+
+
+def versus(
+    evaluation: Evaluation, baselines: Mapping[str, Evaluation], draws: int, generator: np.random.Generator
+) -> dict[str, dict[str, dict[str, Comparison]]]:
+    """results.json's "versus": baseline → part → metric → the method against the baseline, paired over users."""
+    return {
+        baseline: {
+            part: {
+                name: metrics.compare(value_U, other.per_user[part][name], draws, generator) for name, value_U in values.items()
+            }
+            for part, values in evaluation.per_user.items()
+        }
+        for baseline, other in baselines.items()
+    }
+
+
+def protocol(split: Split, evaluation: Evaluation, baselines: Mapping[str, Evaluation], metric: str) -> dict[str, dict[str, Any]]:
+    """results.json's "protocol": test part → what was asked, how, and the smallest difference that it can find.
+
+    The latter is of `metric` (of given rows: uauc) against the strongest baseline by it; None without one, or with a single user.
+    """
+    entries = {}
+    for name, part in split.test.items():
+        by = "uauc" if part.task is Task.rows else metric
+        value_U, others = evaluation.per_user[name][by], [other.per_user[name][by] for other in baselines.values()]
+        best_U = max(others, key=np.mean, default=None)
+        cold_I, warm_U = split.cold_I[part.candidate_I], split.warm_U[part.user_U]
+        if part.task is Task.rows:
+            candidates, mask, ties = "given rows", "nothing", "count half"
+        else:
+            candidates = "all items" if len(cold_I) == len(split.cold_I) else "all cold items" if cold_I.all() else "warm items"
+            mask = "training items" if warm_U.all() else "training items and support" if warm_U.any() else "support"
+            ties = "by item index"
+        entries[name] = {
+            "task": part.task.value,
+            "candidates": candidates,
+            "mask": mask,
+            "ties": ties,
+            "users": len(evaluation.users[name]),
+            "items": len(part.candidate_I),
+            "smallest_difference": None if best_U is None or len(best_U) < 2 else metrics.smallest_difference(value_U - best_U),
+        }
+    return entries
+
+
+def per_user_table(methods: Mapping[str, Evaluation], users: Entities) -> PerUser:
+    """per_user.parquet's columns."""
+    columns = [
+        (
+            [part] * len(value_U),
+            [method] * len(value_U),
+            [users.ids[u] for u in evaluation.users[part]],
+            [name] * len(value_U),
+            value_U,
+        )
+        for method, evaluation in methods.items()
+        for part, values in evaluation.per_user.items()
+        for name, value_U in values.items()
+    ]
+    part, method, user, metric, value = zip(*columns, strict=True)
+    return PerUser(*(list(chain.from_iterable(column)) for column in (part, method, user, metric)), np.concatenate(value))
+
+
+def rankings_table(evaluation: Evaluation, users: Entities, items: Entities) -> Rankings:
+    """rankings.parquet's columns: the places that are filled."""
+    columns = []
+    for part, ranking in evaluation.rankings.items():
+        u, k = np.nonzero(ranking.top_UK >= 0)
+        user_ids = [users.ids[user] for user in evaluation.users[part][u]]
+        item_ids = [items.ids[item] for item in ranking.top_UK[u, k]]
+        columns.append(([part] * len(u), user_ids, k + 1, item_ids, ranking.score_UK[u, k]))
+    part, user, place, item, score = zip(*columns, strict=True)
+    part, user, item = (list(chain.from_iterable(column)) for column in (part, user, item))
+    return Rankings(part, user, np.concatenate(place), item, np.concatenate(score))

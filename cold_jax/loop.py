@@ -1,0 +1,241 @@
+"""The training loop: step, validation, early stopping, checkpoint, resume. There is one."""
+
+import logging
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from cold_jax import models, seeds
+from cold_jax.batches import Batch, Batches
+from cold_jax.checkpoints import Checkpoints
+from cold_jax.loggers import Logger
+from cold_jax.models import Partition
+from cold_jax.optimizers import AdamW
+from cold_jax.parallel import Across, Parallel, Step
+from cold_jax.results import Run
+
+log = logging.getLogger(__name__)
+Tree = Any
+Validate = Callable[[Tree], tuple[float, Mapping[str, float]]]  # trainable leaves -> (the metric to stop by, all to log)
+TERMINATED = 143  # 128 + SIGTERM: what a shell reports of a process that the signal ended
+
+
+class NonFinite(FloatingPointError):
+    """A loss, gradient or validation metric was NaN or infinite; training stopped before the update."""
+
+
+class State(NamedTuple):
+    trainable: Tree
+    optimizer: Tree
+    step: jax.Array
+
+
+class Progress(NamedTuple):
+    """What early stopping knows."""
+
+    best: float
+    best_step: int
+    waited: int  # validations since the best
+    stopped: bool
+
+
+def training_step(
+    graph: Any, objective: Any, optimizer: optax.GradientTransformation, rows_at_once: int, dropout: bool, seed: int
+) -> Step:
+    """(θ, state, batch) → (state, {loss, finite}). The state that comes back is the old one where anything is not finite."""
+
+    def step(frozen: Tree, state: State, batch: Batch, across: Across) -> tuple[State, Tree]:
+        key = seeds.key(seed, "dropout", state.step) if dropout else None
+
+        def loss_of(trainable: Tree) -> jax.Array:
+            model = Partition(graph, trainable, frozen).model()
+            encoded = across.gather(models.encode(model, batch.rows, rows_at_once * across.rows, key))
+            score = models.score_pairs if objective.pairs else models.score
+            loss, weight = objective(score(model, encoded, batch.examples, batch.items), batch.examples, batch.items)
+            return loss / across.total(weight)
+
+        loss, gradient = across.total(jax.value_and_grad(loss_of)(state.trainable))
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in [loss, *jax.tree.leaves(gradient)]])
+        updates, moments = optimizer.update(gradient, state.optimizer, state.trainable)
+        new = State(optax.apply_updates(state.trainable, updates), moments, state.step + 1)
+        return jax.tree.map(lambda a, b: jnp.where(finite.all(), a, b), new, state), {"loss": loss, "finite": finite}
+
+    return step
+
+
+@dataclass(frozen=True)
+class Loop:
+    """epochs, or max_steps where that is less; null: no limit. validate_every in steps, besides before the first and after the last.
+
+    patience: validations without a better one before training stops; 0: never before its time. rows_at_once: packed rows in a slice.
+    log_every: in steps, beyond the first hundred.
+    """
+
+    epochs: int
+    max_steps: int | None
+    validate_every: int
+    patience: int
+    rows_at_once: int
+    log_every: int
+
+    def steps(self, steps_per_epoch: int) -> int:
+        whole = self.epochs * steps_per_epoch
+        return whole if self.max_steps is None else min(whole, self.max_steps)
+
+
+class Training:
+    """A run of the loop. It goes on where the newest checkpoint of its folder ends."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        partition: Partition,
+        batches: Batches,
+        objective: Any,
+        optimizer: AdamW,
+        parallelise: Callable[[Step], Parallel],
+        validate: Validate,
+        dropout: bool,
+        seed: int,
+        run: Run,
+        about: Mapping[str, Any],
+        logger: Logger,
+    ):
+        self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
+        self.run, self.about, self.logger = run, about, logger
+        self.checkpoints = Checkpoints(run.path / "checkpoints")
+        self.steps = loop.steps(batches.steps_per_epoch)
+        updates = max(self.steps // optimizer.accumulate, 1)
+        self.rate = lambda step: optimizer.rate(updates)(step // optimizer.accumulate)
+        transformation = optimizer(updates)
+        self.parallel = parallelise(training_step(partition.graph, objective, transformation, loop.rows_at_once, dropout, seed))
+        self.step, self.progress = 0, Progress(-math.inf, 0, 0, False)
+        self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))
+        self.unread: tuple[Batch, Tree] | None = None  # the newest step's batch and record
+        self.terminate = _Terminate()
+
+    def fit(self) -> tuple[Tree, int]:
+        """Returns the best step's trainable leaves, and that step.
+
+        Raises NonFinite before the update of such a step, and SystemExit(143) after SIGTERM, when the step is done and saved.
+        """
+        if resumed := bool(self.checkpoints.steps()):
+            self.step, self.state, progress = self.checkpoints.restore(self.state, self.about)
+            self.progress = Progress(**progress)
+            self.run.cut_metrics(self.step)
+            log.info("resuming at step %d of %d", self.step, self.steps)
+        self.state = self.parallel.put(self.state)
+        if not resumed:
+            self._check()
+        self._train()
+        state = self.parallel.get(self.state)
+        if self.progress.best_step != self.step:
+            state = self.checkpoints.restore(state, self.about, self.progress.best_step)[1]
+        return state.trainable, self.progress.best_step
+
+    def _train(self) -> None:
+        frozen = self.parallel.put(self.partition.frozen)
+        self.began, self.since = time.monotonic(), self.step
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(self.batches, self.step)
+            while self.step < self.steps and not self.progress.stopped:
+                batch = coming.result()
+                coming = ahead.submit(self.batches, self.step + 1)
+                spread = self.parallel.spread(batch)
+                with jax.transfer_guard("disallow"):
+                    self.state, record = self.parallel.step(frozen, self.state, spread)
+                self._read()  # the step before, while the device works on this one
+                self.step, self.unread = self.step + 1, (batch, record)
+                self.terminate.install()
+                if self.step == self.steps or self.step % self.loop.validate_every == 0:
+                    self._read()
+                    self._check()
+                elif self.terminate.asked:
+                    self._read()
+                    self._save(None)
+                if self.terminate.asked:
+                    log.warning("SIGTERM: saved step %d; resume=%s goes on", self.step, self.run.path)
+                    raise SystemExit(TERMINATED)
+        self.terminate.remove()
+
+    def _check(self) -> None:
+        """Validates, notes whether it was the best so far, and saves."""
+        metric, values = self.validate(self.parallel.get(self.state).trainable)
+        if not math.isfinite(metric):
+            raise NonFinite(f"step {self.step}: the validation metric is {metric}; step {self.progress.best_step} stays the best")
+        waited = 0 if metric > self.progress.best else self.progress.waited + 1
+        best = (metric, self.step) if waited == 0 else self.progress[:2]
+        self.progress = Progress(*best, waited, 0 < self.loop.patience <= waited)
+        entry = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, "metric": metric, "best_step": best[1], **values}
+        self.run.append_metrics(entry)
+        self.logger.validation(entry)
+        self._save(metric)
+
+    def _save(self, metric: float | None) -> None:
+        log.info("saving step %d", self.step)
+        self.checkpoints.save(self.step, self.parallel.get(self.state), self.about, self.progress._asdict(), metric)
+        log.info("saved step %d", self.step)
+
+    def _read(self) -> None:
+        """Logs the newest unread step. Raises NonFinite with the step, the leaf and the batch's ids."""
+        if self.unread is None:
+            return
+        (batch, record), self.unread = self.unread, None
+        record = jax.device_get(self.parallel.get(record))
+        if not record["finite"].all():
+            self._stop(batch, record["finite"])
+        if self.step <= 100 or self.step % self.loop.log_every == 0 or self.step == self.steps:
+            seconds = time.monotonic() - self.began
+            entry = {
+                "step": self.step,
+                "steps": self.steps,
+                "epoch": self.step / self.batches.steps_per_epoch,
+                "loss": float(record["loss"]),
+                "learning_rate": float(self.rate(self.step - 1)),
+                "examples_per_second": (self.step - self.since) * self.batches.batching.size / seconds,
+                "seconds": seconds,
+            }
+            self.run.append_metrics(entry)
+            self.logger.step(entry)
+
+    def _stop(self, batch: Batch, finite: np.ndarray) -> None:
+        names = ["loss", *(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.partition.trainable))]
+        bad = [name for name, fine in zip(names, finite, strict=True) if not fine]
+        train, examples = self.batches.train, batch.examples
+        users = [train.users.ids[u] for u in np.unique(examples.user_B)[:20]]
+        items = [train.items.ids[i] for i in np.unique(batch.items.item_J[examples.target_B])[:20]]
+        raise NonFinite(
+            f"step {self.step}: not finite: {', '.join(bad[:4])} ({len(bad)} of {len(names)}). The update was not made and the checkpoints are "
+            f"whole. Users of the batch: {users}; items: {items}. Look at these rows, or lower optimizer.learning_rate"
+        )
+
+
+class _Terminate:
+    """SIGTERM asks for the step to be finished and saved; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.asked, self.before = False, None
+
+    def install(self) -> None:
+        if self.before is None:  # after the first step: while it compiles there is nothing to save, and the signal just ends the process
+            self.before = signal.signal(signal.SIGTERM, self._ask)
+
+    def remove(self) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGTERM, self.before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(TERMINATED)
+        self.asked = True

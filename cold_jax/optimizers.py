@@ -1,0 +1,64 @@
+"""The one place that builds an optax transformation: AdamW with clipping, a schedule and gradient accumulation."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import jax
+import optax
+
+
+class Schedule(Enum):
+    """The learning rate after the warm-up: as it is, or down to zero at the last step."""
+
+    constant = "constant"
+    linear = "linear"
+    cosine = "cosine"
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101).
+
+    learning_rate of the head; adapter_rate, a factor on it for Δθ; warmup in steps; weight_decay of matrices only, never of biases,
+    norms and scalars; clip, the gradient's largest global norm; accumulate, steps for one update.
+    """
+
+    learning_rate: float
+    adapter_rate: float
+    schedule: Schedule
+    warmup: int
+    weight_decay: float
+    b1: float
+    b2: float
+    clip: float
+    accumulate: int
+
+    def rate(self, updates: int) -> optax.Schedule:
+        """The head's learning rate at each of so many updates."""
+        end = max(updates - self.warmup, 1)
+        after = {
+            Schedule.constant: optax.constant_schedule(self.learning_rate),
+            Schedule.linear: optax.linear_schedule(self.learning_rate, 0.0, end),
+            Schedule.cosine: optax.cosine_decay_schedule(self.learning_rate, end),
+        }[self.schedule]
+        return optax.join_schedules([optax.linear_schedule(0.0, self.learning_rate, self.warmup), after], [self.warmup]) if self.warmup else after
+
+    def __call__(self, updates: int) -> optax.GradientTransformation:
+        """For a run of so many updates, on a pytree whose paths begin with "encoder" where a leaf is of Δθ."""
+        rate = self.rate(updates)
+        adamw = [optax.scale_by_adam(self.b1, self.b2), optax.add_decayed_weights(self.weight_decay, lambda t: jax.tree.map(_is_matrix, t))]
+        parts = {
+            "head": optax.chain(*adamw, optax.scale_by_learning_rate(rate)),
+            "encoder": optax.chain(*adamw, optax.scale_by_learning_rate(lambda step: self.adapter_rate * rate(step))),
+        }
+        update = optax.chain(optax.clip_by_global_norm(self.clip), optax.partition(parts, _labels))
+        return optax.MultiSteps(update, self.accumulate).gradient_transformation() if self.accumulate > 1 else update
+
+
+def _is_matrix(leaf: Any) -> bool:
+    return leaf.ndim >= 2
+
+
+def _labels(tree: Any) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, _: "encoder" if "encoder" in jax.tree_util.keystr(path[:1]) else "head", tree)

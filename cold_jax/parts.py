@@ -1,0 +1,243 @@
+"""What is asked of a method: parts with their answers, and all that it may know beforehand.
+
+The protocol is the table `QUESTIONS`: which interactions a part asks for, among which candidates.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+from cold_jax import seeds
+from cold_jax.data import DataError, Dataset, Entities
+
+log = logging.getLogger(__name__)
+
+KNOWN = ("train", "warm_val", "warm_test")
+COLD = ("cold_val", "cold_test")  # of the one side that is cold
+OF_USERS = ("cold_users_val", "cold_users_test", "cold_both_val", "cold_both_test")
+OF_ITEMS = ("cold_items_val", "cold_items_test", "cold_both_val", "cold_both_test")
+LABELS = (*KNOWN, *COLD, *OF_USERS[:2], *OF_ITEMS, "")
+
+
+class Task(Enum):
+    """What a part asks: an order of all candidates for each user, or a score for each given row."""
+
+    rank = "rank"
+    rows = "rows"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One question with its answers. Users stand in rows, once each; columns of the matrices are all items."""
+
+    name: str
+    task: Task
+    user_U: np.ndarray
+    shown_UI: sparse.csr_array  # what the method sees of each user: train items of a warm one, the support of a cold one; masked
+    positive_UI: sparse.csr_array  # the hidden items
+    candidate_I: np.ndarray  # the items that are ranked, ascending
+    user_N: np.ndarray  # the given rows, where task is rows; else empty
+    item_N: np.ndarray
+    value_N: np.ndarray  # their labels, 0 or 1
+
+
+@dataclass(frozen=True)
+class Train:
+    """All that a method may learn from: training interactions, and what is known of every user and item beforehand."""
+
+    interaction_UI: sparse.csr_array  # binary, rows of cold users and columns of cold items are empty
+    warm_U: np.ndarray  # bool
+    warm_I: np.ndarray  # bool
+    user_N: np.ndarray  # the training interactions again: users ascending, each user's in the order (time, row in the source)
+    item_N: np.ndarray
+    value_N: np.ndarray
+    users: Entities
+    items: Entities
+    item_vectors: Mapping[str, np.ndarray]  # name of the text -> θ's unit vectors of shape (items, D)
+    user_vectors: Mapping[str, np.ndarray]
+
+
+class Cold(Enum):
+    """Which side has entities without a training interaction."""
+
+    none = "none"
+    users = "users"
+    items = "items"
+    both = "both"
+
+
+# part -> (the labels that it asks for, less their _val or _test; its candidates: all items, the known ones or the cold ones)
+QUESTIONS = {
+    Cold.none: {"warm": (("warm",), "all")},
+    Cold.users: {"warm": (("warm",), "all")},  # and support_k, for each k
+    Cold.items: {"warm": (("warm",), "known"), "cold": (("cold",), "cold"), "overall": (("warm", "cold"), "all")},
+    Cold.both: {
+        "warm": (("warm",), "known"),
+        "cold_users": (("cold_users",), "known"),
+        "cold_items": (("cold_items",), "cold"),
+        "cold_both": (("cold_both",), "cold"),
+        "overall": (("warm", "cold_users", "cold_items", "cold_both"), "all"),
+    },
+}
+
+
+def cold_side(path: Path, dataset: Dataset, part_N: np.ndarray) -> Cold:
+    """Which side a file's labels call cold. cold_val and cold_test can be about users or items: about those who never occur among
+    the known interactions; in a file that leaks, those who hardly do.
+    """
+    cold_N, both = np.isin(part_N, COLD), np.isin(part_N, OF_USERS + OF_ITEMS).any()
+    if both and cold_N.any():
+        raise DataError(
+            f"{path}: cold_val or cold_test stands beside cold_users_*, cold_items_* or cold_both_*; use one kind of names"
+        )
+    if not cold_N.any():
+        return Cold.both if both else Cold.none
+    known_N = np.isin(part_N, KNOWN)
+    users, items = (np.isin(np.unique(x_N[cold_N]), x_N[known_N]).mean() for x_N in (dataset.user_N, dataset.item_N))
+    if users == items == 0:
+        raise DataError(
+            f"{path}: in cold_val and cold_test both users and items are new; call these parts cold_both_val, cold_both_test"
+        )
+    if min(users, items) > 0.5:
+        raise DataError(
+            f"{path}: it is not plain which side is cold: of the users in cold_val and cold_test {users:.0%} occur in train, "
+            f"warm_val or warm_test too, of the items {items:.0%}; one of them must be none"
+        )
+    return Cold.users if users < items else Cold.items
+
+
+def order(user_N: np.ndarray, time_N: np.ndarray) -> np.ndarray:
+    """The place, from 0, of each interaction among its user's by (time, row in the source)."""
+    sorted_N = np.lexsort((time_N, user_N))
+    place_N = np.empty(len(user_N), np.int64)
+    place_N[sorted_N] = np.arange(len(user_N)) - np.searchsorted(user_N, user_N[sorted_N], sorter=sorted_N)
+    return place_N
+
+
+def binary(user_N: np.ndarray, item_N: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    """1 where a pair occurs, however often; column indices ascend."""
+    pair_UI = sparse.csr_array((np.ones(len(user_N), np.float32), (user_N, item_N)), shape=shape)
+    pair_UI.sum_duplicates()
+    pair_UI.data[:] = 1
+    return pair_UI
+
+
+def ranking_part(name: str, shown_UI: sparse.csr_array, positive_UI: sparse.csr_array, candidate_I: np.ndarray) -> Part:
+    """A part that ranks, from matrices over all users: those who keep a positive that is not shown stand in it."""
+    positive_UI = sparse.csr_array(positive_UI - positive_UI.multiply(shown_UI))
+    positive_UI.eliminate_zeros()
+    user_U, none_N = np.flatnonzero(np.diff(positive_UI.indptr)), np.empty(0, np.int64)
+    return Part(
+        name, Task.rank, user_U, shown_UI[user_U], positive_UI[user_U], candidate_I, none_N, none_N, none_N.astype(np.float32)
+    )
+
+
+def support_parts(
+    user_N: np.ndarray, item_N: np.ndarray, time_N: np.ndarray, shape: tuple[int, int], supports: Sequence[int], whose: str
+) -> dict[str, Part]:
+    """For each k a part that shows the k earliest of each user's given interactions and asks for the rest among all items.
+
+    Raises:
+        DataError: no user has more than k.
+    """
+    place_N, parts = order(user_N, time_N), {}
+    longest = int(place_N.max(initial=-1)) + 1
+    for k in supports:
+        if k >= longest:
+            length = "larger than" if k > longest else "all of"
+            raise DataError(
+                f"split.support: {k} is {length} the history of every {whose} (longest {longest}); choose a smaller one"
+            )
+        early_N = place_N < k
+        shown_UI, rest_UI = (binary(user_N[of_N], item_N[of_N], shape) for of_N in (early_N, ~early_N))
+        parts[f"support_{k}"] = ranking_part(f"support_{k}", shown_UI, rest_UI, np.arange(shape[1]))
+    return parts
+
+
+def questions(
+    dataset: Dataset, part_N: np.ndarray, stage: str, cold: Cold, cold_I: np.ndarray, support: Sequence[int], both_support: int
+) -> dict[str, Part]:
+    """The parts of a stage, "val" or "test", from a label for each interaction (see `splits.assemble`).
+
+    Validation asks about cold entities alone, where there are any: on them a run is to be chosen.
+    """
+    shape, all_I = (len(dataset.users), len(dataset.items)), np.arange(len(dataset.items))
+    listed_I = np.isin(all_I, dataset.item_N[part_N != ""])
+    candidates = {"all": all_I, "known": np.flatnonzero(listed_I & ~cold_I), "cold": np.flatnonzero(cold_I)}
+
+    def pairs(index_N: np.ndarray) -> sparse.csr_array:
+        return binary(dataset.user_N[index_N], dataset.item_N[index_N], shape)
+
+    # A cold user's support is of known items: a cold item in it would be cold no more.
+    cold_N = np.flatnonzero(part_N == f"cold_users_{stage}")
+    support_N = cold_N[order(dataset.user_N[cold_N], dataset.time_N[cold_N]) < both_support]
+    shown_UI = sparse.csr_array(pairs(np.flatnonzero(part_N == "train")) + pairs(support_N))
+    held_out = np.isin(part_N, ("warm_val", "warm_test")).any()
+    parts = {}
+    for name, (kinds, candidate) in QUESTIONS[cold].items():
+        if cold is not Cold.none and ((stage == "val" and name in ("warm", "overall")) or (name == "warm" and not held_out)):
+            continue
+        labels = [f"{kind}_{stage}" for kind in kinds]
+        asked_N = np.flatnonzero(np.isin(part_N, labels))
+        parts[name] = ranking_part(name, shown_UI, pairs(asked_N), candidates[candidate])
+        if not len(parts[name].user_U):
+            why = f"all {len(asked_N)} of them are shown to the method too" if len(asked_N) else "there is none"
+            raise DataError(f"split: the {stage} part '{name}' asks for the interactions in {' and '.join(labels)}, but {why}")
+    if cold is Cold.users:
+        cold_N, whose = np.flatnonzero(part_N == f"cold_{stage}"), f"cold {'test' if stage == 'test' else 'validation'} user"
+        parts |= support_parts(dataset.user_N[cold_N], dataset.item_N[cold_N], dataset.time_N[cold_N], shape, support, whose)
+    return parts
+
+
+def given_rows(dataset: Dataset, part_N: np.ndarray, threshold: float) -> dict[str, Part]:
+    """A part of the interactions in warm_test themselves, to be scored: label 1 where the value reaches the threshold.
+
+    No part where no user has both labels: uAUC is undefined then.
+    """
+    index_N = np.flatnonzero(part_N == "warm_test")
+    user_N, item_N, label_N = dataset.user_N[index_N], dataset.item_N[index_N], dataset.value_N[index_N] >= threshold
+    if not np.intersect1d(user_N[label_N], user_N[~label_N]).size:
+        log.info("split: no part 'rows': with split.threshold %g no user of warm_test has rows on both sides", threshold)
+        return {}
+    user_U, train_N = np.unique(user_N), part_N == "train"
+    shown_UI = binary(dataset.user_N[train_N], dataset.item_N[train_N], (len(dataset.users), len(dataset.items)))[user_U]
+    none_UI = sparse.csr_array(shown_UI.shape, dtype=np.float32)
+    rows = Part("rows", Task.rows, user_U, shown_UI, none_UI, np.unique(item_N), user_N, item_N, label_N.astype(np.float32))
+    return {rows.name: rows}
+
+
+def folds(
+    train: Train, axis: Literal["items", "users"], count: int, seed: int, supports: Sequence[int]
+) -> Iterator[tuple[Train, dict[str, Part]]]:
+    """Folds of pseudo-cold entities, to choose settings by: warm items, or users, whose interactions are hidden and asked for.
+
+    Of items the part is `cold`, with the fold's items as candidates; of users the parts are `support_k`, among all items.
+    """
+    warm_X, entity_N = (train.warm_I, train.item_N) if axis == "items" else (train.warm_U, train.user_N)
+    drawn = seeds.generator(seed, f"folds of {axis}").permutation(np.flatnonzero(warm_X))
+    if not 2 <= count <= len(drawn):
+        raise DataError(f"{count} folds of {len(drawn)} warm {axis}: there must be two or more, and no more than {axis}")
+    shape = (len(train.warm_U), len(train.warm_I))
+    for fold in np.array_split(drawn, count):
+        hidden_N = np.isin(entity_N, fold)
+        user_N, item_N = train.user_N[~hidden_N], train.item_N[~hidden_N]
+        rest = replace(
+            train,
+            interaction_UI=binary(user_N, item_N, shape),
+            warm_U=np.isin(np.arange(shape[0]), user_N),
+            warm_I=np.isin(np.arange(shape[1]), item_N),
+            user_N=user_N,
+            item_N=item_N,
+            value_N=train.value_N[~hidden_N],
+        )
+        user_N, item_N = train.user_N[hidden_N], train.item_N[hidden_N]
+        if axis == "items":
+            yield rest, {"cold": ranking_part("cold", rest.interaction_UI, binary(user_N, item_N, shape), np.sort(fold))}
+        else:
+            yield rest, support_parts(user_N, item_N, np.zeros(len(user_N)), shape, supports, "user of the fold")

@@ -1,0 +1,49 @@
+"""python -m cold_jax.report DIR…: the finished runs under some folders side by side."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m cold_jax.report", description="The finished runs under some folders side by side."
+    )
+    parser.add_argument(
+        "folders", metavar="DIR", nargs="+", type=Path, help="a run's folder, or one with runs in it (runs/, multirun/…)"
+    )
+    parser.add_argument(
+        "--metric", action="append", default=[], help="show this metric (can be repeated); else recall@20 and ndcg@20"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(argv)
+
+    from cold_jax import comparison
+    from cold_jax.comparison import visible
+
+    try:
+        found = comparison.find(args.folders)
+    except FileNotFoundError as error:
+        sys.exit(visible(str(error)))
+    aside = [f"unfinished: {path}" for path in found.unfinished]
+    aside += [f"damaged: {path}: {problem}" for path, problem in found.damaged.items()]
+    if not found.finished:
+        looked = ", ".join(map(str, args.folders))
+        sys.exit("\n".join(visible(line) for line in [f"no finished run (a folder with results.json) under {looked}", *aside]))
+    sections = comparison.compare(found.finished, args.metric)
+    known = {metric for run in found.finished for values in run.results["test"].values() for metric in values}
+    if missing := set(args.metric) - known:
+        sys.exit(visible(f"--metric {', '.join(sorted(missing))}: no run has it; there are {', '.join(sorted(known))}"))
+
+    if args.json:
+        damaged = {str(path): problem for path, problem in found.damaged.items()}
+        print(json.dumps({"sections": sections, "unfinished": [str(p) for p in found.unfinished], "damaged": damaged}, indent=2))
+        return
+    comparison.show(comparison.draw(section) for section in sections)
+    print(*map(visible, aside), sep="\n", end="\n" if aside else "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""From attributes to texts, from texts to tokens, and short texts packed into rows of one length."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from cold_jax import cache
+
+_FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+class Tokens(NamedTuple):
+    """The tokens of all texts, end to end: those of text t are `token_N[offset_T[t]:offset_T[t + 1]]`."""
+
+    token_N: np.ndarray  # int32
+    offset_T: np.ndarray  # int64, one more than there are texts
+
+    @property
+    def length_T(self) -> np.ndarray:
+        return np.diff(self.offset_T)
+
+
+def join(parts: Sequence[Tokens]) -> Tokens:
+    """The texts of all parts, one part after the other."""
+    ends = np.cumsum([0, *(len(part.token_N) for part in parts)])
+    offset_T = np.concatenate([[0], *(end + part.offset_T[1:] for end, part in zip(ends[:-1], parts, strict=True))])
+    return Tokens(np.concatenate([part.token_N for part in parts]), offset_T)
+
+
+class Rows(NamedTuple):
+    """Texts packed into rows, as an encoder reads them; all int32. A place that holds no token has segment 0."""
+
+    token_RL: np.ndarray
+    type_RL: np.ndarray
+    place_RL: np.ndarray  # position within its own text
+    segment_RL: np.ndarray  # 0 = empty, 1 … S = which text of the row
+    text_RL: np.ndarray  # index of the text in the corpus, 0 where empty
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """A phrase for the end of an error message: the name that was probably meant, or all there are."""
+    close = difflib.get_close_matches(name, names, 1)
+    return f"the nearest is {close[0]!r}" if close else f"there are {', '.join(map(repr, names))}"
+
+
+def columns_of(template: str) -> tuple[str, ...]:
+    """The names of the columns that a template of `render` speaks of."""
+    return tuple(_FIELD.findall(template))
+
+
+def render(template: str, columns: Mapping[str, Sequence[str]], words: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """A text for each row of the columns: `{name}` becomes the row's value of that column, all else stays as it is.
+
+    Args:
+      template: such as "{title} ({year})". Values are put in as they are and never read as templates themselves.
+      columns: name → values, all of one length; at least one column.
+      words: name → {value of that column: what to write instead}.
+
+    Raises:
+      ValueError: the template names a column that is not there.
+    """
+    pieces = []
+    for i, piece in enumerate(_FIELD.split(template)):
+        if i % 2 == 0:
+            pieces.append(repeat(piece))
+        elif piece in columns:
+            written = words.get(piece, {})
+            pieces.append([written.get(value, value) for value in columns[piece]])
+        else:
+            raise ValueError(f"template {template!r}: no column {piece!r}; {nearest(piece, list(columns))}")
+    rows = len(next(iter(columns.values())))
+    return tuple("".join(row) for _, *row in zip(range(rows), *pieces, strict=False))
+
+
+def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> Tokens:
+    """Tokens of each text with the tokenizer's own special tokens, cut to `max_length`; kept in the cache.
+
+    Raises:
+      ValueError: `tokenizer_file` is not there or is not a tokenizer.json.
+    """
+    if not tokenizer_file.is_file():
+        raise ValueError(f"{tokenizer_file}: no such tokenizer file; an encoder's folder needs its tokenizer.json")
+    key = {"tokenizer": cache.digest(tokenizer_file.read_bytes()), "max_length": max_length, "texts": cache.digest(*texts)}
+    return Tokens(**cache.arrays("tokens", key, lambda: _tokenize(tokenizer_file, texts, max_length)))
+
+
+def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> dict[str, np.ndarray]:
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    ids = [np.asarray(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(list(texts))]
+    return {
+        "token_N": np.concatenate(ids) if ids else np.zeros(0, np.int32),
+        "offset_T": np.concatenate([[0], np.cumsum([len(i) for i in ids], dtype=np.int64)]).astype(np.int64),
+    }
+
+
+def row_length(tokens: Tokens, least: int) -> int:
+    """least · 2^j, the smallest that holds the longest text: few distinct lengths mean few compilations."""
+    length = least
+    while length < tokens.length_T.max(initial=0):
+        length *= 2
+    return length
+
+
+def pack(tokens: Tokens, text_T: np.ndarray, row_length: int, texts_per_row: int, row_multiple: int) -> tuple[Rows, np.ndarray]:
+    """Packs texts into rows, first-fit-decreasing: the longest first, each into the first row that still holds it.
+
+    Args:
+      text_T: the texts to pack, as indices into `tokens`.
+      row_length: tokens that a row holds.
+      texts_per_row: texts that a row holds, at most.
+      row_multiple: the number of rows is rounded up to a multiple of it, by empty rows.
+
+    Returns:
+      the rows, and slot_T: `row * texts_per_row + segment - 1`, where the pooled vector of each text stands.
+
+    Raises:
+      ValueError: a text is longer than a row.
+    """
+    length_T = np.maximum(tokens.length_T[text_T], 1)  # a text of no token takes an empty place
+    if len(text_T) and length_T.max() > row_length:
+        longest = text_T[length_T.argmax()]
+        raise ValueError(f"text {longest} has {length_T.max()} tokens, a row holds {row_length}; truncate, or make rows longer")
+    row_T, start_T, segment_T, filled = _first_fit(length_T, row_length, texts_per_row)
+    R = max(-(-filled // row_multiple), 1) * row_multiple
+
+    length_T = tokens.length_T[text_T]
+    place_N = np.arange(length_T.sum()) - np.repeat(np.cumsum(length_T) - length_T, length_T)
+    at_N = np.repeat(row_T * row_length + start_T, length_T) + place_N
+    from_N = np.repeat(tokens.offset_T[text_T], length_T) + place_N
+
+    def fill(value_N: np.ndarray) -> np.ndarray:
+        value_RL = np.zeros((R, row_length), np.int32)
+        value_RL.reshape(-1)[at_N] = value_N
+        return value_RL
+
+    rows = Rows(
+        token_RL=fill(tokens.token_N[from_N]),
+        type_RL=fill(np.zeros_like(at_N)),
+        place_RL=fill(place_N),
+        segment_RL=fill(np.repeat(segment_T, length_T)),
+        text_RL=fill(np.repeat(text_T, length_T)),
+    )
+    return rows, row_T * texts_per_row + segment_T - 1
+
+
+def _first_fit(length_T: np.ndarray, row_length: int, texts_per_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Row, start and segment of each text, and the number of rows.
+
+    Texts of one length go in together: they fill the first row as far as it goes, then the next, which is what first fit does
+    with them one by one. So the loop is over lengths, not over texts.
+    """
+    T = len(length_T)
+    row_T, start_T, segment_T = np.zeros((3, T), np.int64)
+    used_R, texts_R = np.zeros((2, T), np.int64)  # never more rows than texts
+    for length in np.unique(length_T)[::-1]:
+        same = np.flatnonzero(length_T == length)
+        room_R = np.minimum((row_length - used_R) // length, texts_per_row - texts_R)
+        taken_R = np.diff(np.minimum(np.cumsum(room_R), len(same)), prepend=0)
+        row = np.repeat(np.arange(T), taken_R)
+        within = np.arange(len(same)) - np.repeat(np.cumsum(taken_R) - taken_R, taken_R)
+        row_T[same], start_T[same], segment_T[same] = row, used_R[row] + within * length, texts_R[row] + within + 1
+        used_R += taken_R * length
+        texts_R += taken_R
+    return row_T, start_T, segment_T, int(np.count_nonzero(texts_R))

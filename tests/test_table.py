@@ -1,0 +1,89 @@
+"""The table of a frozen encoder: what the encoder says of each text alone, computed once."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from cold_jax import cache, text
+from cold_jax.encoders import Loaded, Pooling, TextEncoder, Tiny, table
+
+TEXTS = ["a film", "", "another film about a cook", "a film", "x" * 30, *(f"film number {n}" for n in range(70))]
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Loaded:
+    return Tiny(
+        seed=0,
+        width=16,
+        layers=2,
+        heads=2,
+        hidden=24,
+        initial=0.1,
+        max_length=20,
+        row_length=8,
+        texts_per_row=3,
+        pooling=Pooling.mean,
+        dtype="float32",
+    )()
+
+
+def _alone(loaded: Loaded, tokens: text.Tokens, t: int) -> tuple[np.ndarray, np.ndarray]:
+    """States and mean vector of one text in a row of its own."""
+    rows, _ = text.pack(tokens, np.array([t]), 32, 1, 1)
+    state_LD = np.asarray(loaded.encoder.states(rows))[0, : tokens.length_T[t]]
+    mean_D = state_LD.mean(0)
+    return state_LD, mean_D / np.linalg.norm(mean_D)
+
+
+def test_vectors_and_states_are_those_of_each_text_alone(tiny: Loaded) -> None:
+    tokens = text.tokenize(tiny.tokenizer, TEXTS, tiny.max_length)
+    vector_TD, (state_TLD, length_T) = table.vectors(tiny, tokens), table.states(tiny, tokens)
+    assert vector_TD.shape == (len(TEXTS), 16)
+    assert state_TLD.shape == (len(TEXTS), 20, 16)  # the longest was cut to max_length; so rows have 32 places, not 8
+    np.testing.assert_array_equal(length_T[:3], [8, 2, 20])
+    for t in (0, 1, 2, 4, 40, 74):
+        state_LD, vector_D = _alone(tiny, tokens, t)
+        np.testing.assert_allclose(vector_TD[t], vector_D, atol=1e-6)
+        np.testing.assert_allclose(state_TLD[t, : length_T[t]], state_LD, atol=1e-5)
+        assert not state_TLD[t, length_T[t] :].any()
+
+
+def test_a_second_call_encodes_nothing(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = text.tokenize(tiny.tokenizer, TEXTS, tiny.max_length)
+    first = table.vectors(tiny, tokens)
+    monkeypatch.setattr(table, "_vectors", None)
+    np.testing.assert_array_equal(table.vectors(tiny, tokens), first)
+
+
+def test_the_cache_tells_encoders_and_texts_apart(tiny: Loaded) -> None:
+    tokens = text.tokenize(tiny.tokenizer, TEXTS, tiny.max_length)
+    cls = replace(tiny, encoder=TextEncoder(tiny.encoder.backbone, Pooling.cls, 3))
+    first = table.vectors(tiny, tokens)
+    assert not np.allclose(first, table.vectors(cls, tokens))
+    assert len(table.vectors(tiny, text.tokenize(tiny.tokenizer, TEXTS[:3], 20))) == 3
+    for other in (replace(tiny, digest="0"), replace(tiny, row_length=16)):
+        table.vectors(other, tokens)
+    assert len(list((cache.root() / "vectors").glob("*.safetensors"))) == 5
+
+
+def test_table_looks_up_and_learns_nothing() -> None:
+    vector_TD = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    looked = table.Table(vector_TD)
+    assert looked.width == 3
+    assert not nnx.to_flat_state(nnx.state(looked, nnx.Param))
+    text_T = jnp.array([4, 0, 4], jnp.int32)
+    np.testing.assert_array_equal(jax.jit(lambda m, t: m(t))(looked, text_T), vector_TD[[4, 0, 4]])
+    assert jnp.isnan(looked(jnp.array([5], jnp.int32))).all()
+
+
+def test_states_look_up_and_learn_nothing() -> None:
+    state_TLD = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
+    looked = table.States(state_TLD, np.array([1, 2, 3, 4, 4]))
+    assert looked.width == 3
+    assert not nnx.to_flat_state(nnx.state(looked, nnx.Param))
+    np.testing.assert_array_equal(looked.states(jnp.array([2, 1], jnp.int32)), state_TLD[[2, 1]])
+    np.testing.assert_array_equal(looked.length[...], [1, 2, 3, 4, 4])
