@@ -145,7 +145,7 @@ class Training:
         return state.trainable, self.progress.best_step
 
     def _train(self) -> None:
-        frozen = self.parallel.put(self.partition.frozen)
+        frozen = self.parallel.share(self.partition.frozen)
         self.began, self.since = time.monotonic(), self.step
         with ThreadPoolExecutor(1) as ahead:
             coming = ahead.submit(self.batches, self.step)

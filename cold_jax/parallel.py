@@ -36,7 +36,8 @@ class Parallel(NamedTuple):
     """A compiled step and the ways to its devices and back. The state is donated: use the one that comes back."""
 
     count: int
-    put: Callable[[Tree], Tree]  # state or constants to every device
+    share: Callable[[Tree], Tree]  # constants to every device
+    put: Callable[[Tree], Tree]  # a copy of the state to every device, which may be donated
     get: Callable[[Tree], Tree]  # and back, as one copy
     spread: Callable[[Batch], Batch]
     step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]]
@@ -65,6 +66,7 @@ class Pmap:
         pieces = lambda tree: jax.tree.map(lambda x: jax.device_put(x.reshape(n, -1, *x.shape[1:]), along), tree)  # noqa: E731
         return Parallel(
             count=n,
+            share=copies,
             put=copies,
             get=lambda tree: jax.tree.map(lambda x: x[0], tree),
             spread=lambda batch: Batch(pieces(batch.rows), pieces(batch.examples), copies(batch.items)),
@@ -89,13 +91,13 @@ class Mesh:
         mesh = DeviceMesh(np.array(devices), ("devices",))
         along, everywhere = NamedSharding(mesh, PartitionSpec("devices")), NamedSharding(mesh, PartitionSpec())
         across = Across(gather=lambda x: x, total=lambda tree: tree, rows=len(devices))
-        put = lambda tree: jax.device_put(tree, everywhere)  # noqa: E731
         compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, across), donate_argnums=1, out_shardings=everywhere)
         return Parallel(
             count=len(devices),
-            put=put,
+            share=lambda tree: jax.device_put(tree, everywhere),
+            put=lambda tree: jax.device_put(tree, everywhere, may_alias=False),
             get=lambda tree: tree,
-            spread=lambda batch: Batch(jax.device_put(batch.rows, along), jax.device_put(batch.examples, along), put(batch.items)),
+            spread=lambda batch: jax.device_put(batch, Batch(along, along, everywhere)),
             step=compiled,
         )
 
@@ -103,7 +105,8 @@ class Mesh:
 def _one(step: Step) -> Parallel:
     across = Across(gather=lambda x: x, total=lambda tree: tree, rows=1)
     compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, across), donate_argnums=1)
-    return Parallel(1, jax.device_put, lambda tree: tree, jax.device_put, compiled)
+    copy = lambda tree: jax.device_put(tree, jax.local_devices()[0], may_alias=False)  # noqa: E731
+    return Parallel(1, jax.device_put, copy, lambda tree: tree, jax.device_put, compiled)
 
 
 def _devices(count: int | None) -> list[jax.Device]:

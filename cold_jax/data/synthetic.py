@@ -25,6 +25,7 @@ TASTE = 2.5  # log of the odds by which a user prefers an item of the favourite 
 class Synthetic:
     """Users take items by popularity and taste, at random times; ratings are 4 or 5 in the favourite genre, else 1 to 3."""
 
+    name: str
     users: int
     items: int
     interactions_per_user: int
@@ -65,7 +66,7 @@ class Synthetic:
             "age": [str(age) for age in random.integers(15, 70, self.users)],
         }
         made = Attributes(
-            name="synthetic",
+            name=self.name,
             item_texts={"line": "{title} ({year}) with {words}", "title": "{title}"},
             user_texts={"profile": "a {age}-year-old {occupation}"},
             item_sets={"genre": ""},
@@ -76,7 +77,7 @@ class Synthetic:
             unknown=[],
         )
         return Dataset(
-            name="synthetic",
+            name=self.name,
             user_N=user_N.astype(np.int32),
             item_N=item_N.astype(np.int32),
             value_N=value_N.astype(np.float32),
