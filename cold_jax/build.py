@@ -92,24 +92,33 @@ class Question(NamedTuple):
     train: Any
     loaded: Any  # the encoder θ
     tokens: Any  # of every user's main text, then of every item's
+    digests: dict[str, str]  # of data, split, encoder and tokens
 
 
-def question(s: Settings) -> Question:
-    """Reads data and encoder, and encodes every text with θ once, or finds the vectors in the cache."""
-    from cold_jax import splits, text
+def question(s: Settings, visitor: str | None = None) -> Question:
+    """Reads data and encoder, and encodes every text with θ once, or finds the vectors in the cache.
+
+    `visitor` is the profile text of one more user, the last, who has no interactions.
+    """
+    from cold_jax import cache, splits, text
     from cold_jax.encoders import table
 
     dataset = s.data()
     split = s.split(dataset)
     loaded = s.encoder()
-    tokenized = {
-        side: {name: text.tokenize(loaded.tokenizer, texts, loaded.max_length) for name, texts in entities.texts.items()}
-        for side, entities in (("users", dataset.users), ("items", dataset.items))
+    digests = {"data": dataset.digest, "split": splits.digest(split), "encoder": loaded.digest}
+    if visitor is not None:
+        dataset, split = splits.with_visitor(dataset, split, visitor)
+    sides = {"users": dataset.users.texts, "items": dataset.items.texts}
+    tokens = {
+        side: {name: text.tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
+        for side, texts in sides.items()
     }
-    vectors = {side: {name: table.vectors(loaded, tokens) for name, tokens in by.items()} for side, by in tokenized.items()}
+    digests["tokens"] = cache.digest(*(next(iter(tokens["items"].values()))))
+    vectors = {side: {name: table.vectors(loaded, one) for name, one in by_name.items()} for side, by_name in tokens.items()}
     train = splits.train_view(dataset, split, vectors["items"], vectors["users"])
-    main = [next(iter(by.values())) for by in tokenized.values()]
-    return Question(dataset, split, train, loaded, text.join(main))
+    main = text.join([next(iter(by_name.values())) for by_name in tokens.values()])
+    return Question(dataset, split, train, loaded, main, digests)
 
 
 class Learner(NamedTuple):
@@ -132,7 +141,7 @@ def learner(s: Settings, q: Question) -> Learner:
     """Encoder → adapter → model, split by what trains; batches of what it reads."""
     import numpy as np
 
-    from cold_jax import adapters, baselines, batches, models, text
+    from cold_jax import adapters, batches, models, starts, text
     from cold_jax.encoders import table
     from cold_jax.scorers import ModelScorer
 
@@ -146,7 +155,7 @@ def learner(s: Settings, q: Question) -> Learner:
         row_length, texts_per_row = (8, 1) if states else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
         place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
         multiple = devices * s.loop.rows_at_once
-    start = baselines.start(s.model, q.train) if isinstance(s.model, models.TwoTower) else None
+    start = starts.start(s.model, q.train) if isinstance(s.model, models.TwoTower) else None
     partition = models.partition(s.model(encoder, q.train, start, s.seed), s.adapter.trains)
     lengths, users = q.tokens.length_T, len(q.dataset.users)
     return Learner(
@@ -157,33 +166,17 @@ def learner(s: Settings, q: Question) -> Learner:
     )
 
 
-def about(s: Settings, q: Question) -> dict[str, str]:
-    """What a checkpoint must share with the run that reads it, besides the shapes of its leaves."""
-    from cold_jax import cache, splits
-
-    return {
-        "data": q.dataset.digest,
-        "split": splits.digest(q.split),
-        "encoder": q.loaded.digest,
-        "tokens": cache.digest(*q.tokens),
-        "adapter": repr(s.adapter),
-        "model": repr(s.model),
-        "objective": repr(s.objective),
-        "batching": repr(s.batching),
-        "optimizer": repr(s.optimizer),
-        "seed": str(s.seed),
-    }
-
-
 def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> Any:
-    """The loop of this run, ready to `fit`."""
+    """The loop of this run, ready to `fit`. A checkpoint must share `about` with it, besides the shapes of its leaves."""
     from cold_jax.loop import Training
 
     def validate(trainable: Any) -> tuple[float, dict[str, float]]:
-        return s.evaluation.validate(le.scorer(trainable), q.split.validation)
+        return s.evaluation.validate(le.scorer(trainable), q.split.validation, le.scorer.of_rows(trainable))
 
+    choices = ("adapter", "model", "objective", "batching", "optimizer", "seed")
+    about = q.digests | {name: repr(getattr(s, name)) for name in choices}
     steps = (le.partition, le.batches, s.objective, s.optimizer, s.parallel, validate, le.dropout, s.seed)
-    return Training(s.loop, *steps, run, about(s, q), logger)
+    return Training(s.loop, *steps, run, about, logger)
 
 
 MAY_CHANGE = ("resume", "logger", "parallel")  # on resuming, besides longer loop.epochs and loop.max_steps

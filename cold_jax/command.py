@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -65,14 +66,18 @@ def main(hydra_main: Callable[[], None], config_name: str) -> None:
 
 
 def _suggestions(config_name: str) -> list[str]:
-    given = [argument.split("=")[0].lstrip("+~") for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
-    with initialize_config_dir(CONF, version_base="1.3"):
-        known = _keys(OmegaConf.to_container(compose(config_name), resolve=False))
-    groups = {key.split(".")[0] for key in known}
-    unknown = [key for key in given if key not in known and key.split("/")[0].split("@")[0] not in groups | {"hydra", "experiment"}]
-    unknown += [key for key in given if "." in key and key.split(".")[0] in groups and key not in known]
-    found = {key: difflib.get_close_matches(key, known, 1) for key in dict.fromkeys(unknown)}
-    return [f"{key}: there is no such key; did you mean {close[0]}?" for key, close in found.items() if close]
+    arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    choices = [argument for argument in arguments if "." not in argument.split("=")[0] and "," not in argument]
+    given = [argument.split("=")[0].lstrip("+~") for argument in arguments]
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            cfg = compose(config_name, [choice for choice in choices if not choice.startswith("hydra")])
+    except HydraException:
+        return []  # it is a choice that is wrong, and Hydra has listed the right ones
+    known = _keys(OmegaConf.to_container(cfg, resolve=False))
+    unknown = [key for key in given if key not in known and not key.startswith("hydra") and "/" not in key and "@" not in key]
+    close = {key: difflib.get_close_matches(key, known, 1) for key in unknown if key != "experiment"}
+    return [f"{key}: there is no such key; did you mean {names[0]}?" for key, names in close.items() if names]
 
 
 def _keys(value: object, path: str = "") -> list[str]:

@@ -26,6 +26,7 @@ NO_CHOICE = r"(seed|resume|logger|hydra|data\.root)(\..*)?"  # keys that two run
 
 class Finished(NamedTuple):
     path: Path
+    data: str
     config: dict[str, Any]  # flat, as adapter.rank -> 8; less NO_CHOICE
     results: Results
     users: pl.DataFrame  # part, method (null is the run itself), user_id, metric, value
@@ -34,7 +35,7 @@ class Finished(NamedTuple):
 class Found(NamedTuple):
     finished: list[Finished]
     unfinished: list[Path]
-    damaged: dict[Path, str]  # what is wrong with it
+    damaged: dict[Path, str]  # finished, but not to be read: why
 
 
 class Spread(TypedDict):
@@ -97,7 +98,7 @@ def _read(run: Run) -> Finished:
     users = pl.DataFrame(run.read_per_user()._asdict())
     method = pl.when(pl.col("method").is_in(list(results["baselines"]))).then("method")
     choices = {key: value for key, value in config.items() if not re.fullmatch(NO_CHOICE, key)}
-    return Finished(run.path, choices, results, users.with_columns(method=method))
+    return Finished(run.path, str(config["data.name"]), choices, results, users.with_columns(method=method))
 
 
 def _flat(value: Any, name: str) -> dict[str, Any]:
@@ -107,9 +108,9 @@ def _flat(value: Any, name: str) -> dict[str, Any]:
 
 
 def compare(runs: Sequence[Finished], chosen: Sequence[str]) -> list[Section]:
-    """A section for each question; in it a group for each config. `chosen` are metrics; none: SHOWN, or all of a part without these.
+    """A section for each question, a group in it for each config. `chosen` are metrics; none: SHOWN, or all of a part without.
 
-    Differences are of a's metric less b's on users, averaged over seeds: between groups, and of each group to the strongest baseline.
+    Differences are a's metric less b's on users averaged over seeds: between groups, and of each group to the strongest baseline.
     """
     sections: dict[str, list[Finished]] = {}
     for run in runs:
@@ -121,54 +122,43 @@ def _question(run: Finished) -> str:
     """Data, protocol and users: what two runs share whose users can be paired."""
     asked = {part: {**protocol, "smallest_difference": None} for part, protocol in run.results["protocol"].items()}
     users = run.users.filter(pl.col("method").is_null()).select("part", "user_id").unique().sort("part", "user_id")
-    return json.dumps([run.config["data.name"], asked, users.rows()], sort_keys=True)
+    return json.dumps([run.data, asked, users.rows()], sort_keys=True)
 
 
 def _section(runs: Sequence[Finished], chosen: Sequence[str]) -> Section:
     by_config: dict[str, list[Finished]] = {}
     for run in runs:
         by_config.setdefault(json.dumps(run.config, sort_keys=True), []).append(run)
-    names = _names([members[0].config for members in by_config.values()])
-    groups = {f"#{number} {name}": by_config[key] for number, (name, key) in enumerate(zip(names, by_config, strict=True), 1)}
+    names = (f"#{number} {name}" for number, name in enumerate(_names([of[0] for of in by_config.values()]), 1))
+    groups = dict(zip(names, by_config.values(), strict=True))
     baselines = {name: [r for r in runs if name in r.results["baselines"]] for run in runs for name in run.results["baselines"]}
     columns = _columns([run.results["test"] for run in runs], chosen)
-    tests = {name: [r.results["test"] for r in members] for name, members in groups.items()}
-    tests |= {name: [r.results["baselines"][name] for r in members] for name, members in baselines.items()}
-
-    def methods(members: Mapping[str, Sequence[Finished]]) -> list[Method]:
-        return [
-            _method(name, [(str(r.path), r.results["seed"]) for r in of], tests[name], columns) for name, of in members.items()
-        ]
-
-    rows = methods(baselines)
+    rows = [_method(name, of, [r.results["baselines"][name] for r in of], columns) for name, of in baselines.items()]
     strongest = _strongest(rows, columns)
     return {
-        "title": str(runs[0].config["data.name"]),
-        "groups": methods(groups),
+        "title": runs[0].data,
+        "groups": [_method(name, of, [r.results["test"] for r in of], columns) for name, of in groups.items()],
         "baselines": rows,
         "strongest": strongest,
         "differences": _differences(groups, strongest),
     }
 
 
-def _names(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What sets each apart: `adapter=Lora adapter.rank=8`. A key of a class is compared among the configs that have that class."""
-    names = []
-    for config in configs:
-        said = []
-        for key, value in config.items():
-            head, _, last = key.rpartition(".")
-            kind = f"{head}._target_"
-            if last == "_target_":
-                key, peers = head, configs
-                differ = [peer for peer in peers if peer.get(kind) != value]
-                value = str(value).rpartition(".")[2]
-            else:
-                differ = [peer for peer in configs if peer.get(kind) == config.get(kind) and peer.get(key) != value]
-            if differ:
-                said.append(f"{key}={value}")
-        names.append(" ".join(said) or str(config["experiment"] or "as configured"))
-    return names
+def _names(runs: Sequence[Finished]) -> list[str]:
+    """What sets each apart: `adapter=Lora adapter.rank=8`. A key of a class is compared among the runs that have that class."""
+
+    def differs(run: Finished, key: str) -> bool:
+        kind = f"{key.rpartition('.')[0]}._target_"
+        peers = runs if key == kind else [peer for peer in runs if peer.config.get(kind) == run.config.get(kind)]
+        return any(peer.config.get(key) != run.config[key] for peer in peers)
+
+    def told(key: str, value: object) -> str:
+        return (
+            f"{key.removesuffix('._target_')}={str(value).rpartition('.')[2]}" if key.endswith("._target_") else f"{key}={value}"
+        )
+
+    apart = [" ".join(told(key, value) for key, value in run.config.items() if differs(run, key)) for run in runs]
+    return [name or run.results["experiment"] for name, run in zip(apart, runs, strict=True)]
 
 
 def _columns(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[str]]:
@@ -185,7 +175,7 @@ def _columns(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[s
     return {part: names or ([] if chosen else sorted(there[part])) for part, names in shown.items()}
 
 
-def _method(name: str, runs: Sequence[tuple[str, int]], tests: Sequence[Parts], columns: Mapping[str, Sequence[str]]) -> Method:
+def _method(name: str, runs: Sequence[Finished], tests: Sequence[Parts], columns: Mapping[str, Sequence[str]]) -> Method:
     def spread(part: str, metric: str) -> Spread | None:
         values = [parts[part][metric] for parts in tests if part in parts and metric in parts[part]]
         if not values:
@@ -193,7 +183,7 @@ def _method(name: str, runs: Sequence[tuple[str, int]], tests: Sequence[Parts], 
         return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
 
     test = {part: {metric: spread(part, metric) for metric in names} for part, names in columns.items()}
-    return {"name": name, "seeds": [seed for _, seed in runs], "runs": [path for path, _ in runs], "test": test}
+    return {"name": name, "seeds": [run.results["seed"] for run in runs], "runs": [str(run.path) for run in runs], "test": test}
 
 
 def _strongest(baselines: Sequence[Method], columns: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str | None]]:
@@ -222,7 +212,7 @@ def _differences(groups: Mapping[str, Sequence[Finished]], strongest: Mapping[st
 
 
 def table(results: Results) -> Table:
-    """A finished run above its baselines: the strongest of each column with a *, and below it the run's difference to that one."""
+    """A finished run above its baselines: the strongest of each column with a *, and the run's difference to that one."""
     columns = _columns([results["test"]], ())
     baselines = [_method(name, [], [parts], columns) for name, parts in results["baselines"].items()]
     strongest = _strongest(baselines, columns)
@@ -251,8 +241,8 @@ def draw(section: Section) -> Table:
         drawn.add_column(Text(visible(column)), justify="right" if place else "left")
 
     def row(name: str, cells: Mapping[str, str], style: str = "") -> None:
-        texts = [name, *(cells[part] if part in cells else "" for part in grid)]
-        drawn.add_row(*(Text(visible(text), style) for text in texts))  # a Text, as rich would read markup in a str
+        texts = [visible(name), *(cells.get(part, "") for part in grid)]
+        drawn.add_row(*(Text(text, style) for text in texts))  # a Text, as rich would read markup in a str
 
     for metric in dict.fromkeys(metric for names in grid.values() for metric in names):
         parts = [part for part in grid if metric in grid[part]]
@@ -285,7 +275,7 @@ def show(tables: Iterable[Table]) -> None:
 
 def visible(text: str) -> str:
     """Control characters as their pictures (ESC as ␛), so that no name in a file can steer the terminal."""
-    pictures = {code: 0x2400 + code for code in range(32) if chr(code) != "\n"} | {0x7F: 0x2421}
+    pictures = {code: 0x2400 + code for code in range(32)} | {0x7F: 0x2421}
     return text.translate(pictures | {code: f"\\x{code:x}" for code in range(0x80, 0xA0)})
 
 

@@ -40,7 +40,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class FullRanking:
-    """Every candidate is ranked. `metric` stops early and chooses settings, `top` places are kept, `draws` are the paired tests'."""
+    """Every candidate is ranked. `metric` stops early and chooses settings; `top` places are kept; `draws` of a paired test."""
 
     metrics: list[str]
     metric: str
@@ -64,9 +64,11 @@ class FullRanking:
     def __call__(self, scorer: Scorer, parts: Mapping[str, Part], score_rows: RowScorer | None = None) -> Evaluation:
         return evaluate(scorer, parts, self.metrics, self.top, self.chunk, score_rows)
 
-    def validate(self, scorer: Scorer, parts: Mapping[str, Part]) -> tuple[float, dict[str, float]]:
+    def validate(
+        self, scorer: Scorer, parts: Mapping[str, Part], score_rows: RowScorer | None = None
+    ) -> tuple[float, dict[str, float]]:
         """(mean over the parts of `metric`, that of each part)."""
-        return validate(scorer, parts, self.metric, self.chunk)
+        return validate(scorer, parts, self.metric, self.chunk, score_rows)
 
 
 def _split(names: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -128,9 +130,14 @@ def _entries(scorer: Scorer, part: Part, chunk: int) -> np.ndarray:
     return score_N
 
 
-def validate(scorer: Scorer, parts: Mapping[str, Part], metric: str, chunk: int = 256) -> tuple[float, dict[str, float]]:
-    """(mean over the parts of one metric of users, that of each part)."""
-    means = {part: values[metric] for part, values in evaluate(scorer, parts, [metric], 1, chunk).mean().items()}
+def validate(
+    scorer: Scorer, parts: Mapping[str, Part], metric: str, chunk: int = 256, score_rows: RowScorer | None = None
+) -> tuple[float, dict[str, float]]:
+    """(mean over the parts of one metric of users, or of given rows of uauc; that of each part)."""
+    means = {
+        name: values["uauc" if parts[name].task is Task.rows else metric]
+        for name, values in evaluate(scorer, parts, [metric], 1, chunk, score_rows).mean().items()
+    }
     return float(np.mean(list(means.values()))), means
 
 
@@ -209,7 +216,8 @@ def per_user_table(methods: Mapping[str, Evaluation], users: Entities) -> PerUse
         for name, value_U in values.items()
     ]
     part, method, user, metric, value = zip(*columns, strict=True)
-    return PerUser(*(list(chain.from_iterable(column)) for column in (part, method, user, metric)), np.concatenate(value))
+    part, method, user, metric = (list(chain.from_iterable(column)) for column in (part, method, user, metric))
+    return PerUser(part, method, user, metric, np.concatenate(value))
 
 
 def rankings_table(evaluation: Evaluation, users: Entities, items: Entities) -> Rankings:

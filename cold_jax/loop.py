@@ -130,19 +130,31 @@ class Training:
 
         Raises NonFinite before the update of such a step, and SystemExit(143) after SIGTERM, when the step is done and saved.
         """
-        if resumed := bool(self.checkpoints.steps()):
-            self.step, self.state, progress = self.checkpoints.restore(self.state, self.about)
-            self.progress = Progress(**progress)
+        resumed = bool(self.checkpoints.steps())
+        if resumed:
+            self._restore()
             self.run.cut_metrics(self.step)
             log.info("resuming at step %d of %d", self.step, self.steps)
         self.state = self.parallel.put(self.state)
         if not resumed:
             self._check()
         self._train()
-        state = self.parallel.get(self.state)
-        if self.progress.best_step != self.step:
-            state = self.checkpoints.restore(state, self.about, self.progress.best_step)[1]
-        return state.trainable, self.progress.best_step
+        self.state = self.parallel.get(self.state)
+        return self._best()
+
+    def best(self) -> tuple[Tree, int]:
+        """The same of a run that was trained before. Raises CheckpointError."""
+        self._restore()
+        return self._best()
+
+    def _restore(self) -> None:
+        self.step, self.state, progress = self.checkpoints.restore(self.state, self.about)
+        self.progress = Progress(**progress)
+
+    def _best(self) -> tuple[Tree, int]:
+        best = self.progress.best_step
+        state = self.state if best == self.step else self.checkpoints.restore(self.state, self.about, best)[1]
+        return state.trainable, best
 
     def _train(self) -> None:
         frozen = self.parallel.share(self.partition.frozen)

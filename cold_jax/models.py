@@ -38,6 +38,7 @@ class Start(NamedTuple):
     source_FV: np.ndarray
     target_FV: np.ndarray
     bias_F: np.ndarray
+    profile_DV: np.ndarray  # of users, on their profile's vector
 
 
 class Partition(NamedTuple):
@@ -96,11 +97,11 @@ class Towers(nnx.Module):
             draw = seeds.generator(seed, "towers")
             small = [draw.normal(0, 0.02, (F, V)).astype(np.float32) for _ in range(2)]
             zero_IV = np.zeros((len(train.items), V), np.float32)
-            start = Start(zero_IV, zero_IV, log_popularity(train), *small, np.zeros(F, np.float32))
+            start = Start(zero_IV, zero_IV, log_popularity(train), *small, np.zeros(F, np.float32), np.zeros((D, V), np.float32))
         self.encoder = encoder
         self.attribute_IF = Table(jnp.asarray(attribute_IF))
         self.known_I = Table(jnp.asarray(train.warm_I, jnp.float32))
-        self.profile_DV = nnx.Param(jnp.zeros((D, V)))
+        self.profile_DV = nnx.Param(jnp.asarray(start.profile_DV))
         self.user_V = nnx.Param(jnp.zeros(V))
         self.source_FV = nnx.Param(jnp.asarray(start.source_FV))
         self.target_FV = nnx.Param(jnp.asarray(start.target_FV))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh as DeviceMesh
 from jax.sharding import NamedSharding, PartitionSpec
@@ -95,7 +96,7 @@ class Mesh:
         return Parallel(
             count=len(devices),
             share=lambda tree: jax.device_put(tree, everywhere),
-            put=lambda tree: jax.device_put(tree, everywhere, may_alias=False),
+            put=lambda tree: jax.device_put(jax.tree.map(jnp.copy, tree), everywhere),
             get=lambda tree: tree,
             spread=lambda batch: jax.device_put(batch, Batch(along, along, everywhere)),
             step=compiled,
@@ -105,8 +106,7 @@ class Mesh:
 def _one(step: Step) -> Parallel:
     across = Across(gather=lambda x: x, total=lambda tree: tree, rows=1)
     compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, across), donate_argnums=1)
-    copy = lambda tree: jax.device_put(tree, jax.local_devices()[0], may_alias=False)  # noqa: E731
-    return Parallel(1, jax.device_put, copy, lambda tree: tree, jax.device_put, compiled)
+    return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, jax.device_put, compiled)
 
 
 def _devices(count: int | None) -> list[jax.Device]:

@@ -1,7 +1,7 @@
 """Where each positive stands among all candidates of its user, and the first places of the user's ranking.
 
-All candidates are ranked, in chunks of users; shown items are masked. Scores are compared as float32; equal ones stand in the order of
-item indices. Users come in chunks of one shape and positives in a power of two, so that a part is one compiled program.
+All candidates are ranked, in chunks of users; shown items are masked. Scores are compared as float32; equal ones stand in the
+order of item indices. Users come in chunks of one shape and positives in a power of two: a part is one compiled program.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ split that is read from a file is the split that was written.
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,15 @@ def train_view(
     known_UI = binary(user_N, item_N, (len(dataset.users), len(dataset.items)))
     interactions, entities = (user_N, item_N, value_N), (dataset.users, dataset.items)
     return Train(known_UI, split.warm_U, split.warm_I, *interactions, *entities, item_vectors, user_vectors)
+
+
+def with_visitor(dataset: Dataset, split: Split, profile: str) -> tuple[Dataset, Split]:
+    """The same with one more user, the last, of whom only his profile text is known."""
+    texts = {name: (*written, profile) for name, written in dataset.users.texts.items()}
+    indicators = {name: np.pad(value_UF, ((0, 1), (0, 0))) for name, value_UF in dataset.users.indicators.items()}
+    users = replace(dataset.users, ids=(*dataset.users.ids, ""), texts=texts, indicators=indicators)
+    more = {name: np.append(getattr(split, name), False) for name in ("warm_U", "cold_U")}
+    return replace(dataset, users=users), replace(split, **more)
 
 
 def _draw(entity_N: np.ndarray, count: int, cold: float, validation: float, generator: np.random.Generator) -> np.ndarray:
@@ -251,7 +260,11 @@ def _read(path: Path, dataset: Dataset) -> np.ndarray:
     at_M = np.searchsorted(pair_N, pair_M, sorter=sorted_N) + order(pair_M, np.zeros(len(pair_M)))
     there_M = at_M < np.searchsorted(pair_N, pair_M, "right", sorter=sorted_N)
     for fine_M, column, problem in (
-        (np.array([label in LABELS for label in rows.part], bool), rows.part, f"is not a part; known are {', '.join(LABELS[:-1])}"),
+        (
+            np.array([label in LABELS for label in rows.part], bool),
+            rows.part,
+            f"is not a part; known are {', '.join(LABELS[:-1])}",
+        ),
         (user_M >= 0, rows.user_id, "is not a user of the data"),
         (item_M >= 0, rows.item_id, "is not an item of the data"),
         (there_M, list(zip(rows.user_id, rows.item_id, strict=True)), "is not in the data, or is here more often than there"),

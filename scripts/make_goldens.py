@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
-from peft import LoraConfig, get_peft_model
+import torch  # pyright: ignore[reportMissingImports]
+from peft import LoraConfig, get_peft_model  # pyright: ignore[reportMissingImports]
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertForPreTraining, BertModel

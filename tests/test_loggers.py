@@ -28,16 +28,16 @@ class Failing:
         if name == self.harmed:
             raise OSError("broken pipe")
 
-    def start(self, *_: Any) -> None:
+    def start(self, *_: Any, **__: Any) -> None:
         self._call("start")
 
-    def step(self, _: Any) -> None:
+    def step(self, record: Any) -> None:
         self._call("step")
 
-    def validation(self, _: Any) -> None:
+    def validation(self, record: Any) -> None:
         self._call("validation")
 
-    def finish(self, _: Any) -> None:
+    def finish(self, results: Any) -> None:
         self._call("finish")
 
 

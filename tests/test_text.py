@@ -163,3 +163,16 @@ def test_no_text_makes_rows_all_the_same() -> None:
 def test_a_text_longer_than_a_row_is_refused() -> None:
     with pytest.raises(ValueError, match="text 1 has 5 tokens, a row holds 4"):
         text.pack(corpus([2, 5]), np.arange(2), 4, 3, 1)
+
+
+@given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=4))
+@settings(deadline=None)
+def test_joined_texts_are_those_of_the_parts(parts: list[list[int]]) -> None:
+    joined = text.join([corpus(part) for part in parts])
+    wanted = [
+        list(text_N)
+        for part in map(corpus, parts)
+        for text_N in np.split(part.token_N, part.offset_T[1:-1])[: len(part.length_T)]
+    ]
+    assert [list(text_N) for text_N in np.split(joined.token_N, joined.offset_T[1:-1])][: len(wanted)] == wanted
+    assert len(joined.length_T) == len(wanted)

@@ -33,6 +33,7 @@ def run(logger: Logger, folder: Path, pause: float = 0.0) -> tuple[float, float]
     begin = time.monotonic()
     logger.start({"adapter": {"rank": 8}, "seed": 1}, folder, "lora_user_cold seed 1", "lora_user_cold", "train")
     for step in range(1, STEPS + 1):
+        print("canary-of-the-console")
         logger.step(record(step))
         if step % 10 == 0:
             logger.validation({"step": step, "epoch": 1, "recall@20": step / 100})
@@ -59,10 +60,9 @@ from test_wandb import STEPS, RESULTS, Mode, record, run, wandb_logger
 
 folder = Path(sys.argv[2])
 logging.basicConfig(level=logging.WARNING)
-print("canary-of-the-console")
 if sys.argv[1] == "twice":
     run(wandb_logger(), folder)
-    run(wandb_logger(), folder)  # resumed
+    run(wandb_logger(), folder, pause=0.2)  # resumed, and under way while it prints
 if sys.argv[1] == "once":
     looped, finished = run(wandb_logger(), folder)
     assert looped < 0.5, looped
@@ -211,12 +211,20 @@ def test_hanging_call_delays_nothing(
 ) -> None:
     monkeypatch.delenv("WANDB_MODE")
     awake = threading.Event()
-    monkeypatch.setitem(sys.modules, "wandb", Stub(harmed, lambda: awake.wait(60)))
+
+    def hang() -> None:
+        awake.wait(60)
+        fail()
+
+    monkeypatch.setitem(sys.modules, "wandb", Stub(harmed, hang))
     looped, finished = run(wandb_logger(finish_timeout=0.3), tmp_path)
     awake.set()
+    for thread in threading.enumerate():
+        if thread.name == "wandb":
+            thread.join()
     assert looped < 0.5
     assert 0.3 <= finished < 1.8
-    [warning] = warned(caplog)
+    [warning] = warned(caplog)  # none about what fails after that
     assert "logger.wandb.finish_timeout" in warning
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from cold_jax import cache, seeds
@@ -122,7 +123,7 @@ class Pretrained(_Encoder):
         if self.max_length > config.positions:
             raise ValueError(f"encoder.max_length: {self.max_length}, but {config_file} has {config.positions} positions")
         weight_files = weights.files(folder)
-        backbone = nnx.eval_shape(lambda: bert.Bert(config, jnp.dtype(self.dtype), rngs=nnx.Rngs(0)))
+        backbone = _abstract(config, self.dtype)
         weights.load(backbone, weight_files, bert.CHECKPOINT, bert.IGNORED, bert.RENAMED)
         return self._loaded(backbone, tokenizer, cache.digest(*map(assets.digest, (config_file, *weight_files))))
 
@@ -155,8 +156,17 @@ class Tiny(_Encoder):
             types=2,
             activation="gelu",
             epsilon=1e-12,
-            initial=self.initial,
         )
-        backbone = bert.Bert(config, jnp.dtype(self.dtype), rngs=nnx.Rngs(seeds.key(self.seed, "tiny encoder")))
+        backbone = _abstract(config, self.dtype)
+        draw = seeds.generator(self.seed, "tiny encoder")
+        for path, parameter in nnx.to_flat_state(nnx.state(backbone, nnx.Param)):
+            constant = {"scale": 1.0, "bias": 0.0}.get(str(path[-1]))  # of norms and linear maps
+            array = draw.normal(0, self.initial, parameter.shape) if constant is None else np.full(parameter.shape, constant)
+            parameter.set_value(jnp.asarray(array, parameter.dtype))
         tensors = weights.save(backbone, bert.CHECKPOINT)
         return self._loaded(backbone, CHARACTERS, cache.digest(repr(config), *tensors.values()))
+
+
+def _abstract(config: bert.BertConfig, dtype: str) -> bert.Bert:
+    """Shapes without values: to be filled."""
+    return nnx.eval_shape(lambda: bert.Bert(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))

@@ -27,7 +27,6 @@ class BertConfig:
     types: int
     activation: str
     epsilon: float
-    initial: float  # standard deviation of random weights
 
     @classmethod
     def from_json(cls, path: Path) -> "BertConfig":
@@ -57,7 +56,6 @@ class BertConfig:
             "types": "type_vocab_size",
             "activation": "hidden_act",
             "epsilon": "layer_norm_eps",
-            "initial": "initializer_range",
         }
         if absent := [name for name in names.values() if name not in values]:
             raise ValueError(f"{path}: {', '.join(absent)} missing; a BERT's config.json has them")
@@ -74,8 +72,7 @@ class Embeddings(nnx.Module):
     """The sum of what a token is, where it stands in its text and which part of it it belongs to, normalised."""
 
     def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
-        init = nnx.initializers.normal(config.initial)
-        embed = partial(nnx.Embed, features=config.width, dtype=dtype, embedding_init=init, rngs=rngs)
+        embed = partial(nnx.Embed, features=config.width, dtype=dtype, rngs=rngs)
         self.word = embed(config.vocabulary)
         self.place = embed(config.positions)
         self.type = embed(config.types)
@@ -90,7 +87,7 @@ class Layer(nnx.Module):
     """A transformer layer whose norms come after the sums."""
 
     def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
-        linear = partial(Linear, dtype=dtype, kernel_init=nnx.initializers.normal(config.initial))
+        linear = partial(Linear, dtype=dtype)
         self.attention = Attention(config.width, config.heads, linear, rngs=rngs)
         self.attention_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
         self.mlp = Mlp(config.width, config.hidden, config.activation, linear, rngs=rngs)

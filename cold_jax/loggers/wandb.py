@@ -30,7 +30,7 @@ class Mode(Enum):
 
 @dataclass(frozen=True)
 class Wandb:
-    """W&B gets config, losses, validation and test metrics, throughput, the table of results and learning curves; no text of users,
+    """W&B gets config, losses, validation and test metrics, throughput, the table of results, learning curves; no text of users,
     no value of the environment, no console output, no source code, no list of packages.
 
     every: steps from one record to the next. init_timeout: seconds to reach the server, after which the run is kept offline.

@@ -1,2 +1,0 @@
-def start(a, b):
-    return None

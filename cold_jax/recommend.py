@@ -1,0 +1,50 @@
+"""python -m cold_jax.recommend run=DIR user=ID, or profile=TEXT [liked=[ID,…]]: a ranked list for one user, old or new."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from cold_jax import CONF, build, command
+
+
+def recommend(cfg: DictConfig) -> None:
+    import numpy as np
+
+    from cold_jax import comparison
+    from cold_jax.loggers import together
+    from cold_jax.parts import binary
+    from cold_jax.ranking import first
+    from cold_jax.results import Run
+
+    run = Run(Path(cfg.run))
+    settings = build.settings(build.read_config(run))
+    if (cfg.user is None) == (cfg.profile is None):
+        raise build.ConfigError("user, profile: give one of them, user=ID of the data set or profile=TEXT of a new user")
+    question = build.question(settings, visitor=None if cfg.profile is None else str(cfg.profile))
+    users, items = question.dataset.users, question.dataset.items
+    user = len(users) - 1 if cfg.user is None else build.place(users.ids, str(cfg.user), "user")
+    known_N = question.dataset.user_N == user
+    liked = [build.place(items.ids, str(item), "liked") for item in cfg.liked]
+    shown = np.concatenate([question.dataset.item_N[known_N], np.array(liked, np.int64)])
+    shown_UI = binary(np.zeros(len(shown), np.int64), shown, (1, len(items)))
+
+    learner = build.learner(settings, question)
+    trainable, _ = build.training(settings, question, learner, run, together([])).best()
+    score_I = np.asarray(learner.scorer(trainable)(np.array([user]), shown_UI, np.arange(len(items))))[0]
+    text = next(iter(items.texts.values()))
+    rows = [(rank, items.ids[i], text[i], float(score_I[i])) for rank, i in enumerate(first(score_I, shown, cfg.k), 1)]
+    comparison.show_list(("rank", "item_id", "text", "score"), rows, cfg.format)
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="recommend")
+def _job(cfg: DictConfig) -> None:
+    command.run(recommend, cfg)
+
+
+def main() -> None:
+    command.main(_job, "recommend")
+
+
+if __name__ == "__main__":
+    main()

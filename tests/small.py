@@ -1,0 +1,56 @@
+"""A small random data set and encoder, and the way from there to a trained model, for the tests that share them."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from cold_jax import build, cache, objectives, splits, text
+from cold_jax.adapters import Frozen, Full, Lora
+from cold_jax.batches import Batching
+from cold_jax.data.synthetic import Synthetic
+from cold_jax.encoders import Pooling, Tiny, table
+from cold_jax.loop import Loop, State, training_step
+from cold_jax.models import Factors, Linear, Lstm, TwoTower
+from cold_jax.parallel import Pmap
+
+DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0)
+SPLIT = splits.ItemCold(seed=0, cold=0.3, validation=0.5, held_out=0.1)
+ENCODER = Tiny(
+    seed=0,
+    width=16,
+    layers=2,
+    heads=2,
+    hidden=24,
+    initial=0.3,
+    max_length=32,
+    row_length=64,
+    texts_per_row=4,
+    pooling=Pooling.mean,
+    dtype="float32",
+)
+LORA = Lora(rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"])
+LORA_ALL = Lora(rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"])
+TWO_TOWER = TwoTower(width=4, start=Factors.none, ridge=1.0, own_target=True, own_source=True, own_bias=True)
+IN_BATCH = Batching(size=13, support=[1, 3], history=None, negatives=2, catalogue=False)  # 13: an odd one fills no two devices
+SOFTMAX = objectives.Softmax(temperature=1.0, log_q=True)
+ROWS_AT_ONCE = 2
+
+
+def question() -> build.Question:
+    """What a run on the small data is asked."""
+    dataset = DATA()
+    split, loaded = SPLIT(dataset), ENCODER()
+    sides = {"users": dataset.users.texts, "items": dataset.items.texts}
+    tokens = {
+        side: {name: text.tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
+        for side, texts in sides.items()
+    }
+    vectors = {side: {name: table.vectors(loaded, one) for name, one in by_name.items()} for side, by_name in tokens.items()}
+    train = splits.train_view(dataset, split, vectors["items"], vectors["users"])
+    main = text.join([next(iter(by_name.values())) for by_name in tokens.values()])
+    return build.Question(dataset, split, train, loaded, main, {"encoder": cache.digest(loaded.digest)})

@@ -1,0 +1,168 @@
+"""Questions of hand-made splits, orders by sorting in Python, folds by what must hold of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cold_jax import parts, splits
+from cold_jax.data import DataError, Dataset, Entities
+from cold_jax.parts import Cold, Part, Task
+
+
+def dataset_of(rows: list[tuple[str, str, float, float]]) -> Dataset:
+    """(user, item, value, time); ids are ordered by name."""
+    users, items = sorted({row[0] for row in rows}), sorted({row[1] for row in rows})
+    user_N = np.array([users.index(row[0]) for row in rows], np.int32)
+    item_N = np.array([items.index(row[1]) for row in rows], np.int32)
+    value_N, time_N = np.array([row[2] for row in rows], np.float32), np.array([row[3] for row in rows])
+    return Dataset("hand", user_N, item_N, value_N, time_N, Entities(tuple(users), {}, {}), Entities(tuple(items), {}, {}))
+
+
+def asked(dataset: Dataset, part: Part) -> dict[str, tuple[str, str]]:
+    """user -> (items that he shows, items that he is asked for), as strings of one-letter ids."""
+
+    def names(matrix_UI, row: int) -> str:
+        return "".join(dataset.items.ids[i] for i in matrix_UI.indices[matrix_UI.indptr[row] : matrix_UI.indptr[row + 1]])
+
+    return {dataset.users.ids[u]: (names(part.shown_UI, row), names(part.positive_UI, row)) for row, u in enumerate(part.user_U)}
+
+
+def candidates(dataset: Dataset, part: Part) -> str:
+    return "".join(dataset.items.ids[i] for i in part.candidate_I)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40))
+def test_order_is_by_time_then_row(rows: list[tuple[int, int]]):
+    place_N = parts.order(np.array([u for u, _ in rows], int), np.array([t for _, t in rows], float))
+    for n, (user, time) in enumerate(rows):
+        assert place_N[n] == sum(1 for m, (u, t) in enumerate(rows) if u == user and (t, m) < (time, n))
+
+
+def test_questions_about_cold_users():
+    rows = [
+        ("w", "a", 1, 0), ("w", "b", 1, 0), ("w", "c", 1, 0),
+        ("v", "a", 1, 5), ("v", "b", 1, 3),
+        ("t", "d", 1, 9), ("t", "b", 1, 2), ("t", "a", 1, 2), ("t", "b", 1, 7),  # b before a by their rows; b comes again
+        ("s", "c", 1, 1),
+    ]  # fmt: skip
+    dataset = dataset_of(rows)
+    labels = ["train", "train", "warm_test", "cold_val", "cold_val", *["cold_test"] * 5]
+    split = splits.assemble(dataset, np.array(labels), Cold.users, support=[0, 1])
+    test = split.test
+    assert [*test] == ["warm", "support_0", "support_1"]
+    assert asked(dataset, test["warm"]) == {"w": ("ab", "c")}
+    assert asked(dataset, test["support_0"]) == {"t": ("", "abd"), "s": ("", "c")}
+    assert asked(dataset, test["support_1"]) == {"t": ("b", "ad")}  # s has nothing left
+    assert {candidates(dataset, part) for part in test.values()} == {"abcd"}  # d, which nobody was trained on, too
+    assert {name: asked(dataset, part) for name, part in split.validation.items()} == {
+        "support_0": {"v": ("", "ab")},
+        "support_1": {"v": ("b", "a")},
+    }
+
+
+def test_questions_about_cold_items():
+    rows = [("u", "a", 1, 0), ("u", "b", 1, 0), ("u", "c", 1, 0), ("u", "x", 1, 0), ("u", "y", 1, 0),
+            ("v", "a", 1, 0), ("v", "b", 1, 0), ("v", "y", 1, 0), ("v", "c", 1, 0), ("v", "a", 1, 0)]  # fmt: skip
+    labels = ["train", "train", "warm_test", "cold_val", "cold_test", "train", "warm_val", "cold_test", "train", "warm_test"]
+    dataset = dataset_of(rows)
+    split = splits.assemble(dataset, np.array(labels), Cold.items)
+    assert {name: (asked(dataset, part), candidates(dataset, part)) for name, part in split.test.items()} == {
+        "warm": ({"u": ("ab", "c")}, "abc"),  # v's second a is no question: he was trained on it
+        "cold": ({"u": ("ab", "y"), "v": ("ac", "y")}, "xy"),  # items of validation are candidates too
+        "overall": ({"u": ("ab", "cy"), "v": ("ac", "y")}, "abcxy"),  # v's b, held out for validation, is not masked
+    }
+    assert {name: (asked(dataset, part), candidates(dataset, part)) for name, part in split.validation.items()} == {
+        "cold": ({"u": ("ab", "x")}, "xy")
+    }
+
+
+def test_questions_where_both_are_cold():
+    rows = [
+        ("w", "a", 1, 0), ("w", "b", 1, 0), ("w", "c", 1, 0), ("w", "x", 1, 0), ("w", "y", 1, 0),
+        ("p", "a", 1, 0), ("p", "b", 1, 1), ("p", "x", 1, 2),
+        ("q", "y", 1, 0), ("q", "c", 1, 1), ("q", "a", 1, 2), ("q", "x", 1, 3),
+    ]  # fmt: skip
+    labels = [
+        "train", "train", "warm_test", "cold_items_val", "cold_items_test",
+        "cold_users_val", "cold_users_val", "cold_both_val",
+        "cold_both_test", "cold_users_test", "cold_users_test", "",
+    ]  # fmt: skip
+    dataset = dataset_of(rows)
+    split = splits.assemble(dataset, np.array(labels), Cold.both, both_support=1)
+    assert {name: (asked(dataset, part), candidates(dataset, part)) for name, part in split.test.items()} == {
+        "warm": ({"w": ("ab", "c")}, "abc"),
+        "cold_users": ({"q": ("c", "a")}, "abc"),  # his first item, y, is cold and no support
+        "cold_items": ({"w": ("ab", "y")}, "xy"),
+        "cold_both": ({"q": ("c", "y")}, "xy"),
+        "overall": ({"w": ("ab", "cy"), "q": ("c", "ay")}, "abcxy"),
+    }
+    assert {name: asked(dataset, part) for name, part in split.validation.items()} == {
+        "cold_users": {"p": ("a", "b")},
+        "cold_items": {"w": ("ab", "x")},
+        "cold_both": {"p": ("a", "x")},
+    }
+
+
+def test_given_rows_are_labelled_by_the_threshold():
+    rows = [("u", "a", 5, 0), ("u", "b", 4, 0), ("u", "c", 3, 0), ("v", "a", 5, 0), ("v", "c", 2, 0), ("v", "b", 1, 0)]
+    dataset = dataset_of(rows)
+    part_N = np.array(["train", "warm_test", "warm_test", "train", "warm_test", "warm_val"])
+    split = splits.assemble(dataset, part_N, Cold.none, threshold=4)
+    given_rows = split.test["rows"]
+    assert given_rows.task is Task.rows
+    assert [(dataset.users.ids[u], dataset.items.ids[i]) for u, i in zip(given_rows.user_N, given_rows.item_N, strict=True)] == [
+        ("u", "b"), ("u", "c"), ("v", "c"),
+    ]  # fmt: skip
+    assert given_rows.value_N.tolist() == [1, 0, 0]
+    assert asked(dataset, given_rows) == {"u": ("a", ""), "v": ("a", "")}
+    assert candidates(dataset, given_rows) == "bc"
+    assert [*splits.assemble(dataset, part_N, Cold.none, threshold=6).test] == ["warm"]  # no user has both labels
+    assert [*splits.assemble(dataset, part_N, Cold.none).test] == ["warm"]
+
+
+@pytest.fixture
+def train() -> splits.Train:
+    generator = np.random.default_rng(0)
+    count = 400
+    dataset = dataset_of(
+        [(f"{u:02}", f"{i:02}", 1, t) for u, i, t in zip(*(generator.integers(0, 30, count) for _ in range(3)), strict=True)]
+    )
+    split = splits.Warm(seed=1, held_out=0.2, threshold=None)(dataset)
+    return splits.train_view(dataset, split, {}, {})
+
+
+@pytest.mark.parametrize("axis", ["items", "users"])
+def test_folds_hide_every_warm_entity_once(axis: str, train: splits.Train):
+    seen, all_UI = [], train.interaction_UI.toarray()
+    for rest, questions in parts.folds(train, axis, 4, seed=3, supports=[0, 2]):
+        rest_UI = rest.interaction_UI.toarray()
+        hidden_UI = all_UI - rest_UI
+        assert hidden_UI.min() == 0
+        hidden = np.flatnonzero(hidden_UI.any(0 if axis == "items" else 1))
+        seen.extend(hidden)
+        left_UI = rest_UI[:, hidden] if axis == "items" else rest_UI[hidden]
+        assert not left_UI.any()
+        np.testing.assert_array_equal(rest.warm_U, rest_UI.any(1))
+        np.testing.assert_array_equal(rest.warm_I, rest_UI.any(0))
+        assert set(zip(rest.user_N, rest.item_N, strict=True)) == set(zip(*rest_UI.nonzero(), strict=True))
+        for part in questions.values():
+            if axis == "items":
+                np.testing.assert_array_equal(part.candidate_I, hidden)
+                np.testing.assert_array_equal(part.shown_UI.toarray(), rest_UI[part.user_U])
+                np.testing.assert_array_equal(part.positive_UI.toarray(), hidden_UI[part.user_U])
+            else:
+                assert set(part.user_U) <= set(hidden)
+                np.testing.assert_array_equal((part.shown_UI + part.positive_UI).toarray(), hidden_UI[part.user_U])
+                k = int(part.name.removeprefix("support_"))
+                for row, user in enumerate(part.user_U):
+                    first = train.item_N[train.user_N == user][:k]
+                    assert set(part.shown_UI[[row]].indices) == set(first)
+    warm = train.warm_I if axis == "items" else train.warm_U
+    assert sorted(seen) == np.flatnonzero(warm).tolist()
+
+
+def test_folds_need_two_and_enough_entities(train: splits.Train):
+    for count in (1, 31):
+        with pytest.raises(DataError, match=f"{count} folds of 30 warm items"):
+            next(parts.folds(train, "items", count, seed=3, supports=[]))

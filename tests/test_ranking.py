@@ -1,0 +1,95 @@
+"""Against SciPy's ranks and NumPy's sort, with many equal scores."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse, stats
+
+from cold_jax import parts, ranking
+
+USERS, ITEMS = 11, 17
+
+
+def make_part(seed: int, users: int = USERS, items: int = ITEMS) -> parts.Part:
+    """Every third item is no candidate; a user shows some items and is asked for others."""
+    generator = np.random.default_rng(seed)
+    candidate_I = np.flatnonzero(np.arange(items) % 3 != 0)
+    kind_UI = generator.choice(3, (users, items), p=[0.6, 0.2, 0.2])
+    kind_UI[:, candidate_I[0]] = 1  # everybody has a positive
+    positive_UI = (kind_UI == 1) & np.isin(np.arange(items), candidate_I)
+    shown_UI, positive_UI = (sparse.csr_array(x_UI.astype(np.float32)) for x_UI in (kind_UI == 2, positive_UI))
+    return parts.ranking_part("random", shown_UI, positive_UI, candidate_I)
+
+
+def check(part: parts.Part, score_UI: np.ndarray, got: ranking.Ranking, top: int) -> None:
+    shown_UI, positive_UI = (x.toarray()[:, part.candidate_I] > 0 for x in (part.shown_UI, part.positive_UI))
+    expected, places, scores = [], [], []
+    for score_I, shown_I, positive_I in zip(score_UI, shown_UI, positive_UI, strict=True):
+        rank_I = stats.rankdata(-score_I[~shown_I], method="ordinal")  # equal ones in the order in which they stand
+        expected.extend(rank_I[positive_I[~shown_I]])
+        order = np.flatnonzero(~shown_I)[np.argsort(-score_I[~shown_I], stable=True)][:top]
+        empty = top - len(order)
+        places.append([*part.candidate_I[order], *[-1] * empty])
+        scores.append([*score_I[order], *[-np.inf] * empty])
+    np.testing.assert_array_equal(got.rank_P, expected)
+    np.testing.assert_array_equal(got.top_UK, places)
+    np.testing.assert_array_equal(got.score_UK, scores)
+    np.testing.assert_array_equal(got.candidates_U, (~shown_UI).sum(1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), values=st.integers(1, 8), chunk=st.sampled_from([4, 11, 256]))
+def test_ranks_and_first_places_with_ties(seed: int, values: int, chunk: int):
+    """Few values, so many ties; the infinities and both zeros among them."""
+    part = make_part(seed)
+    some = np.array([0.0, -0.0, -np.inf, np.inf, 1.5, -2.0, 1e-30, 3.0], np.float32)[:values]
+    score_UI = np.random.default_rng(seed).choice(some, (USERS, len(part.candidate_I)))
+    for top in (5, 20):
+        check(part, score_UI, ranking.rank(lambda position_B: score_UI[position_B], part, top, chunk), top)
+
+
+def test_scores_of_jax_and_of_double_precision():
+    part = make_part(0)
+    score_UI = np.random.default_rng(0).normal(size=(USERS, len(part.candidate_I)))
+    single_UI = score_UI.astype(np.float32)
+    check(part, single_UI, ranking.rank(lambda position_B: score_UI[position_B], part, 5, 4), 5)
+    check(part, single_UI, ranking.rank(lambda position_B: jnp.asarray(single_UI)[position_B], part, 5, 4), 5)
+
+
+def test_many_positives_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ranking, "COMPARED", 64)
+    part = make_part(1, users=30, items=20)
+    score_UI = np.random.default_rng(1).integers(0, 5, (30, len(part.candidate_I))).astype(np.float32)
+    check(part, score_UI, ranking.rank(lambda position_B: score_UI[position_B], part, 5, 30), 5)
+
+
+def test_what_is_shown_does_not_matter():
+    part = make_part(2)
+    score_UI = np.random.default_rng(2).normal(size=(USERS, len(part.candidate_I))).astype(np.float32)
+    low = ranking.rank(lambda position_B: score_UI[position_B], part, 5)
+    high_UI = np.where(part.shown_UI.toarray()[:, part.candidate_I] > 0, np.inf, score_UI)
+    for a, b in zip(low, ranking.rank(lambda position_B: high_UI[position_B], part, 5), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nan_is_an_error_that_names_part_and_user():
+    part = make_part(3)
+    score_UI = np.zeros((USERS, len(part.candidate_I)))
+    score_UI[10, 2] = np.nan
+    with pytest.raises(FloatingPointError, match=r"part 'random': a score of user 10 "):
+        ranking.rank(lambda position_B: score_UI[position_B], part, 5, 4)
+
+
+def test_all_chunks_are_one_compiled_program():
+    part, seen = make_part(4, users=31, items=23), set()
+
+    def score(position_B: np.ndarray) -> np.ndarray:
+        seen.add(position_B.shape)
+        return np.zeros((len(position_B), len(part.candidate_I)), np.float32)
+
+    before = ranking._rank._cache_size()
+    ranking.rank(score, part, 5, 7)
+    assert seen == {(7,)}
+    assert ranking._rank._cache_size() == before + 1
