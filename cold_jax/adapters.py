@@ -7,6 +7,7 @@
 LoRA: Hu et al. 2021, arXiv 2106.09685; rsLoRA: Kalajdzievski 2023, arXiv 2312.03732.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ class Lora:
 
     @property
     def scale(self) -> float:
-        return self.alpha / (np.sqrt(self.rank) if self.rslora else self.rank)
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
         """Wraps the encoder's own layers in place. Raises ValueError where a pattern matches no linear layer."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hydra.utils import get_class
@@ -119,6 +119,13 @@ def question(s: Settings, visitor: str | None = None) -> Question:
     train = splits.train_view(dataset, split, vectors["items"], vectors["users"])
     main = text.join([next(iter(by_name.values())) for by_name in tokens.values()])
     return Question(dataset, split, train, loaded, main, digests)
+
+
+def place(ids: Sequence[str], wanted: str, key: str) -> int:
+    """The integer id of a user or an item. Raises ConfigError where there is none."""
+    if wanted not in ids:
+        raise ConfigError(f"{key}: the data has no id {wanted!r}; {_nearest(wanted, list(ids)[:5])}")
+    return ids.index(wanted)
 
 
 class Learner(NamedTuple):

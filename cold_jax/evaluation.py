@@ -133,12 +133,11 @@ def _entries(scorer: Scorer, part: Part, chunk: int) -> np.ndarray:
 def validate(
     scorer: Scorer, parts: Mapping[str, Part], metric: str, chunk: int = 256, score_rows: RowScorer | None = None
 ) -> tuple[float, dict[str, float]]:
-    """(mean over the parts of one metric of users, or of given rows of uauc; that of each part)."""
-    means = {
-        name: values["uauc" if parts[name].task is Task.rows else metric]
-        for name, values in evaluate(scorer, parts, [metric], 1, chunk, score_rows).mean().items()
-    }
-    return float(np.mean(list(means.values()))), means
+    """(mean over the parts of one metric of users, or of given rows of uauc; that of each part, and the rows' accuracy)."""
+    means = evaluate(scorer, parts, [metric], 1, chunk, score_rows).mean()
+    rows = [name for name, part in parts.items() if part.task is Task.rows]
+    values = {name: mean["uauc" if name in rows else metric] for name, mean in means.items()}
+    return float(np.mean(list(values.values()))), values | {f"{name} accuracy": means[name]["accuracy"] for name in rows}
 
 
 def choose(
@@ -222,6 +221,8 @@ def per_user_table(methods: Mapping[str, Evaluation], users: Entities) -> PerUse
 
 def rankings_table(evaluation: Evaluation, users: Entities, items: Entities) -> Rankings:
     """rankings.parquet's columns: the places that are filled."""
+    if not evaluation.rankings:
+        return Rankings([], [], np.empty(0, np.int64), [], np.empty(0))
     columns = []
     for part, ranking in evaluation.rankings.items():
         u, k = np.nonzero(ranking.top_UK >= 0)

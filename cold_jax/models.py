@@ -164,7 +164,7 @@ class LstmHead(nnx.Module):
     def __init__(self, encoder: Any, width: int, seed: int):
         rngs = nnx.Rngs(seeds.key(seed, "model"))
         self.encoder = encoder
-        self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(encoder.width, width, rngs=rngs), return_carry=True)
+        self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(encoder.width, width, rngs=rngs), return_carry=True, rngs=False)
         self.dense = nnx.Linear(width, 1, rngs=rngs)
 
     def pairs(
@@ -176,7 +176,8 @@ class LstmHead(nnx.Module):
         after_BL = place_BL >= first_B[:, None]
         text_BL = jnp.where(after_BL, item_B[:, None], profile_B[:, None])
         within_BL = jnp.minimum(jnp.where(after_BL, place_BL - first_B[:, None], place_BL), L - 1)
-        (_, hidden_BV), _ = self.lstm(state_TLD[text_BL, within_BL], seq_lengths=first_B + second_B)
+        zero_BV = jnp.zeros((len(item_B), self.dense.in_features))
+        (_, hidden_BV), _ = self.lstm(state_TLD[text_BL, within_BL], initial_carry=(zero_BV, zero_BV), seq_lengths=first_B + second_B)
         return self.dense(hidden_BV)[:, 0]
 
 

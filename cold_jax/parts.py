@@ -195,20 +195,20 @@ def questions(
     return parts
 
 
-def given_rows(dataset: Dataset, part_N: np.ndarray, threshold: float) -> dict[str, Part]:
-    """A part of the interactions in warm_test themselves, to be scored: label 1 where the value reaches the threshold.
+def given_rows(dataset: Dataset, part_N: np.ndarray, threshold: float, asked: str = "warm_test") -> dict[str, Part]:
+    """A part of the interactions labelled `asked` themselves, to be scored: label 1 where the value reaches the threshold.
 
     No part where no user has both labels: uAUC is undefined then.
     """
-    index_N = np.flatnonzero(part_N == "warm_test")
+    index_N = np.flatnonzero(part_N == asked)
     user_N, item_N, label_N = dataset.user_N[index_N], dataset.item_N[index_N], dataset.value_N[index_N] >= threshold
     if not np.intersect1d(user_N[label_N], user_N[~label_N]).size:
-        log.info("split: no part 'rows': with split.threshold %g no user of warm_test has rows on both sides", threshold)
+        log.info("split: no part 'all': with split.threshold %g no user of %s has rows on both sides", threshold, asked)
         return {}
     user_U, train_N = np.unique(user_N), part_N == "train"
     shown_UI = binary(dataset.user_N[train_N], dataset.item_N[train_N], (len(dataset.users), len(dataset.items)))[user_U]
     none_UI = sparse.csr_array(shown_UI.shape, dtype=np.float32)
-    rows = Part("rows", Task.rows, user_U, shown_UI, none_UI, np.unique(item_N), user_N, item_N, label_N.astype(np.float32))
+    rows = Part("all", Task.rows, user_U, shown_UI, none_UI, np.unique(item_N), user_N, item_N, label_N.astype(np.float32))
     return {rows.name: rows}
 
 

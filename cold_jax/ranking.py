@@ -89,3 +89,9 @@ def rank(score: Callable[[np.ndarray], Array], part: Part, top: int = 100, chunk
     top_UK = np.where(beyond_UK, -1, np.pad(np.concatenate(top_UK), at))
     score_UK = np.where(beyond_UK, -np.inf, np.pad(np.concatenate(score_UK), at)).astype(np.float32)
     return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
+
+
+def first(score_I: np.ndarray, shown: np.ndarray, count: int) -> np.ndarray:
+    """The first places of one user's ranking of all items, less those that he shows."""
+    order_I = np.lexsort((np.arange(len(score_I)), -score_I))
+    return order_I[~np.isin(order_I, shown)][:count]

@@ -128,11 +128,8 @@ def train_view(
 
 def with_visitor(dataset: Dataset, split: Split, profile: str) -> tuple[Dataset, Split]:
     """The same with one more user, the last, of whom only his profile text is known."""
-    texts = {name: (*written, profile) for name, written in dataset.users.texts.items()}
-    indicators = {name: np.pad(value_UF, ((0, 1), (0, 0))) for name, value_UF in dataset.users.indicators.items()}
-    users = replace(dataset.users, ids=(*dataset.users.ids, ""), texts=texts, indicators=indicators)
     more = {name: np.append(getattr(split, name), False) for name in ("warm_U", "cold_U")}
-    return replace(dataset, users=users), replace(split, **more)
+    return replace(dataset, users=dataset.users.and_one(profile)), replace(split, **more)
 
 
 def _draw(entity_N: np.ndarray, count: int, cold: float, validation: float, generator: np.random.Generator) -> np.ndarray:
@@ -234,11 +231,12 @@ class BothCold:
 
 @dataclass(frozen=True)
 class Warm:
-    """Nothing is cold: `held_out` of the interactions is asked for; where values reach the threshold, a given row has label 1."""
+    """Nothing is cold: `held_out` of the interactions is asked for, ranked or only as given rows, of label 1 from the threshold on."""
 
     seed: int
     held_out: float
     threshold: float | None
+    ranked: bool
 
     def __post_init__(self) -> None:
         _require_shares(held_out=self.held_out)
@@ -246,7 +244,11 @@ class Warm:
     def __call__(self, dataset: Dataset) -> Split:
         part_N = np.full(len(dataset), "train", "<U9")
         part_N = _hold_out(dataset, part_N, self.held_out, seeds.generator(self.seed, "split"))
-        return assemble(dataset, part_N, Cold.none, threshold=self.threshold)
+        split = assemble(dataset, part_N, Cold.none, threshold=self.threshold)
+        if self.ranked:
+            return split
+        known, val, test = (parts.given_rows(dataset, part_N, self.threshold or 0, of) for of in ("train", "warm_val", "warm_test"))
+        return replace(split, validation=val, test=test | {"train": part for part in known.values()})
 
 
 def _read(path: Path, dataset: Dataset) -> np.ndarray:

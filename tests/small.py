@@ -54,3 +54,39 @@ def question() -> build.Question:
     train = splits.train_view(dataset, split, vectors["items"], vectors["users"])
     main = text.join([next(iter(by_name.values())) for by_name in tokens.values()])
     return build.Question(dataset, split, train, loaded, main, {"encoder": cache.digest(loaded.digest)})
+
+
+def learner(
+    q: build.Question, adapter: Any, model: Any, batching: Batching = IN_BATCH, parallel: Any = Pmap(1), seed: int = 0
+) -> build.Learner:
+    """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
+    loop = Loop(epochs=1, max_steps=None, validate_every=1, patience=0, rows_at_once=ROWS_AT_ONCE, log_every=1)
+    chosen = {"adapter": adapter, "model": model, "batching": batching, "parallel": parallel, "loop": loop, "seed": seed}
+    own = q._replace(loaded=replace(q.loaded, encoder=nnx.clone(q.loaded.encoder)))
+    return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), own)
+
+
+def step_of(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> tuple[Any, State]:
+    """The step of a learner, and the state before the first."""
+    step = training_step(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed)
+    return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
+
+
+def fit(
+    le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, steps: int, parallel: Any = Pmap(1)
+) -> tuple[np.ndarray, State]:
+    """The losses of so many steps, and the state after the last."""
+    step, state = step_of(le, objective, optimizer)
+    many, losses = parallel(step), []
+    frozen, state = many.share(le.partition.frozen), many.put(state)
+    for n in range(steps):
+        batch = many.spread(le.batches(n))
+        with jax.transfer_guard("disallow"):
+            state, record = many.step(frozen, state, batch)
+        losses.append(many.get(record)["loss"])
+    return np.asarray(losses), many.get(state)
+
+
+def leaves(tree: Any) -> dict[str, np.ndarray]:
+    """The arrays of a pytree by the path to each."""
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -80,7 +80,7 @@ def test_agrees_with_ir_measures(score_UI: np.ndarray):
 @pytest.mark.parametrize("by_row", [False, True])
 def test_given_rows_against_scikit_learn(score_UI: np.ndarray, by_row: bool):
     split = splits.Warm(seed=1, held_out=0.5, threshold=3)(make_dataset())
-    part, centred_UI = split.test["rows"], score_UI - 600
+    part, centred_UI = split.test["all"], score_UI - 600
     given = (lambda part: centred_UI[part.user_N, part.item_N]) if by_row else None
     scorer = table_scorer(np.zeros_like(score_UI) if by_row else centred_UI)
     got = evaluation.evaluate(scorer, {"rows": part}, ["recall@5"], 5, chunk=7, score_rows=given)
@@ -97,13 +97,13 @@ def test_given_rows_against_scikit_learn(score_UI: np.ndarray, by_row: bool):
 
 def test_a_nan_names_part_and_place(score_UI: np.ndarray):
     split = splits.Warm(seed=1, held_out=0.5, threshold=3)(make_dataset())
-    user = int(split.test["rows"].user_N[4])
+    user = int(split.test["all"].user_N[4])
     broken_UI = score_UI.copy()
     broken_UI[user] = np.nan
     with pytest.raises(FloatingPointError, match=rf"part 'warm': a score of user {user} "):
         SETTINGS(table_scorer(broken_UI), {"warm": split.test["warm"]})
     with pytest.raises(FloatingPointError, match=r"part 'rows': the score of row \d+ is NaN"):
-        SETTINGS(table_scorer(broken_UI), {"rows": split.test["rows"]})
+        SETTINGS(table_scorer(broken_UI), {"rows": split.test["all"]})
 
 
 def test_validation_is_the_mean_over_parts(score_UI: np.ndarray):

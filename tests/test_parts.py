@@ -109,7 +109,7 @@ def test_given_rows_are_labelled_by_the_threshold():
     dataset = dataset_of(rows)
     part_N = np.array(["train", "warm_test", "warm_test", "train", "warm_test", "warm_val"])
     split = splits.assemble(dataset, part_N, Cold.none, threshold=4)
-    given_rows = split.test["rows"]
+    given_rows = split.test["all"]
     assert given_rows.task is Task.rows
     assert [(dataset.users.ids[u], dataset.items.ids[i]) for u, i in zip(given_rows.user_N, given_rows.item_N, strict=True)] == [
         ("u", "b"), ("u", "c"), ("v", "c"),

@@ -48,8 +48,8 @@ def from_file(path: Path, support: list[int] | None = None) -> FromFile:
 
 @pytest.mark.parametrize("side", ["user", "item"])
 def test_the_recipe_is_coldrecs(side: str):
-    dataset = make_dataset()
-    split = (USER_COLD if side == "user" else ITEM_COLD)(dataset)
+    dataset = make_dataset(users=300, items=200)  # some occur once or twice
+    split = dataclasses.replace(USER_COLD, support=[0])(dataset) if side == "user" else ITEM_COLD(dataset)
     entity_N = getattr(dataset, f"{side}_N")
     entities = {part: set(entity_N[split.part_N == part]) for part in ("train", "warm_val", "warm_test", "cold_val", "cold_test")}
     count = len(set(entity_N))
@@ -62,8 +62,8 @@ def test_the_recipe_is_coldrecs(side: str):
 
     rows = Counter(split.part_N.tolist())
     tenth = (rows["train"] + rows["warm_val"] + rows["warm_test"]) // 10
-    assert 0.9 * tenth <= rows["warm_val"] <= tenth  # some moved back, so that
-    assert 0.9 * tenth <= rows["warm_test"] <= tenth
+    assert 0.7 * tenth <= rows["warm_val"] < tenth  # some moved back, so that
+    assert 0.7 * tenth <= rows["warm_test"] < tenth
     for known_N in (dataset.user_N, dataset.item_N):  # what is warm occurs in training
         held_out_N = np.isin(split.part_N, ["warm_val", "warm_test"])
         assert set(known_N[held_out_N]) <= set(known_N[split.part_N == "train"])

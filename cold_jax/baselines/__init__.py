@@ -15,22 +15,9 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax import metrics, seeds
-from cold_jax.baselines.closed_forms import (
-    ease,
-    features,
-    fold_in_start,
-    gram,
-    item_knn,
-    nearest,
-    popularity,
-    ridge,
-    svd_factors,
-    vectors,
-)
+from cold_jax.baselines import closed_forms
 from cold_jax.evaluation import Scorer, choose
 from cold_jax.parts import Part, Train, folds
-
-__all__ = ["ease", "features", "fold_in_start", "gram", "item_knn", "nearest", "popularity", "ridge", "svd_factors"]
 
 Setting = TypeVar("Setting")
 Parts = Mapping[str, Part]
@@ -38,13 +25,18 @@ Parts = Mapping[str, Part]
 
 def _of_shown(train: Train, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> Scorer:
     """A scorer that reads what users show; popularity's order for those who show nothing."""
-    count_I = popularity(train)
+    count_I = closed_forms.popularity(train)
 
     def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         shows_U = np.diff(shown_UI.indptr) > 0
         return np.where(shows_U[:, None], score(shown_UI, candidate_I), count_I[candidate_I])
 
     return scorer
+
+
+def _weighted(train: Train, weight_II: np.ndarray, prior_I: np.ndarray) -> Scorer:
+    """score_ui = Σ_{j shown by u} W_ji + prior_i."""
+    return _of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I] + prior_I[candidate_I])
 
 
 def _chosen(
@@ -55,13 +47,14 @@ def _chosen(
     metric: str,
 ) -> Scorer:
     """The scorer of the setting that is best over the tasks; `fit(train)` holds what its settings have in common."""
+    fitted = fit(train)
     if len(settings) == 1:
-        return fit(train)(settings[0])
+        return fitted(settings[0])
     scores = []
     for known, parts in tasks:
-        fitted = fit(known)
-        scores.append(choose(settings, lambda setting, _, fitted=fitted: fitted(setting), [(known, parts)], metric)[1])
-    return fit(train)(settings[int(np.argmax(np.mean(scores, 0)))])
+        at = fitted if known is train else fit(known)
+        scores.append(choose(settings, lambda setting, _, at=at: at(setting), [(known, parts)], metric)[1])
+    return fitted(settings[int(np.argmax(np.mean(scores, 0)))])
 
 
 def _check(baseline: object, metric: str, **grids: Sequence[float | None]) -> None:
@@ -95,7 +88,7 @@ class Popularity:
     """score_ui = c_i, the same for everybody."""
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        count_I = popularity(train)
+        count_I = closed_forms.popularity(train)
         return lambda user_U, shown_UI, candidate_I: np.tile(count_I[candidate_I], (len(user_U), 1))
 
 
@@ -106,7 +99,7 @@ class ContentMean:
     text: str
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        vector_ID = vectors(train, "items", self.text)
+        vector_ID = closed_forms.vectors(train, "items", self.text)
         return _of_shown(train, lambda shown_UI, candidate_I: shown_UI @ vector_ID @ vector_ID[candidate_I].T)
 
 
@@ -118,10 +111,10 @@ class ContentKnn:
     neighbours: int
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        vector_ID = vectors(train, "items", self.text)
+        vector_ID = closed_forms.vectors(train, "items", self.text)
 
         def score(shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            return shown_UI @ nearest(vector_ID, candidate_I, train.warm_I, self.neighbours).T
+            return shown_UI @ closed_forms.nearest(vector_ID, candidate_I, train.warm_I, self.neighbours).T
 
         return _of_shown(train, score)
 
@@ -134,10 +127,10 @@ class ProfileKnn:
     neighbours: int
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        vector_UD = vectors(train, "users", self.text)
+        vector_UD = closed_forms.vectors(train, "users", self.text)
 
         def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            return nearest(vector_UD, user_U, train.warm_U, self.neighbours) @ train.interaction_UI[:, candidate_I]
+            return closed_forms.nearest(vector_UD, user_U, train.warm_U, self.neighbours) @ train.interaction_UI[:, candidate_I]
 
         return scorer
 
@@ -156,11 +149,11 @@ class RidgeText:
         _check(self, self.metric, penalties=self.penalties)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        feature_IF = features(train, "items", self.texts, self.indicators, self.constant)
+        feature_IF = closed_forms.features(train, "items", self.texts, self.indicators, self.constant)
 
         def fit(train: Train) -> Callable[[float], Scorer]:
             warm = train.warm_I.astype(np.float64)
-            sources = ridge(feature_IF * warm[:, None], sparse.diags_array(warm), self.penalties)
+            sources = closed_forms.ridge(feature_IF * warm[:, None], sparse.diags_array(warm), self.penalties)
 
             def of_penalty(penalty: float) -> Scorer:
                 source_IF = sources[penalty].T
@@ -192,12 +185,12 @@ class RidgeSvd:
         _check(self, self.metric, ranks=self.ranks, penalties=self.penalties)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        feature_IF = features(train, "items", self.texts, self.indicators, self.constant)
+        feature_IF = closed_forms.features(train, "items", self.texts, self.indicators, self.constant)
 
         def fit(train: Train) -> Callable[[tuple[int, float]], Scorer]:
             # columns of P are orthogonal, so the solutions of a smaller rank are the first columns of a larger one's
-            source_IV, target_IV = svd_factors(train.interaction_UI, max(self.ranks))
-            maps = ridge(feature_IF[train.warm_I], target_IV[train.warm_I], self.penalties)
+            source_IV, target_IV = closed_forms.svd_factors(train.interaction_UI, max(self.ranks))
+            maps = closed_forms.ridge(feature_IF[train.warm_I], target_IV[train.warm_I], self.penalties)
 
             def of_setting(setting: tuple[int, float]) -> Scorer:
                 rank, penalty = setting
@@ -224,10 +217,10 @@ class RidgeProfile:
         _check(self, self.metric, penalties=self.penalties)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        feature_UF = features(train, "users", self.texts, self.indicators, self.constant)
+        feature_UF = closed_forms.features(train, "users", self.texts, self.indicators, self.constant)
 
         def fit(train: Train) -> Callable[[float], Scorer]:
-            maps = ridge(feature_UF[train.warm_U], train.interaction_UI[np.flatnonzero(train.warm_U)], self.penalties)
+            maps = closed_forms.ridge(feature_UF[train.warm_U], train.interaction_UI[train.warm_U], self.penalties)
             return lambda penalty: lambda user_U, shown_UI, candidate_I: feature_UF[user_U] @ maps[penalty][:, candidate_I]
 
         return _chosen(fit, self.penalties, train, [(train, validation)], self.metric)
@@ -245,17 +238,12 @@ class Ease:
         _check(self, self.metric, penalties=self.penalties)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        count_I = popularity(train)
+        count_I = closed_forms.popularity(train)
         prior_I = self.popularity * count_I / count_I.max()
 
         def fit(train: Train) -> Callable[[float], Scorer]:
-            gram_II = gram(train)
-
-            def of_penalty(penalty: float) -> Scorer:
-                weight_II = ease(gram_II, penalty)
-                return _of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I] + prior_I[candidate_I])
-
-            return of_penalty
+            gram_II = closed_forms.gram(train)
+            return lambda penalty: _weighted(train, closed_forms.ease(gram_II, penalty), prior_I)
 
         return _chosen(fit, self.penalties, train, [(train, validation)], self.metric)
 
@@ -273,12 +261,40 @@ class ItemKnn:
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         def fit(train: Train) -> Callable[[tuple[float, int | None]], Scorer]:
-            gram_II = gram(train)
-
-            def of_setting(setting: tuple[float, int | None]) -> Scorer:
-                weight_II = item_knn(gram_II, *setting)
-                return _of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I])
-
-            return of_setting
+            gram_II = closed_forms.gram(train)
+            return lambda setting: _weighted(train, closed_forms.item_knn(gram_II, *setting), np.zeros(len(train.items)))
 
         return _chosen(fit, list(product(self.shrinks, self.neighbours)), train, [(train, validation)], self.metric)
+
+
+@dataclass(frozen=True)
+class FoldIn:
+    """S of `fold_in_start`. Its values were chosen on the cold validation users of one split of MovieLens-100k."""
+
+    rank: int
+    supports: list[int]
+    factors: int
+    power: float
+    profile_penalty: float
+    item_penalty: float
+    factor_penalty: float
+    temperature: float
+    floor: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "supports", tuple(self.supports))
+        if max(self.supports, default=0) < 1:
+            raise ValueError(f"baseline.supports: {list(self.supports)} must hold a k of 1 or more")
+
+    def __call__(self, train: Train, validation: Parts) -> Scorer:
+        penalties = self.profile_penalty, self.item_penalty, self.factor_penalty
+        at = closed_forms.fold_in_start(
+            train, self.rank, self.supports, self.factors, self.power, penalties, self.temperature, self.floor
+        )
+        profile_UD = closed_forms.profiles(train)
+
+        def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            user_UV = profile_UD[user_U] @ at.profile_DV + closed_forms.unit_rows(shown_UI) @ at.source_IV
+            return user_UV @ at.target_IV[candidate_I].T + at.bias_I[candidate_I]
+
+        return scorer

@@ -97,7 +97,7 @@ def _largest(value_BN: np.ndarray, count: int) -> np.ndarray:
     return np.partition(value_BN, place, 1)[:, place : place + 1]
 
 
-class FoldIn(NamedTuple):
+class FoldInStart(NamedTuple):
     """score_ui = (p_u · profile + Σ_{j shown by u} source_j / k^½) · target_i + bias_i, k the number of items shown."""
 
     source_IV: np.ndarray
@@ -112,6 +112,16 @@ def earliest(train: Train, k: int) -> sparse.csr_array:
     return binary(train.user_N[place_N < k], train.item_N[place_N < k], (len(train.users), len(train.items)))
 
 
+def profiles(train: Train) -> np.ndarray:
+    """Vectors of the users' main text, of no columns where users have none."""
+    return next(iter(train.user_vectors.values()), np.zeros((len(train.users), 0)))
+
+
+def unit_rows(shown_UI: sparse.csr_array) -> sparse.csr_array:
+    """Binary rows divided by the root of what they count."""
+    return shown_UI.multiply(np.maximum(shown_UI.sum(1), 1)[:, None] ** -0.5).tocsr()
+
+
 def fold_in_start(
     train: Train,
     rank: int,
@@ -121,7 +131,7 @@ def fold_in_start(
     penalties: tuple[float, float, float],
     temperature: float,
     floor: float,
-) -> FoldIn:
+) -> FoldInStart:
     """Warm users as if they were cold: a ridge from profile and support to all that they took, cut to a rank.
 
         y_u = R_u · (n_u / mean n)^-power,  μ = mean_u y_u,  x_u = [p_u; Σ_j z_j / k^½],  z_j = [e_j; source_j of svd_factors]
@@ -141,11 +151,10 @@ def fold_in_start(
     value_UI *= (count_U / count_U.mean())[:, None] ** -power
     mean_I = value_UI.mean(0)
 
-    shown = [earliest(train, k)[warm_U] for k in supports]
-    shown = [shown_UI.multiply(np.maximum(shown_UI.sum(1), 1)[:, None] ** -0.5).tocsr() for shown_UI in shown]
+    shown = [unit_rows(earliest(train, k)[warm_U]) for k in supports]
     factor_IV = svd_factors(train.interaction_UI, factors)[0]
     factor_IV /= np.sqrt(np.mean([((shown_UI @ factor_IV) ** 2).sum(1).mean() for shown_UI in shown if shown_UI.nnz]))
-    vector_UD = next(iter(train.user_vectors.values()), np.zeros((len(train.users), 0)))
+    vector_UD = profiles(train)
     of_profile, of_item, of_factor = np.asarray(penalties) ** -0.5
     shown_IF = np.concatenate([of_item * np.eye(len(mean_I)), of_factor * factor_IV], 1)
     width, items = vector_UD.shape[1], len(mean_I)
@@ -158,7 +167,9 @@ def fold_in_start(
     smoothed_I = floor * mean_I.max() + mean_I
     map_FI = solve(gram_FF + np.eye(len(gram_FF)), cross_FI, assume_a="pos") * (temperature / smoothed_I)
 
-    spread_V, direction_IV = eigh(map_FI.T @ gram_FF @ map_FI, subset_by_index=[items - rank, items - 1])
+    spread_V, direction_IV = eigh(map_FI.T @ gram_FF @ map_FI, subset_by_index=[max(items - rank, 0), items - 1])
     size_V = np.sqrt(np.sqrt(np.maximum(spread_V, 1e-12) * items / len(warm_U)))
     map_FV = map_FI @ direction_IV / size_V
-    return FoldIn(shown_IF @ map_FV[width:], direction_IV * size_V, temperature * np.log(smoothed_I), of_profile * map_FV[:width])
+    return FoldInStart(
+        shown_IF @ map_FV[width:], direction_IV * size_V, temperature * np.log(smoothed_I), of_profile * map_FV[:width]
+    )

@@ -34,6 +34,12 @@ class Entities:
     texts: Mapping[str, tuple[str, ...]]  # name of the text -> a text for each entity
     indicators: Mapping[str, np.ndarray]  # name of the attribute -> 0/1 of shape (entities, values)
 
+    def and_one(self, text: str) -> "Entities":
+        """With one more at the end, who has no id and of whom nothing but this text is known."""
+        texts = {name: (*written, text) for name, written in self.texts.items()}
+        indicators = {name: np.pad(value_NF, ((0, 1), (0, 0))) for name, value_NF in self.indicators.items()}
+        return Entities((*self.ids, ""), texts, indicators)
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -1,0 +1,27 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: train test test-all check experiment clean
+
+train: $(VENV)/installed        ## install, fetch data and weights, train and print the table (about ten minutes on 2 cores)
+	$(BIN)/python -m cold_jax.train +experiment=lora_user_cold
+
+test: $(VENV)/installed         ## the fast tests: no network, no assets
+	$(BIN)/python -m pytest -n 2 -m "not slow and not faults and not assets and not network"
+
+check: $(VENV)/installed        ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+test-all: $(VENV)/installed     ## every test: the slow ones, kills and disk faults, the default data and weights
+	$(BIN)/python -m pytest -n 2
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
