@@ -9,7 +9,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-GROUPS = ("data", "split", "encoder", "adapter", "model", "objective", "batching", "optimizer", "loop", "parallel", "evaluation")
+GROUPS = ("data", "split", "encoder", "adapter", "model", "start", "objective", "batching", "optimizer", "loop", "parallel", "evaluation")
 MANY = ("baseline", "logger")  # several of these can be chosen, by name
 
 
@@ -59,6 +59,7 @@ class Settings(NamedTuple):
     encoder: Any
     adapter: Any
     model: Any
+    start: Any
     objective: Any
     batching: Any
     optimizer: Any
@@ -148,7 +149,7 @@ def learner(s: Settings, q: Question) -> Learner:
     """Encoder → adapter → model, split by what trains; batches of what it reads."""
     import numpy as np
 
-    from cold_jax import adapters, batches, models, starts, text
+    from cold_jax import adapters, batches, models, text
     from cold_jax.encoders import table
     from cold_jax.scorers import ModelScorer
 
@@ -162,7 +163,7 @@ def learner(s: Settings, q: Question) -> Learner:
         row_length, texts_per_row = (8, 1) if states else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
         place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
         multiple = devices * s.loop.rows_at_once
-    start = starts.start(s.model, q.train) if isinstance(s.model, models.TwoTower) else None
+    start = s.start(q.train, s.model.width) if isinstance(s.model, models.TwoTower) else None
     partition = models.partition(s.model(encoder, q.train, start, s.seed), s.adapter.trains)
     lengths, users = q.tokens.length_T, len(q.dataset.users)
     return Learner(
@@ -180,7 +181,7 @@ def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> An
     def validate(trainable: Any) -> tuple[float, dict[str, float]]:
         return s.evaluation.validate(le.scorer(trainable), q.split.validation, le.scorer.of_rows(trainable))
 
-    choices = ("adapter", "model", "objective", "batching", "optimizer", "seed")
+    choices = ("adapter", "model", "start", "objective", "batching", "optimizer", "seed")
     about = q.digests | {name: repr(getattr(s, name)) for name in choices}
     steps = (le.partition, le.batches, s.objective, s.optimizer, s.parallel, validate, le.dropout, s.seed)
     return Training(s.loop, *steps, run, about, logger)

@@ -9,7 +9,6 @@ of its own, which a cold item lacks. So a user is a function of profile text and
 """
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, NamedTuple
 
 import jax
@@ -181,24 +180,11 @@ class LstmHead(nnx.Module):
         return self.dense(hidden_BV)[:, 0]
 
 
-class Factors(Enum):
-    """The closed form that a two-tower starts at (baselines.py)."""
-
-    none = "none"
-    svd = "svd"
-    fold_in = "fold_in"
-
-
 @dataclass(frozen=True)
 class TwoTower:
-    """width: V. start: where the towers begin. own_target, own_source, own_bias: rows of their own for warm items.
-
-    ridge: λ of the map from features to the closed form's factors.
-    """
+    """width: V. own_target, own_source, own_bias: rows of their own for warm items."""
 
     width: int
-    start: Factors
-    ridge: float
     own_target: bool
     own_source: bool
     own_bias: bool

@@ -1,33 +1,61 @@
-"""The closed forms that a two-tower starts at, as rows of items and as ridges of these on the items' features."""
+"""Where a two-tower begins: at random, or at a closed form, as rows of items and as ridges of these on the items' features."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from cold_jax.baselines import closed_forms
-from cold_jax.models import Factors, Start, TwoTower
+from cold_jax.models import Start
 from cold_jax.parts import Train
 
 
-def start(model: TwoTower, train: Train) -> Start | None:
-    """What `model.start` names, with its maps from features fitted on the warm items; None for a random start.
+@dataclass(frozen=True)
+class Random:
+    """Small random maps beside log popularity."""
 
-    svd: R ≈ P Qᵀ, where a user is the sum of his items' sources; with the map it is the reference's ridge to SVD factors. fold_in: the
-    ridge from profile and support to everything that a user takes, beside log popularity.
-    """
-    if model.start is Factors.none:
+    def __call__(self, train: Train, width: int) -> Start | None:
         return None
-    text, width = next(iter(train.item_vectors)), len(next(iter(train.user_vectors.values()))[0])
-    if model.start is Factors.svd:
-        source_IV, target_IV = closed_forms.svd_factors(train.interaction_UI, model.width)
-        bias_I, profile_DV = np.zeros(len(train.items)), np.zeros((width, model.width))
-    else:
-        source_IV, target_IV, bias_I, profile_DV = closed_forms.fold_in_start(train, model.width, **FOLD_IN)
-    feature_IF = closed_forms.features(train, "items", [text], indicators=0.5, constant=0.3)
-    warm_I, V = train.warm_I, model.width
+
+
+@dataclass(frozen=True)
+class Svd:
+    """R ≈ P Qᵀ, where a user is the sum of his items' sources; with the map of λ `ridge` the reference's ridge to SVD factors."""
+
+    ridge: float
+
+    def __call__(self, train: Train, width: int) -> Start | None:
+        source_IV, target_IV = closed_forms.svd_factors(train.interaction_UI, width)
+        profile_DV = np.zeros((next(iter(train.user_vectors.values())).shape[1], width))
+        return _with_maps(train, self.ridge, source_IV, target_IV, np.zeros(len(train.items)), profile_DV)
+
+
+@dataclass(frozen=True)
+class FoldIn:
+    """The ridge from profile and support to all that a user takes, beside log popularity (closed_forms.fold_in_start)."""
+
+    ridge: float
+    supports: list[int]
+    factors: int
+    power: float
+    profile_penalty: float
+    item_penalty: float
+    factor_penalty: float
+    temperature: float
+    floor: float
+
+    def __call__(self, train: Train, width: int) -> Start | None:
+        penalties = (self.profile_penalty, self.item_penalty, self.factor_penalty)
+        rows = closed_forms.fold_in_start(train, width, self.supports, self.factors, self.power, penalties, self.temperature, self.floor)
+        return _with_maps(train, self.ridge, rows.source_IV, rows.target_IV, rows.bias_I, rows.profile_DV)
+
+
+def _with_maps(
+    train: Train, penalty: float, source_IV: np.ndarray, target_IV: np.ndarray, bias_I: np.ndarray, profile_DV: np.ndarray
+) -> Start:
+    """The rows of warm items as ridges on their features, which serve cold items too."""
+    feature_IF = closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
     rows_IV = np.concatenate([source_IV, target_IV, bias_I[:, None]], 1)
-    map_FV = closed_forms.ridge(feature_IF[warm_I], rows_IV[warm_I], [model.ridge])[model.ridge]
+    map_FV = closed_forms.ridge(feature_IF[train.warm_I], rows_IV[train.warm_I], [penalty])[penalty]
+    V = source_IV.shape[1]
     pieces = source_IV, target_IV, bias_I, map_FV[:, :V], map_FV[:, V : 2 * V], map_FV[:, 2 * V], profile_DV
     return Start(*(piece.astype(np.float32) for piece in pieces))
-
-
-# chosen on cold validation users of one split
-FOLD_IN = {"supports": (0, 1, 5, 10), "factors": 16, "power": 0.3, "penalties": (30.0, 30.0, 30.0), "temperature": 1.0, "floor": 0.01}

@@ -15,7 +15,7 @@ from cold_jax.batches import Batching
 from cold_jax.data.synthetic import Synthetic
 from cold_jax.encoders import Pooling, Tiny, table
 from cold_jax.loop import Loop, State, training_step
-from cold_jax.models import Factors, Linear, Lstm, TwoTower
+from cold_jax.models import Linear, Lstm, TwoTower
 from cold_jax.parallel import Pmap
 
 DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0)
@@ -35,7 +35,7 @@ ENCODER = Tiny(
 )
 LORA = Lora(rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"])
 LORA_ALL = Lora(rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"])
-TWO_TOWER = TwoTower(width=4, start=Factors.none, ridge=1.0, own_target=True, own_source=True, own_bias=True)
+TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True)
 IN_BATCH = Batching(size=13, support=[1, 3], history=None, negatives=2, catalogue=False)  # 13: an odd one fills no two devices
 SOFTMAX = objectives.Softmax(temperature=1.0, log_q=True)
 ROWS_AT_ONCE = 2
