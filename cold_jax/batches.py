@@ -101,10 +101,9 @@ class Batches:
         shown = max(batching.support, default=batching.history or len(self.trained_I))
         wanted = len(self.trained_I) if batching.catalogue else batching.size * (1 + shown) + batching.negatives
         self.capacity = min(wanted, len(self.trained_I))
-        # One compiled shape: room for the fullest of some batches and a little more. A batch that needs more gets twice the room.
+        # One compiled shape: room for the fullest of some batches. A fuller one gets twice the room, and is compiled once more.
         self.multiple = multiple
-        fullest = max(_row_count(self(step).rows) for step in range(8))
-        self.multiple = math.ceil(1.05 * fullest / multiple) * multiple
+        self.multiple = max(_row_count(self(step).rows) for step in range(32))
 
     def __call__(self, step: int) -> Batch:
         B, (epoch, within) = self.batching.size, divmod(step, self.steps_per_epoch)
