@@ -47,7 +47,7 @@ class AdamW:
     def __call__(self, updates: int) -> optax.GradientTransformation:
         """For a run of so many updates, on a pytree whose paths begin with "encoder" where a leaf is of Δθ."""
         rate = self.rate(updates)
-        adamw = [optax.scale_by_adam(self.b1, self.b2), optax.add_decayed_weights(self.weight_decay, lambda t: jax.tree.map(_is_matrix, t))]
+        adamw = [optax.scale_by_adam(self.b1, self.b2), optax.add_decayed_weights(self.weight_decay, _are_matrices)]
         parts = {
             "head": optax.chain(*adamw, optax.scale_by_learning_rate(rate)),
             "encoder": optax.chain(*adamw, optax.scale_by_learning_rate(lambda step: self.adapter_rate * rate(step))),
@@ -56,8 +56,10 @@ class AdamW:
         return optax.MultiSteps(update, self.accumulate).gradient_transformation() if self.accumulate > 1 else update
 
 
-def _is_matrix(leaf: Any) -> bool:
-    return leaf.ndim >= 2
+def _are_matrices(tree: Any) -> Any:
+    # The biases and scales of stacked layers have two axes as well.
+    vector = lambda path: any(name in jax.tree_util.keystr(path) for name in ("'bias'", "'scale'"))  # noqa: E731
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf.ndim >= 2 and not vector(path), tree)
 
 
 def _labels(tree: Any) -> Any:

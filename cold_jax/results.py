@@ -76,6 +76,7 @@ class Rankings(NamedTuple):
 
 
 _TEXT = pa.string()
+_UNSIGNED = b"0" * 64  # stands in a Parquet file where its own sha256 goes
 PER_USER = pa.schema({"part": _TEXT, "method": _TEXT, "user_id": _TEXT, "metric": _TEXT, "value": pa.float64()})
 RANKINGS = pa.schema({"part": _TEXT, "user_id": _TEXT, "rank": pa.int32(), "item_id": _TEXT, "score": pa.float32()})
 
@@ -183,8 +184,11 @@ class Run:
     def write_parameters(self, delta: dict[str, np.ndarray], head: dict[str, np.ndarray]) -> None:
         """Δθ alone, kilobytes for LoRA, and what stands on the encoder."""
         for name, tensors in (("delta.safetensors", delta), ("head.safetensors", head)):
+            in_order = {
+                key: np.asarray(tensor, order="C") for key, tensor in tensors.items()
+            }  # safetensors garbles others silently
             with atomic(self.path / name, new=False) as file:
-                file.write(safetensors.numpy.save(tensors))
+                file.write(safetensors.numpy.save(in_order))
 
     def write_results(self, results: Results) -> None:
         """ValueError where a figure of test or baselines is not a finite number."""
@@ -246,33 +250,32 @@ def _require_finite(value: Any, where: str) -> None:
         raise ValueError(f"results.json: {where} is {value!r}, not a finite number")
 
 
-def _columns(schema: pa.Schema, rows: Sequence[Any]) -> tuple[list[Any], bytes]:
-    """The columns as lists of str and arrays of the schema's types, and a digest of all values."""
-    columns: list[Any] = []
-    sha = hashlib.sha256()
-    for field, column in zip(schema, rows, strict=True):
-        columns.append(list(column) if field.type == _TEXT else np.asarray(column, field.type.to_pandas_dtype()))
-        sha.update(_json(columns[-1]) if field.type == _TEXT else columns[-1].tobytes())
-    return columns, sha.hexdigest().encode()
-
-
 def _write_table(path: Path, schema: pa.Schema, rows: PerUser | Rankings) -> None:
-    columns, content = _columns(schema, rows)
-    # page checksums leave the footer bare, where 1 of 850 flipped bits changed values without a word: hence a digest of all
-    table = pa.table(columns, schema=schema.with_metadata({b"sha256": content}))
+    # page checksums leave out the footer, where 1 of 850 flipped bits changed values without a word: hence a digest of the file
+    columns = [list(c) if f.type == _TEXT else np.asarray(c, f.type.to_pandas_dtype()) for c, f in zip(rows, schema, strict=True)]
+    table = pa.table(columns, schema=schema.with_metadata({b"sha256": _UNSIGNED}))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    before, _, after = sink.getvalue().to_pybytes().rpartition(_UNSIGNED)
     with atomic(path, new=False) as file:
-        pq.write_table(table, file, write_page_checksum=True)
+        file.write(before + _signature(before, after) + after)
 
 
 def _read_table(path: Path, schema: pa.Schema) -> list[Any]:
     data = path.read_bytes()
     try:
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
-        if not table.schema.equals(schema):
-            raise ValueError(f"its columns are {table.schema.names}")
-        columns, content = _columns(schema, [c.to_pylist() if c.type == _TEXT else c.to_numpy() for c in table.columns])
-        if (table.schema.metadata or {}).get(b"sha256") != content:
-            raise ValueError("the values are not those that were written")
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        if not file.schema_arrow.equals(schema):
+            raise ValueError(f"its columns are {file.schema_arrow.names}")
+        signature = (file.metadata.metadata or {}).get(b"sha256", b"none")
+        before, _, after = data.rpartition(signature)
+        if signature != _signature(before, after):
+            raise ValueError("its sha256 is not the one that was written into it")
+        columns = file.read().columns
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ValueError(f"{path}: damaged, or not a file of this project: {error}") from error
-    return columns
+    return [column.to_pylist() if column.type == _TEXT else column.to_numpy() for column in columns]
+
+
+def _signature(before: bytes, after: bytes) -> bytes:
+    return hashlib.sha256(before + _UNSIGNED + after).hexdigest().encode()

@@ -19,12 +19,19 @@ class Random:
 
 @dataclass(frozen=True)
 class Svd:
-    """R ≈ P Qᵀ, where a user is the sum of his items' sources; with the map of λ `ridge` the reference's ridge to SVD factors."""
+    """R ≈ P Qᵀ, where a user is the sum of his items' sources; with the map of λ `ridge` the reference's ridge to SVD factors.
+
+    Scores are the estimated R times `sharpness`, for a softmax; each coordinate is as large in users as in items, for Adam.
+    """
 
     ridge: float
+    sharpness: float
 
     def __call__(self, train: Train, width: int) -> Start | None:
         source_IV, target_IV = closed_forms.svd_factors(train.interaction_UI, width)
+        size_V = np.linalg.norm(train.interaction_UI @ source_IV, axis=0) / np.linalg.norm(target_IV, axis=0)
+        balance_V = np.sqrt(self.sharpness * size_V * len(target_IV) / len(train.users)) / size_V
+        source_IV, target_IV = source_IV * balance_V, target_IV * (self.sharpness / balance_V)
         profile_DV = np.zeros((next(iter(train.user_vectors.values())).shape[1], width))
         return _with_maps(train, self.ridge, source_IV, target_IV, np.zeros(len(train.items)), profile_DV)
 

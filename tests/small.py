@@ -17,6 +17,7 @@ from cold_jax.encoders import Pooling, Tiny, table
 from cold_jax.loop import Loop, State, training_step
 from cold_jax.models import Linear, Lstm, TwoTower
 from cold_jax.parallel import Pmap
+from cold_jax.starts import Random
 
 DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0)
 SPLIT = splits.ItemCold(seed=0, cold=0.3, validation=0.5, held_out=0.1)
@@ -61,7 +62,7 @@ def learner(
 ) -> build.Learner:
     """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
     loop = Loop(epochs=1, max_steps=None, validate_every=1, patience=0, rows_at_once=ROWS_AT_ONCE, log_every=1)
-    chosen = {"adapter": adapter, "model": model, "batching": batching, "parallel": parallel, "loop": loop, "seed": seed}
+    chosen = {"adapter": adapter, "model": model, "batching": batching, "parallel": parallel, "loop": loop, "seed": seed, "start": Random()}
     own = q._replace(loaded=replace(q.loaded, encoder=nnx.clone(q.loaded.encoder)))
     return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), own)
 

@@ -144,6 +144,15 @@ def test_item_knn_without_shrinkage_is_the_cosine_of_columns(train: Train):
     np.testing.assert_allclose(weight_II, expected_II, atol=1e-6)  # the latter in float32
 
 
+def test_nearest_leaves_out_the_row_itself_and_the_false_ones():
+    """Angles of 0, 30, 60 and 90 degrees; the third does not count."""
+    vector_ND = np.array([[1, 0], [0.75**0.5, 0.5], [0.5, 0.75**0.5], [0, 1]])
+    weight_BN = closed_forms.nearest(vector_ND, np.array([1, 2]), np.array([True, True, False, True]), 2)
+    near, far = 0.75**0.5, 0.5
+    expected_BN = np.array([[near, 0, 0, far], [0, near, 0, near]]) / [[near + far], [2 * near]]
+    np.testing.assert_allclose(weight_BN, expected_BN, atol=1e-12)
+
+
 # The baselines
 
 
@@ -170,8 +179,8 @@ def test_content_mean_orders_by_cosine_with_the_mean(train: Train):
 def test_content_knn_is_a_regression_of_scikit_learn(train: Train):
     vector_ID, warm_I = np.abs(train.item_vectors["line"]), train.warm_I  # so that no cosine is below 0
     train = replace(train, item_vectors={"line": vector_ID / np.linalg.norm(vector_ID, axis=1, keepdims=True)})
-    score_UI = scores(named("content_knn", neighbours=4), train)
-    knn = KNeighborsRegressor(4, weights=lambda distance: 1 - distance, metric="cosine", algorithm="brute")
+    score_UI = scores(named("content_knn", neighbours=14), train)
+    knn = KNeighborsRegressor(14, weights=lambda distance: 1 - distance, metric="cosine", algorithm="brute")
     knn.fit(vector_ID[warm_I], train.interaction_UI.toarray()[:25, warm_I].T)
     np.testing.assert_allclose(score_UI[:25, ~warm_I], knn.predict(vector_ID[~warm_I]).T, rtol=1e-4)  # float32 cosines
 
