@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: train test test-all check experiment clean
+.PHONY: train test test-all check clean
 
 train: $(VENV)/installed        ## install, fetch data and weights, train and print the table (about ten minutes on 2 cores)
 	$(BIN)/python -m cold_jax.train +experiment=lora_user_cold

@@ -110,7 +110,8 @@ def question(s: Settings, visitor: str | None = None) -> Question:
     digests = {"data": dataset.digest, "split": splits.digest(split), "encoder": loaded.digest}
     if visitor is not None:
         dataset, split = splits.with_visitor(dataset, split, visitor)
-    sides = {"users": dataset.users.texts, "items": dataset.items.texts}
+    unknown = {"profile": ("",) * len(dataset.users)}  # users of whom the data says nothing
+    sides = {"users": dataset.users.texts or unknown, "items": dataset.items.texts}
     tokens = {
         side: {name: text.tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
         for side, texts in sides.items()

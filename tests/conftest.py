@@ -14,3 +14,16 @@ def own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """Tests that need no asset get a cache of their own, so that none passes by what an earlier run left."""
     if request.node.get_closest_marker("assets") is None and request.node.get_closest_marker("network") is None:
         monkeypatch.setenv("COLD_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"  # half the time of the tests was compilation
+
+
+@pytest.fixture(scope="session")
+def question(tmp_path_factory: pytest.TempPathFactory):
+    """What a run on the small data of small.py is asked."""
+    import small
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLD_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return small.question()

@@ -73,19 +73,28 @@ def step_of(le: build.Learner, objective: Any, optimizer: optax.GradientTransfor
     return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
 
 
+def stirred(le: build.Learner) -> build.Learner:
+    """With random numbers added to all that learns, so that nothing is left at a start where its effect is zero."""
+    draw = np.random.default_rng(1)
+    trainable = jax.tree.map(lambda x: x + jnp.asarray(draw.normal(0, 0.3, x.shape), x.dtype), le.partition.trainable)
+    return le._replace(partition=le.partition._replace(trainable=trainable))
+
+
 def fit(
     le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, steps: int, parallel: Any = Pmap(1)
-) -> tuple[np.ndarray, State]:
-    """The losses of so many steps, and the state after the last."""
+) -> tuple[np.ndarray, list[State]]:
+    """The losses of so many steps, and the states on the host, from the one before the first."""
     step, state = step_of(le, objective, optimizer)
-    many, losses = parallel(step), []
+    many = parallel(step)
     frozen, state = many.share(le.partition.frozen), many.put(state)
+    losses, states = [], [jax.device_get(many.get(state))]
     for n in range(steps):
         batch = many.spread(le.batches(n))
         with jax.transfer_guard("disallow"):
             state, record = many.step(frozen, state, batch)
         losses.append(many.get(record)["loss"])
-    return np.asarray(losses), many.get(state)
+        states.append(jax.tree.map(np.array, many.get(state)))
+    return np.asarray(losses), states
 
 
 def leaves(tree: Any) -> dict[str, np.ndarray]:

@@ -167,7 +167,13 @@ def test_random_is_a_function_of_user_and_item(train: Train):
 
 def test_popularity_counts_training_users():
     score_UI = scores(named("popularity"), train_of(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]])))
-    np.testing.assert_array_equal(score_UI, [[1, 2, 0]] * 3)
+    np.testing.assert_array_equal(np.floor(score_UI), [[1, 2, 0]] * 3)
+    np.testing.assert_array_equal(score_UI[1:], score_UI[:-1])
+
+
+def test_popularity_draws_lots_between_equal_counts():
+    unknown_UI = scores(named("popularity"), train_of(np.zeros((1, 40))))
+    assert (np.argsort(-unknown_UI[0]) != np.arange(40)).sum() > 30
 
 
 def test_content_mean_orders_by_cosine_with_the_mean(train: Train):

@@ -85,10 +85,13 @@ class Random:
 
 @dataclass(frozen=True)
 class Popularity:
-    """score_ui = c_i, the same for everybody."""
+    """score_ui = c_i for everybody. Equal counts are drawn by lot, as a catalogue's order is often one of age or fame."""
+
+    seed: int
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        count_I = closed_forms.popularity(train)
+        lot_I = seeds.generator(self.seed, "equal counts").random(len(train.items))
+        count_I = closed_forms.popularity(train) + lot_I / 2
         return lambda user_U, shown_UI, candidate_I: np.tile(count_I[candidate_I], (len(user_U), 1))
 
 
