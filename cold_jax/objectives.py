@@ -36,29 +36,6 @@ class Softmax:
 
 
 @dataclass(frozen=True)
-class Multinomial:
-    """−Σ_j p_j log softmax_j over all the step's items that the user took and does not show, not the target alone: more of the same texts.
-
-    p_j ∝ 1 / q_j, an item's sampling probability, so that the sum estimates the mean over all that he took (Liang et al. 2018,
-    arXiv 1802.05814, with sampled items).
-    """
-
-    temperature: float
-
-    pairs = False
-
-    def __call__(self, score_BJ: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
-        logit_BJ = score_BJ / self.temperature - items.log_q_J[None]
-        hidden_BJ = items.valid_J[None] & examples.known_BJ & (examples.shown_BJ == 0)
-        allowed_BJ = hidden_BJ | _negatives(examples, items)
-        log_p_BJ = jax.nn.log_softmax(jnp.where(allowed_BJ, logit_BJ, -jnp.inf), axis=1)
-        weight_BJ = jnp.where(hidden_BJ, jnp.exp(-items.log_q_J)[None], 0.0)
-        weight_BJ = weight_BJ / jnp.maximum(weight_BJ.sum(1), 1e-9)[:, None]
-        loss_B = -(weight_BJ * jnp.where(hidden_BJ, log_p_BJ, 0.0)).sum(1)
-        return (loss_B * examples.weight_B).sum(), examples.weight_B.sum()
-
-
-@dataclass(frozen=True)
 class Bpr:
     """−log σ(s_target − s_negative), mean over the step's negatives of a user (Rendle et al. 2009, arXiv 1205.2618)."""
 

@@ -37,7 +37,10 @@ ENCODER = Tiny(
 LORA = Lora(rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"])
 LORA_ALL = Lora(rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"])
 TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True)
-IN_BATCH = Batching(size=13, support=[1, 3], history=None, negatives=2, catalogue=False)  # 13: an odd one fills no two devices
+DROPOUT = replace(LORA, dropout=0.3)
+# In-batch negatives. 45: no number of devices divides it, and an epoch's last batch of 36 is not full.
+IN_BATCH = Batching(size=45, support=[1, 3], history=2, negatives=2, catalogue=False)
+STEPS = 6  # an epoch of five, and one more
 SOFTMAX = objectives.Softmax(temperature=1.0, log_q=True)
 ROWS_AT_ONCE = 2
 

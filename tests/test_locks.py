@@ -64,6 +64,14 @@ def test_the_lock_of_a_process_that_is_gone_is_replaced(tmp_path: Path):
     enter(tmp_path)
 
 
+@pytest.mark.skipif(not Path("/proc/uptime").exists(), reason="the kernel tells when a process began under /proc only")
+def test_the_lock_says_when_its_holder_began(tmp_path: Path):
+    with holder(tmp_path) as child:
+        began = int(json.loads((tmp_path / "lock").read_text())["started"]) / os.sysconf("SC_CLK_TCK")
+        assert 0 <= float(Path("/proc/uptime").read_text().split()[0]) - began < 60
+        child.kill()
+
+
 @pytest.mark.parametrize(
     ("changed", "replaced"),
     [

@@ -271,6 +271,16 @@ def test_smallest_difference_is_found_in_four_of_five_trials():
     assert np.mean(stats.ttest_1samp(trials_U, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.025)
 
 
+def test_p_is_never_zero():
+    assert metrics.compare(np.ones(50), np.zeros(50), 99, np.random.default_rng(0))["p"] == 1 / 100
+
+
+def test_smallest_difference_of_few_users():
+    difference_U = np.array([0.1, -0.2, 0.4])
+    z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    assert metrics.smallest_difference(difference_U) == pytest.approx(z * stats.sem(difference_U), rel=1e-12)
+
+
 def test_smallest_difference_needs_two_numbers():
     with pytest.raises(ValueError, match="1 users; a standard deviation needs two"):
         metrics.smallest_difference(np.ones(1))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import signal
 import subprocess
@@ -465,6 +466,18 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(call, calls))
+
+
+def test_sweep_takes_the_unfinished_and_nothing_else(run: Run):
+    run.write_config("seed: 1")
+    (run.path / "notes.tmp").write_text("a person's")
+    with pytest.raises(KeyError), atomic(run.path / "results.json", new=False) as file:
+        (unfinished,) = run.path.glob(".results.json.*.tmp")
+        os.link(unfinished, run.path / unfinished.name.replace(".json.", ".json.killed"))
+        raise KeyError(file)
+    assert len(list(run.path.iterdir())) == 3
+    run.sweep()
+    assert {path.name for path in run.path.iterdir()} == {"config.yaml", "notes.tmp"}
 
 
 def test_sixteen_runs_at_once_get_sixteen_folders(tmp_path: Path):

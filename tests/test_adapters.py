@@ -1,0 +1,258 @@
+"""φ = θ + Δθ: at the start, after training, merged, against PEFT, and saved."""
+
+import json
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import safetensors.numpy
+import small
+from flax import nnx
+from safetensors.numpy import load_file
+from small import LORA, LORA_ALL, TWO_TOWER, Frozen, Full, Linear, Lora, replace
+from test_bert import PARITY, errors, load
+
+from cold_jax import adapters, batches, build, models, objectives
+from cold_jax.adapters import LoraLinear
+from cold_jax.encoders import bert, layers
+from cold_jax.optimizers import AdamW, Schedule
+from cold_jax.scorers import ModelScorer
+
+LINEARS = ["attention.key", "attention.output", "attention.query", "attention.value", "mlp.down", "mlp.up"]
+vectors = jax.jit(lambda encoder, rows: encoder(rows))
+
+
+@pytest.fixture(scope="module")
+def rows(question: build.Question) -> Any:
+    return batches.Packed(question.tokens, small.ENCODER.row_length, 4)(np.arange(20), 2)[0]
+
+
+def wrapped(question: build.Question, adapter: Any, seed: int = 0) -> Any:
+    return adapter(nnx.clone(question.loaded.encoder), seed)
+
+
+def with_random_b(encoder: Any, seed: int = 0) -> Any:
+    draw = np.random.default_rng(seed)
+    for _, module in nnx.iter_modules(encoder):
+        if isinstance(module, LoraLinear):
+            module.B[...] = jnp.asarray(draw.normal(0, 0.3, module.B.shape), jnp.float32)
+    return encoder
+
+
+def kernels(encoder: Any) -> dict[str, np.ndarray]:
+    state = adapters.parameters(encoder, nnx.Param)
+    return {name.removeprefix("backbone.layers."): value for name, value in state.items() if name.endswith("kernel")}
+
+
+@pytest.mark.parametrize("adapter", [Full(), Frozen(), LORA, LORA_ALL])
+def test_at_step_0_phi_is_theta(question: build.Question, rows: Any, adapter: Any):
+    expected = vectors(question.loaded.encoder, rows)
+    np.testing.assert_array_equal(vectors(wrapped(question, adapter), rows), expected)
+    if isinstance(adapter, Lora):
+        assert np.abs(vectors(with_random_b(wrapped(question, adapter)), rows) - expected).max() > 1e-2
+
+
+def test_lora_leaves_theta_as_it_is_and_moves_the_rest(question: build.Question, lora_run: Any):
+    le, losses, states = lora_run
+    assert np.isfinite(losses).all()
+    start, first, last = (small.leaves(states[n].trainable) for n in (0, 1, -1))
+    for name, value in last.items():
+        assert (value != start[name]).any(), name
+        # with B = 0 the first step has no gradient for A
+        np.testing.assert_equal((first[name] != start[name]).any(), not name.endswith("'A'].value"), err_msg=name)
+    trained = le.partition._replace(trainable=states[-1].trainable).model()
+    theta = adapters.parameters(question.loaded.encoder, nnx.Param)
+    kept = {name.replace(".linear.", "."): value for name, value in adapters.parameters(trained.encoder, nnx.Param).items()}
+    assert set(kept) - set(theta) == {f"backbone.layers.attention.{x}.{m}" for x in ("query", "value") for m in ("A", "B")}
+    for name, value in theta.items():
+        np.testing.assert_array_equal(kept[name], value, err_msg=name)
+
+
+def test_full_moves_every_leaf(question: build.Question):
+    _, states = small.fit(small.learner(question, Full(), TWO_TOWER), small.SOFTMAX, optax.sgd(1.0), 2)
+    start, last = (small.leaves(state.trainable) for state in (states[0], states[-1]))
+    assert len([name for name in start if "encoder" in name]) == len(adapters.parameters(question.loaded.encoder, nnx.Param))
+    for name, value in last.items():
+        assert (value != start[name]).any(), name
+
+
+@pytest.mark.parametrize(
+    ("model", "objective"),
+    [(TWO_TOWER, small.SOFTMAX), (Linear(), objectives.Bce()), (small.Lstm(width=3), objectives.BceRatings(threshold=4.0))],
+)
+def test_frozen_leaves_theta_as_it_is_and_moves_the_head(question: build.Question, model: Any, objective: Any):
+    le = small.learner(question, Frozen(), model)
+    before = {name: value.copy() for name, value in small.leaves(le.partition.frozen).items()}
+    _, states = small.fit(le, objective, optax.sgd(1.0), 2)
+    start, last = (small.leaves(state.trainable) for state in (states[0], states[-1]))
+    assert not [name for name in start if "encoder" in name]
+    for name, value in last.items():
+        assert (value != start[name]).any(), name
+    for name, value in small.leaves(le.partition.frozen).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
+@pytest.mark.parametrize("adapter", [Full(), Frozen(), LORA])
+def test_the_optimizer_has_state_of_what_trains_alone(question: build.Question, adapter: Any):
+    partition = small.learner(question, adapter, TWO_TOWER).partition
+    config = AdamW(0.1, 0.5, Schedule.constant, 0, 0.1, 0.9, 0.999, 1.0, 1)
+    shapes = jax.eval_shape(config(9).init, partition.trainable)
+    moments = sorted(leaf.shape for leaf in jax.tree.leaves(shapes) if leaf.dtype == jnp.float32)
+    trains = sorted(leaf.shape for leaf in jax.tree.leaves(partition.trainable))
+    assert moments == sorted(trains * 2)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 7])
+def test_delta_has_the_rank_that_was_asked_for(question: build.Question, rank: int):
+    """In each layer of the stack, of each kernel."""
+    encoder = with_random_b(wrapped(question, replace(LORA_ALL, rank=rank)))
+    theta, phi = kernels(question.loaded.encoder), kernels(adapters.merge(encoder))
+    assert set(phi) == set(theta) == {f"{name}.kernel" for name in LINEARS}
+    for name, kernel in phi.items():
+        assert kernel.shape[0] == 2
+        for layer, delta in enumerate(kernel - theta[name]):
+            assert np.linalg.matrix_rank(delta, tol=1e-5) == rank, (name, layer)  # entries are rounded to 1e-7
+
+
+def test_delta_of_a_trained_model_has_that_rank(question: build.Question, lora_run: Any):
+    le, _, states = lora_run
+    trained = le.partition._replace(trainable=states[-1].trainable).model().encoder
+    theta, phi = kernels(question.loaded.encoder), kernels(adapters.merge(trained))
+    for name, kernel in phi.items():
+        for delta in kernel - theta[name]:
+            wanted = 3 if name in ("attention.query.kernel", "attention.value.kernel") else 0
+            assert np.linalg.matrix_rank(delta, tol=1e-6) == wanted, name
+
+
+def test_merged_phi_scores_as_the_unmerged(question: build.Question):
+    """As a whole model, to the scores of all users for all items; dropout is for training alone."""
+    q = question
+    le = small.stirred(small.learner(q, replace(LORA_ALL, dropout=0.5), TWO_TOWER))
+    model = le.partition.model()
+    model.encoder = adapters.merge(model.encoder)
+    assert not [m for _, m in nnx.iter_modules(model) if isinstance(m, LoraLinear)]
+    partition = models.partition(model, Frozen().trains)
+    place = batches.Packed(q.tokens, small.ENCODER.row_length, 4)
+    merged = ModelScorer(partition, place, q.tokens.length_T, len(q.dataset.users), small.ROWS_AT_ONCE)
+    asked = np.arange(40), q.train.interaction_UI, np.arange(30)
+    unmerged_UI = np.asarray(le.scorer(le.partition.trainable)(*asked))
+    np.testing.assert_allclose(merged(partition.trainable)(*asked), unmerged_UI, atol=2e-5)  # scores of size 5
+    assert unmerged_UI.std() > 0.5
+    # merging made a copy: the model that was merged is as it was
+    assert len([m for _, m in nnx.iter_modules(le.partition.model()) if isinstance(m, LoraLinear)]) == len(LINEARS)
+
+
+@pytest.mark.parametrize("name", ["peft_lora", "peft_lora_all"])
+def test_pefts_forward_agrees(name: str):
+    """PEFT's adapter on the same BERT: A and B, scale (of rsLoRA too) and places; unmerged and merged."""
+    about, golden = json.loads((PARITY / f"{name}.json").read_text()), load_file(PARITY / f"{name}.safetensors")
+    tokens = load_file(PARITY / "bert_small/golden.safetensors")
+    golden |= {name: tokens[name] for name in ("token_TL", "type_TL", "length_T")}
+    matrices: dict[str, np.ndarray] = {}
+    for checkpoint, (path, _) in bert.CHECKPOINT.items():
+        for which in "AB":
+            theirs = f"{checkpoint.removesuffix('.weight')}.lora_{which}"
+            if theirs.format(layer=0) in golden:
+                matrices[f"{path.removesuffix('.kernel')}.{which}"] = np.stack([golden[theirs.format(layer=y)].T for y in range(2)])
+    assert len(matrices) * 2 == sum("lora_" in key for key in golden)
+    targets = sorted({re.escape(path.rsplit(".", 1)[0]) for path in matrices})
+    lora = Lora(rank=about["rank"], alpha=about["alpha"], dropout=0.0, rslora=about["rslora"], targets=targets)
+    backbone = lora(load(PARITY / "bert_small"), 0)
+    assert errors(backbone, golden, 64, 8)[0] > 1e-2  # B = 0
+    state = nnx.to_flat_state(nnx.state(backbone, nnx.LoRAParam))
+    assert {".".join(map(str, path)) for path, _ in state} == set(matrices)
+    for path, variable in state:
+        value = matrices[".".join(map(str, path))]
+        assert variable.shape == value.shape
+        variable.set_value(jnp.asarray(value))
+    for phi in (backbone, adapters.merge(backbone)):
+        assert max(errors(phi, golden, 64, 8)) < 1e-5
+
+
+def test_scales():
+    assert replace(LORA, rank=4, alpha=8.0, rslora=False).scale == 2
+    assert replace(LORA, rank=4, alpha=8.0, rslora=True).scale == 4
+    assert isinstance(replace(LORA, rslora=True).scale, float)
+
+
+def test_a_pattern_without_a_match_is_an_error(question: build.Question):
+    wrong = replace(LORA, targets=[r".*attention\.query", r".*attention\.querry"])
+    with pytest.raises(ValueError, match=r"adapter.targets: '\.\*attention\\.querry' matches no .* it has .*attention\.query"):
+        wrapped(question, wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rank": 0}, "adapter.rank: 0 is not a rank"),
+        ({"dropout": 1.0}, "adapter.dropout: 1.0 is not a probability below 1"),
+        ({"dropout": -0.1}, "adapter.dropout: -0.1 is not a probability"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(changes: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        replace(LORA, **changes)
+
+
+def test_a_starts_as_pefts_and_b_at_zero(question: build.Question):
+    """A is uniform within 1/√in (kaiming_uniform with a = √5), another draw for every kernel, layer and seed."""
+    encoders = [wrapped(question, replace(LORA_ALL, rank=50), seed) for seed in (0, 0, 1)]
+    first, again, other = (adapters.parameters(encoder, nnx.LoRAParam) for encoder in encoders)
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name])
+        if name.endswith("B"):
+            np.testing.assert_array_equal(value, 0)
+        else:
+            bound = value.shape[1] ** -0.5
+            assert bound * 0.95 < np.abs(value).max() <= bound
+            assert value.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)  # 1,600 draws or more
+    draws = {value[layer].tobytes() for draw in (first, other) for name, value in draw.items() if name.endswith("A") for layer in (0, 1)}
+    assert len(draws) == 2 * len(LINEARS) * 2
+
+
+def test_saved_delta_is_a_and_b(question: build.Question, lora_run: Any):
+    le, _, states = lora_run
+    before, after = (
+        adapters.parameters(le.partition._replace(trainable=state.trainable).model(), nnx.Param) for state in (states[0], states[-1])
+    )
+    delta = adapters.delta(small.DROPOUT, before, after)
+    shapes = {"A": (2, 16, 3), "B": (2, 3, 16)}
+    prefix = "encoder.backbone.layers.attention"
+    assert {name: value.shape for name, value in delta.items()} == {
+        f"{prefix}.{linear}.{matrix}": shape for linear in ("query", "value") for matrix, shape in shapes.items()
+    }
+    for name, value in delta.items():
+        np.testing.assert_array_equal(value, after[name])
+    theta = sum(value.nbytes for name, value in after.items() if name.startswith("encoder.")) - 4 * 2 * 2 * 2 * 3 * 16
+    assert len(safetensors.numpy.save(delta)) < 2500 < theta / 10
+
+
+def test_saved_delta_of_full_and_frozen():
+    before = {"encoder.layers.kernel": np.ones((2, 3), np.float32), "bias_F": np.zeros(2, np.float32)}
+    after = {name: value + np.float32(0.5) for name, value in before.items()}
+    full = adapters.delta(Full(), before, after)
+    assert set(full) == {"encoder.layers.kernel"}
+    np.testing.assert_array_equal(before["encoder.layers.kernel"] + full["encoder.layers.kernel"], after["encoder.layers.kernel"])
+    assert adapters.delta(Frozen(), before, after) == {}
+
+
+def test_dropout_is_on_the_way_into_a():
+    """With A = B = 1 and s = 1 what is added is the input after dropout: 0, or the input over the share that is kept."""
+    linear = layers.Linear(32, 32, rngs=nnx.Rngs(0))
+    ways = [LoraLinear(linear, 32, 1.0, 0.25, np.random.default_rng(0), tag) for tag in (0, 1)]
+    for way in ways:
+        way.A[...] = way.B[...] = jnp.eye(32)
+    x = jnp.full((4, 16, 32), 3.0)
+    noise_RL = jax.random.split(jax.random.key(0), (4, 16))
+    apply = jax.jit(lambda way, x, noise_RL: way(x, noise_RL) - way.linear(x))
+    first, second = (np.asarray(apply(way, x, noise_RL)) for way in ways)
+    dropped = first < 1
+    np.testing.assert_allclose(first, np.where(dropped, 0.0, 4.0), atol=1e-5)
+    assert dropped.mean() == pytest.approx(0.25, abs=0.04)  # 2,048 draws: four standard deviations
+    assert len({token.tobytes() for token in dropped.reshape(64, 32)}) == 64  # each token has its own
+    assert ((second < 1) != dropped).mean() > 0.2  # and so has each layer
+    np.testing.assert_allclose(apply(ways[0], x, None), 3.0, atol=1e-5)
