@@ -1,10 +1,12 @@
 """What surrounds a command's job: where a run's folder lies, and errors said in one line that names the key."""
 
+import csv
 import difflib
+import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hydra import compose, initialize_config_dir
@@ -15,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cold_jax import CONF
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,25 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     seconds[name] = time.monotonic() - start
+
+
+def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str) -> None:
+    """Rows on stdout: as a table, as json, or as csv for a spreadsheet, which takes a cell that begins with = for a formula."""
+    if form == "table":
+        from rich.table import Table
+        from rich.text import Text
+
+        from cold_jax.comparison import show, visible
+
+        drawn = Table(*header)
+        for row in rows:
+            drawn.add_row(*(Text(visible(str(cell))) for cell in row))
+        show([drawn])
+    elif form == "json":
+        print(json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False))
+    else:
+        cells = [[f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row] for row in rows]
+        csv.writer(sys.stdout).writerows([header, *cells])
 
 
 def main(hydra_main: Callable[[], None], config_name: str) -> None:

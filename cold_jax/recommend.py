@@ -1,8 +1,5 @@
 """python -m cold_jax.recommend run=DIR user=ID, or profile=TEXT [liked=[ID,…]]: a ranked list for one user, old or new."""
 
-import csv
-import json
-import sys
 from pathlib import Path
 
 import hydra
@@ -13,10 +10,7 @@ from cold_jax import CONF, build, command
 
 def recommend(cfg: DictConfig) -> None:
     import numpy as np
-    from rich.table import Table
-    from rich.text import Text
 
-    from cold_jax import comparison
     from cold_jax.loggers import together
     from cold_jax.parts import binary
     from cold_jax.ranking import first
@@ -41,17 +35,7 @@ def recommend(cfg: DictConfig) -> None:
     score_I = np.asarray(learner.scorer(trainable)(np.array([user]), shown_UI, np.arange(len(items))))[0]
     text = next(iter(items.texts.values()))
     rows = [(rank, items.ids[i], text[i], float(score_I[i])) for rank, i in enumerate(first(score_I, shown, cfg.k), 1)]
-    header = ("rank", "item_id", "text", "score")
-    if cfg.format == "table":
-        table = Table(*header)
-        for row in rows:
-            table.add_row(*(Text(comparison.visible(str(cell))) for cell in row))
-        comparison.show([table])
-    elif cfg.format == "json":
-        print(json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False))
-    else:  # a spreadsheet takes a cell that begins so for a formula
-        safe = lambda cell: f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell  # noqa: E731
-        csv.writer(sys.stdout).writerows([header, *([safe(cell) for cell in row] for row in rows)])
+    command.show_list(("rank", "item_id", "text", "score"), rows, cfg.format)
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="recommend")

@@ -1,0 +1,90 @@
+"""The rules of the house that a program can check."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CODE = ROOT / "cold_jax"
+FILES = sorted(CODE.rglob("*.py"))
+# A module imports only from modules above its own.
+ORDER = """__init__ seeds metrics results locks cache text data parts splits batches encoders adapters models objectives optimizers ranking
+    evaluation scorers baselines starts parallel loggers comparison checkpoints loop build command train evaluate recommend report""".split()
+SEES_CONFIG = {"build.py", "command.py", "train.py", "evaluate.py", "recommend.py", "comparison.py"}
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(CODE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """First names below cold_jax that the file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "cold_jax":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cold_jax."):
+            names.add(str(node.module).split(".")[1])
+    return {name for name in names if name in ORDER}
+
+
+def test_every_module_stands_in_the_order() -> None:
+    assert {module_of(path) for path in FILES} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CODE)))
+def test_imports_go_one_way(path: Path) -> None:
+    above = ORDER[: ORDER.index(module_of(path)) + 1]
+    assert imported(path) <= set(above)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CODE)))
+def test_a_module_has_its_tests(path: Path) -> None:
+    name = path.parent.name if path.name == "__init__.py" else path.stem
+    assert name == "cold_jax" or (ROOT / "tests" / f"test_{name}.py").is_file()
+
+
+def test_only_build_and_the_entry_points_see_a_config() -> None:
+    seen = {path.name for path in FILES if re.search(r"\bcfg\b|DictConfig|OmegaConf", path.read_text())}
+    assert seen <= SEES_CONFIG
+
+
+def test_there_is_one_of_each() -> None:
+    code = "\n".join(path.read_text() for path in FILES)
+    for once in (r"nnx\.split\(", r"def write_results\(", r"optax\.chain\(\s*optax\.clip_by_global_norm", r"def per_user\("):
+        assert len(re.findall(once, code)) == 1, once
+
+
+def test_nothing_is_unpickled() -> None:
+    forbidden = r"\bpickle\b|joblib|torch\.load|allow_pickle\s*=\s*True|yaml\.load\("
+    assert not [path.name for path in FILES if re.search(forbidden, path.read_text())]
+
+
+def test_nothing_heavy_is_imported_before_a_job_runs() -> None:
+    heavy = ("jax", "transformers", "wandb", "polars", "orbax")
+    for command in ("train", "evaluate", "recommend", "report"):
+        probe = f"import sys, cold_jax.{command}; print([name for name in {heavy} if name in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
+        assert done.stdout.strip() == "[]", command
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CODE)))
+def test_sizes(path: Path) -> None:
+    """Lines of code: blank ones, comments and docstrings don't count."""
+    tree, lines = ast.parse(path.read_text()), path.read_text().splitlines()
+    prose: set[int] = {n for n, line in enumerate(lines, 1) if not line.strip() or line.strip().startswith("#")}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            text = node.body[0]
+            prose |= set(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    assert len(lines) - len(prose) <= 300
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            own = set(range(node.lineno, (node.end_lineno or node.lineno) + 1)) - prose
+            assert len(own) <= 60, node.name
+    if path.name in ("train.py", "evaluate.py", "recommend.py", "report.py"):
+        assert len(lines) <= 60
