@@ -133,8 +133,8 @@ class Training:
         resumed = bool(self.checkpoints.steps())
         if resumed:
             self._restore()
-            self.run.cut_metrics(self.step)
             log.info("resuming at step %d of %d", self.step, self.steps)
+        self.run.cut_metrics(self.step if resumed else -1)
         self.state = self.parallel.put(self.state)
         if not resumed:
             self._check()

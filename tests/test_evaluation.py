@@ -79,7 +79,7 @@ def test_agrees_with_ir_measures(score_UI: np.ndarray):
 
 @pytest.mark.parametrize("by_row", [False, True])
 def test_given_rows_against_scikit_learn(score_UI: np.ndarray, by_row: bool):
-    split = splits.Warm(seed=1, held_out=0.5, threshold=3)(make_dataset())
+    split = splits.Warm(seed=1, held_out=0.5, threshold=3, ranked=True)(make_dataset())
     part, centred_UI = split.test["all"], score_UI - 600
     given = (lambda part: centred_UI[part.user_N, part.item_N]) if by_row else None
     scorer = table_scorer(np.zeros_like(score_UI) if by_row else centred_UI)
@@ -96,7 +96,7 @@ def test_given_rows_against_scikit_learn(score_UI: np.ndarray, by_row: bool):
 
 
 def test_a_nan_names_part_and_place(score_UI: np.ndarray):
-    split = splits.Warm(seed=1, held_out=0.5, threshold=3)(make_dataset())
+    split = splits.Warm(seed=1, held_out=0.5, threshold=3, ranked=True)(make_dataset())
     user = int(split.test["all"].user_N[4])
     broken_UI = score_UI.copy()
     broken_UI[user] = np.nan
@@ -121,7 +121,7 @@ def oracle(part: parts.Part) -> np.ndarray:
 
 
 def test_the_best_setting_is_chosen_over_folds_and_the_first_of_equals():
-    split = splits.Warm(seed=1, held_out=0.2, threshold=None)(make_dataset())
+    split = splits.Warm(seed=1, held_out=0.2, threshold=None, ranked=True)(make_dataset())
     train = splits.train_view(make_dataset(), split, {}, {})
     folds = list(parts.folds(train, "items", 3, seed=0, supports=[]))
     know, fitted = dict(zip((id(fold) for fold, _ in folds), (oracle(p["cold"]) for _, p in folds), strict=True)), []

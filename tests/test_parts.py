@@ -128,7 +128,7 @@ def train() -> splits.Train:
     dataset = dataset_of(
         [(f"{u:02}", f"{i:02}", 1, t) for u, i, t in zip(*(generator.integers(0, 30, count) for _ in range(3)), strict=True)]
     )
-    split = splits.Warm(seed=1, held_out=0.2, threshold=None)(dataset)
+    split = splits.Warm(seed=1, held_out=0.2, threshold=None, ranked=True)(dataset)
     return splits.train_view(dataset, split, {}, {})
 
 

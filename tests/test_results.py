@@ -471,13 +471,11 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 def test_sweep_takes_the_unfinished_and_nothing_else(run: Run):
     run.write_config("seed: 1")
     (run.path / "notes.tmp").write_text("a person's")
-    with pytest.raises(KeyError), atomic(run.path / "results.json", new=False) as file:
-        (unfinished,) = run.path.glob(".results.json.*.tmp")
-        os.link(unfinished, run.path / unfinished.name.replace(".json.", ".json.killed"))
-        raise KeyError(file)
-    assert len(list(run.path.iterdir())) == 3
+    with atomic(run.path / "split.csv", new=False) as file:
+        os.link(file.name, file.name.replace("split.csv.", "split.csv.killed"))
+    assert len(list(run.path.iterdir())) == 4
     run.sweep()
-    assert {path.name for path in run.path.iterdir()} == {"config.yaml", "notes.tmp"}
+    assert {path.name for path in run.path.iterdir()} == {"config.yaml", "split.csv", "notes.tmp"}
 
 
 def test_sixteen_runs_at_once_get_sixteen_folders(tmp_path: Path):

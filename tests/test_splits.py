@@ -16,7 +16,7 @@ from cold_jax.splits import BothCold, FromFile, ItemCold, LeakError, UserCold, W
 USER_COLD = UserCold(seed=42, cold=0.2, validation=0.5, held_out=0.2, support=[0, 1, 5])
 ITEM_COLD = ItemCold(seed=42, cold=0.2, validation=0.5, held_out=0.2)
 BOTH_COLD = BothCold(seed=42, cold=0.3, validation=0.5, held_out=0.2, both_support=2)
-WARM = Warm(seed=42, held_out=0.2, threshold=4)
+WARM = Warm(seed=42, held_out=0.2, threshold=4, ranked=True)
 KINDS = {"user_cold": USER_COLD, "item_cold": ITEM_COLD, "both_cold": BOTH_COLD, "warm": WARM}
 
 
