@@ -208,12 +208,14 @@ def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:
         run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         return cfg, run
     saved = read_config(run)
-    if all(override.split("=")[0].lstrip("+~").split("/")[0].split(".")[0] in MAY_CHANGE for override in hydra.overrides.task):
-        for group in MAY_CHANGE:
+    given = {override.split("=")[0].lstrip("+~").split("/")[0].split(".")[0] for override in hydra.overrides.task}
+    if given <= set(MAY_CHANGE):
+        for group in given:
             saved[group] = cfg[group]
         return saved, run
-    for key, value in _leaves(OmegaConf.to_container(cfg, resolve=True)).items():
-        before = _leaves(OmegaConf.to_container(saved)).get(key)
+    ours, theirs = _leaves(OmegaConf.to_container(cfg, resolve=True)), _leaves(OmegaConf.to_container(saved))
+    for key in {**ours, **theirs}:
+        value, before = ours.get(key), theirs.get(key)
         grown = key in ("loop.epochs", "loop.max_steps") and (value is None or (before is not None and value >= before))
         if value != before and not grown and key.split(".")[0] not in MAY_CHANGE:
             raise ConfigError(f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config")

@@ -14,13 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy as keep
 
 from cold_jax.results import digest
 
 log = logging.getLogger(__name__)
 Tree = Any
-_NO_METRIC = -1e30  # orbax takes NaN for the best there is
 
 
 class CheckpointError(RuntimeError):
@@ -32,31 +30,29 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         self.folder = folder.resolve()  # orbax fails in the background on a relative path
-        policy = keep.AnyPreservationPolicy([keep.LatestN(2), keep.BestN(get_metric_fn=lambda metrics: metrics["metric"], n=1)])
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy,
-            best_fn=lambda metrics: metrics["metric"],
-            best_mode="max",
-            enable_async_checkpointing=False,
-            cleanup_tmp_directories=True,
-        )
+        # orbax's own choice of the best takes NaN for it, and a damaged metric of one step makes all of them unreadable
+        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, cleanup_tmp_directories=True)
         self.manager = ocp.CheckpointManager(self.folder, options=options)
 
-    def save(self, step: int, state: Tree, about: Mapping[str, Any], progress: Mapping[str, Any], metric: float | None) -> None:
+    def save(self, step: int, state: Tree, about: Mapping[str, Any], progress: Mapping[str, Any], best: int) -> None:
         """`about` tells the runs apart that may not share a checkpoint; `progress` is what else must be restored; both are JSON.
 
-        `metric` must be finite; None where there was no validation at this step.
+        Of the steps before, the newest and the `best` are kept.
         """
         arrays = _flat(state)
-        record = {"about": dict(about), "progress": dict(progress), "leaves": {name: digest(array) for name, array in arrays.items()}}
+        record = {"step": step, "about": dict(about), "progress": dict(progress)}
+        record["leaves"] = {name: digest(array) for name, array in arrays.items()}
         record["shapes"] = {name: list(array.shape) for name, array in arrays.items()}
         meta = {"record": json.dumps(record, sort_keys=True)}
         meta["digest"] = hashlib.sha256(meta["record"].encode()).hexdigest()
         saved = ocp.args.Composite(
             state=ocp.args.StandardSave({f"{i:04d}": array for i, array in enumerate(arrays[name] for name in sorted(arrays))}), meta=ocp.args.JsonSave(meta)
         )
-        self.manager.save(step, args=saved, metrics={"metric": _NO_METRIC if metric is None else metric}, force=True)
+        self.manager.save(step, args=saved, force=True)
         self.manager.wait_until_finished()
+        for old in self.steps()[2:]:
+            if old != best:
+                self.manager.delete(old)
 
     def steps(self) -> list[int]:
         """Steps on disk, newest first."""
@@ -79,14 +75,16 @@ class Checkpoints:
             _check_same(self.folder, record, like, about)
             leaves = [arrays[name] for name in _flat(like)]
             return candidate, jax.tree.unflatten(jax.tree.structure(like), leaves), record["progress"]
-        what = f"step {step}" if step is not None else "no step"
-        raise CheckpointError(f"{self.folder}: {what} can be restored; start the run anew (leave resume out)")
+        what = f"step {step} cannot" if step is not None else "no step can"
+        raise CheckpointError(f"{self.folder}: {what} be restored; start the run anew (leave resume out)")
 
     def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         meta = self.manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
         if hashlib.sha256(meta["record"].encode()).hexdigest() != meta["digest"]:
             raise CheckpointError("its metadata was altered")
         record = json.loads(meta["record"])
+        if record["step"] != step:
+            raise CheckpointError(f"it is a copy of step {record['step']}")
         state = self.manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
         arrays = {name: np.asarray(state[f"{i:04d}"]) for i, name in enumerate(sorted(record["leaves"]))}
         for name, array in arrays.items():

@@ -138,7 +138,10 @@ class Training:
         self.state = self.parallel.put(self.state)
         if not resumed:
             self._check()
-        self._train()
+        try:
+            self._train()
+        finally:
+            self.terminate.remove()
         self.state = self.parallel.get(self.state)
         return self._best()
 
@@ -175,11 +178,10 @@ class Training:
                     self._check()
                 elif self.terminate.asked:
                     self._read()
-                    self._save(None)
+                    self._save()
                 if self.terminate.asked:
                     log.warning("SIGTERM: saved step %d; resume=%s goes on", self.step, self.run.path)
                     raise SystemExit(TERMINATED)
-        self.terminate.remove()
 
     def _check(self) -> None:
         """Validates, notes whether it was the best so far, and saves."""
@@ -192,11 +194,11 @@ class Training:
         entry = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, "metric": metric, "best_step": best[1], **values}
         self.run.append_metrics(entry)
         self.logger.validation(entry)
-        self._save(metric)
+        self._save()
 
-    def _save(self, metric: float | None) -> None:
+    def _save(self) -> None:
         log.info("saving step %d", self.step)
-        self.checkpoints.save(self.step, self.parallel.get(self.state), self.about, self.progress._asdict(), metric)
+        self.checkpoints.save(self.step, self.parallel.get(self.state), self.about, self.progress._asdict(), self.progress.best_step)
         log.info("saved step %d", self.step)
 
     def _read(self) -> None:

@@ -1,0 +1,56 @@
+"""At its start a two-tower is the closed form that it is named after."""
+
+import numpy as np
+from scipy import sparse
+
+from cold_jax import batches, build, models, starts
+from cold_jax.adapters import Frozen
+from cold_jax.baselines import FoldIn, RidgeSvd
+from cold_jax.encoders.table import Table
+from cold_jax.scorers import ModelScorer
+
+FOLD_IN = {
+    "supports": [0, 1, 5],
+    "factors": 4,
+    "power": 0.3,
+    "profile_penalty": 30.0,
+    "item_penalty": 15.0,
+    "factor_penalty": 5.0,
+    "temperature": 2.0,
+    "floor": 0.2,
+}
+
+
+def scorer(question: build.Question, start: starts.Svd | starts.FoldIn, width: int, own: bool):
+    model = models.TwoTower(width=width, own_target=own, own_source=True, own_bias=own)
+    towers = model(Table(main_vectors(question)), question.train, start(question.train, width), 0)
+    pieces = models.partition(towers, Frozen().trains)
+    return ModelScorer(pieces, batches.lookup, question.tokens.length_T, len(question.train.users), 2)(pieces.trainable)
+
+
+def main_vectors(question: build.Question) -> np.ndarray:
+    return np.concatenate([next(iter(v.values())) for v in (question.train.user_vectors, question.train.item_vectors)])
+
+
+def test_fold_in_scores_as_the_baseline(question: build.Question) -> None:
+    train = question.train
+    warm_I = np.flatnonzero(train.warm_I)
+    user_U = np.arange(5)
+    shown_UI = sparse.csr_array(train.interaction_UI[user_U])
+    ours = scorer(question, starts.FoldIn(ridge=10.0, **FOLD_IN), 8, own=True)(user_U, shown_UI, warm_I)
+    theirs = FoldIn(rank=8, **FOLD_IN)(train, {})(user_U, shown_UI, warm_I)
+    np.testing.assert_allclose(np.asarray(ours), theirs, atol=2e-4)  # float32 against float64
+
+
+def test_svd_ranks_cold_items_as_the_reference_ridge(question: build.Question) -> None:
+    train = question.train
+    cold_I = np.flatnonzero(question.split.cold_I)
+    user_U = np.arange(8)
+    shown_UI = sparse.csr_array(train.interaction_UI[user_U])
+    ours = np.asarray(scorer(question, starts.Svd(ridge=10.0, sharpness=10.0), 4, own=False)(user_U, shown_UI, cold_I))
+    text = next(iter(train.item_vectors))
+    one = {"texts": [text], "indicators": 0.5, "constant": 0.3, "ranks": [4], "penalties": [10.0]}
+    theirs = RidgeSvd(**one, metric="recall@5", folds=None, seed=1)(train, question.split.validation)(user_U, shown_UI, cold_I)
+    count_U = np.diff(shown_UI.indptr)
+    assert count_U.min() > 0
+    np.testing.assert_allclose(ours * np.sqrt(count_U)[:, None], 10 * theirs, atol=1e-4)  # float32; a tower divides by √k
