@@ -41,6 +41,7 @@ ADAMW = AdamW(
 )
 ABOUT = {"data": "a1b2"}
 POISONED = -1.0  # as a value: no rating is negative
+METRIC = {0: 0.1, 3: 0.9, 6: 0.3, 8: 0.2}  # of the steps that are validated
 Validate = Callable[[Any], tuple[float, dict[str, float]]]
 
 
@@ -65,12 +66,6 @@ def handler() -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     yield
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def by_the_numbers(trainable: Any) -> tuple[float, dict[str, float]]:
-    """A metric that goes up and down, and to which every bit counts."""
-    metric = math.sin(1e4 * sum(float(np.asarray(leaf, np.float64).sum()) for leaf in jax.tree.leaves(trainable)))
-    return metric, {"part": metric}
 
 
 def from_list(metrics: list[float]) -> Validate:
@@ -105,7 +100,7 @@ def training(
     loop: Loop = LOOP,
     objective: Any = small.SOFTMAX,
     optimizer: AdamW = ADAMW,
-    validate: Validate = by_the_numbers,
+    validate: Validate | None = None,
     batches: Any = None,
     devices: Any = Pmap(1),  # noqa: B008
     signal_at: int | None = None,
@@ -125,10 +120,15 @@ def training(
 
         return compiled._replace(step=watched)
 
+    def by_step(trainable: Any) -> tuple[float, dict[str, float]]:
+        return METRIC.get(run.step, 0.0), {
+            "sum": sum(float(np.sum(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(trainable))
+        }
+
     folder.mkdir(exist_ok=True)
-    given = batches or le.batches
-    parts = (le.partition, given, objective, optimizer, parallelise, validate, le.dropout, 0)
-    return Training(loop, *parts, Run(folder), ABOUT, together([]))
+    parts = (le.partition, batches or le.batches, objective, optimizer, parallelise, validate or by_step, le.dropout, 0)
+    run = Training(loop, *parts, Run(folder), ABOUT, together([]))
+    return run
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -145,30 +145,31 @@ def same(a: Any, b: Any) -> bool:
 # resuming
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["", "accumulating"])
-def whole(request: pytest.FixtureRequest, lora: build.Learner, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+@pytest.fixture(scope="module", params=["dropout", "accumulating"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     """The run that nothing interrupts."""
-    folder, optimizer = tmp_path_factory.mktemp("whole"), replace(ADAMW, accumulate=request.param)
-    run = training(lora, folder, optimizer=optimizer)
+    name, accumulate = ("lora", 1) if request.param == "dropout" else ("linear", 2)
+    le, optimizer, folder = request.getfixturevalue(name), replace(ADAMW, accumulate=accumulate), tmp_path_factory.mktemp("whole")
+    run = training(le, folder, optimizer=optimizer)
     trained, best = run.fit()
-    assert run.step == 8
-    assert 0 < best < 8
-    return optimizer, run, trained, best, lines(folder)
+    assert (run.step, best, run.batches.steps_per_epoch) == (8, 3, 5)
+    return le, optimizer, run, trained, lines(folder)
 
 
 @pytest.mark.parametrize(
     ("crash_at", "signal_at"),
     [
         *((step, None) for step in (0, 1, 3, 4)),  # saves are at 0, 3, 6 and 8
-        *((None, step) for step in (2, 3, 5, 7, 8)),  # an epoch has 5 steps; 3, 5, 7 are in the middle of two that are accumulated
+        *(
+            (None, step) for step in (2, 3, 5, 7, 8)
+        ),  # an epoch has 5 steps; 3, 5, 7 are in the middle of two that are accumulated
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(
-    lora: build.Learner, whole: tuple[Any, ...], tmp_path: Path, crash_at: int | None, signal_at: int | None
+    whole: tuple[Any, ...], tmp_path: Path, crash_at: int | None, signal_at: int | None
 ) -> None:
-    optimizer, uninterrupted, trained, best, records = whole
-    assert uninterrupted.batches.steps_per_epoch == 5
-    first = training(lora, tmp_path, optimizer=optimizer, batches=Batches(lora, end=crash_at), signal_at=signal_at)
+    le, optimizer, uninterrupted, trained, records = whole
+    first = training(le, tmp_path, optimizer=optimizer, batches=Batches(le, end=crash_at), signal_at=signal_at)
     if signal_at is None:
         with pytest.raises(Interrupted):
             first.fit()
@@ -180,9 +181,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"step": 9, "loss": 0.5}\n{"step": 1, "lo')  # what a run leaves that was killed later than it saved
 
-    second = training(lora, tmp_path, optimizer=optimizer)
-    again, best_again = second.fit()
-    assert best_again == best
+    second = training(le, tmp_path, optimizer=optimizer)
+    again, best = second.fit()
+    assert best == 3
     assert same(again, trained)
     assert same(second.state, uninterrupted.state)
     assert second.progress == uninterrupted.progress
@@ -214,7 +215,7 @@ def test_more_steps_go_on_where_fewer_ended(linear: build.Learner, tmp_path: Pat
     longer = training(linear, tmp_path, loop=replace(LOOP, max_steps=10))
     longer.fit()
     assert longer.step == 10
-    assert [line["step"] for line in lines(tmp_path)[-5:]] == [8, 8, 9, 10, 10]
+    assert [line["step"] for line in lines(tmp_path)[-6:]] == [8, 8, 9, 9, 10, 10]
 
 
 # stopping early
@@ -271,17 +272,17 @@ class Breaking:
     def __call__(self, score_BJ: jax.Array, examples: Any, items: Any) -> tuple[jax.Array, jax.Array]:
         hit = (examples.value_B == POISONED).any()
         if self.how == "gradient":
-            score_BJ = jnp.where(hit, _broken_backwards(score_BJ), score_BJ)
+            score_BJ = _broken_backwards(score_BJ, hit)
         total, weight = small.SOFTMAX(score_BJ, examples, items)
         return (total if self.how == "gradient" else jnp.where(hit, float(self.how), total)), weight
 
 
 @jax.custom_vjp
-def _broken_backwards(x: jax.Array) -> jax.Array:
+def _broken_backwards(x: jax.Array, hit: jax.Array) -> jax.Array:
     return x
 
 
-_broken_backwards.defvjp(lambda x: (x, None), lambda _, g: (g * jnp.nan,))
+_broken_backwards.defvjp(lambda x, hit: (x, hit), lambda hit, g: (jnp.where(hit, jnp.nan, g), None))
 
 
 @pytest.mark.parametrize("how", ["nan", "-inf", "gradient"])
@@ -311,17 +312,10 @@ def test_not_a_number_stops_the_run_before_the_update(linear: build.Learner, tmp
 
 
 @pytest.mark.parametrize("devices", [Pmap(2), Mesh(2)])
-def test_not_a_number_on_one_device_stops_all(linear: build.Learner, tmp_path: Path, devices: Any) -> None:
-    """And in an accumulation."""
-    spread = linear._replace(batches=small.learner_batches(linear, 2)) if hasattr(small, "learner_batches") else linear
-    run = training(
-        spread,
-        tmp_path,
-        objective=Breaking("nan"),
-        optimizer=replace(ADAMW, accumulate=2),
-        batches=Batches(spread, poisoned=(4,)),
-        devices=devices,
-    )
+def test_not_a_number_on_one_device_stops_all(question: build.Question, tmp_path: Path, devices: Any) -> None:
+    """And in the middle of an accumulation."""
+    le, twice = small.learner(question, Frozen(), Linear(), parallel=devices), replace(ADAMW, accumulate=2)
+    run = training(le, tmp_path, objective=Breaking("nan"), optimizer=twice, batches=Batches(le, poisoned=(4,)), devices=devices)
     with pytest.raises(NonFinite, match="step 5: not finite: loss"):
         run.fit()
     assert run.checkpoints.steps()[0] == 3
