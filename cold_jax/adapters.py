@@ -133,7 +133,9 @@ def merge(encoder: nnx.Module) -> nnx.Module:
     return encoder
 
 
-def delta(adapter: Full | Frozen | Lora, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def delta(
+    adapter: Full | Frozen | Lora, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Δθ alone, from the parameters of a model by dotted path: A and B of LoRA, φ − θ of full fine-tuning, nothing of a frozen encoder."""
     encoder = [name for name in after if name.startswith("encoder.")]
     if isinstance(adapter, Full):

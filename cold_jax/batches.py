@@ -90,7 +90,9 @@ class Batching:
 class Batches:
     """`batches(step)` is the step's batch. An epoch is a permutation of all training interactions."""
 
-    def __init__(self, batching: Batching, train: Train, length_T: np.ndarray, place: Place, seed: int, multiple: int, devices: int):
+    def __init__(
+        self, batching: Batching, train: Train, length_T: np.ndarray, place: Place, seed: int, multiple: int, devices: int
+    ):
         """`length_T` counts the tokens of the users' texts, then of the items'; rows come in multiples of `multiple`, examples of `devices`."""
         self.batching, self.train, self.length_T, self.place, self.seed = batching, train, length_T, place, seed
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))

@@ -9,7 +9,20 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-GROUPS = ("data", "split", "encoder", "adapter", "model", "start", "objective", "batching", "optimizer", "loop", "parallel", "evaluation")
+GROUPS = (
+    "data",
+    "split",
+    "encoder",
+    "adapter",
+    "model",
+    "start",
+    "objective",
+    "batching",
+    "optimizer",
+    "loop",
+    "parallel",
+    "evaluation",
+)
 MANY = ("baseline", "logger")  # several of these can be chosen, by name
 
 
@@ -26,11 +39,16 @@ def make(node: DictConfig, name: str) -> Any:
     try:
         values: dict[str, Any] = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{name}.{error.full_key or ''}: {str(error).splitlines()[0]}; give it, as in {name}.KEY=VALUE") from None
+        raise ConfigError(
+            f"{name}.{error.full_key or ''}: {str(error).splitlines()[0]}; give it, as in {name}.KEY=VALUE"
+        ) from None
     target = str(values.pop("_target_", ""))
     if not target.startswith("cold_jax."):
         raise ConfigError(f"{name}._target_: {target!r} is not a class of cold_jax")
-    cls = get_class(target)
+    try:
+        cls = get_class(target)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"{name}._target_: {str(error).splitlines()[0]}") from None
     if not dataclasses.is_dataclass(cls) or not cls.__module__.startswith("cold_jax."):
         raise ConfigError(f"{name}._target_: {target} is not a config class of cold_jax")
     fields = [field.name for field in dataclasses.fields(cls)]
@@ -218,7 +236,9 @@ def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:
         value, before = ours.get(key), theirs.get(key)
         grown = key in ("loop.epochs", "loop.max_steps") and (value is None or (before is not None and value >= before))
         if value != before and not grown and key.split(".")[0] not in MAY_CHANGE:
-            raise ConfigError(f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config")
+            raise ConfigError(
+                f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config"
+            )
     return cfg, run
 
 
@@ -277,12 +297,17 @@ def learned(s: Settings, le: Learner, trainable: Any) -> tuple[dict[str, Any], d
 
     from cold_jax import adapters
 
-    before, after = (adapters.parameters(le.partition._replace(trainable=leaves).model(), nnx.Param) for leaves in (le.partition.trainable, trainable))
+    before, after = (
+        adapters.parameters(le.partition._replace(trainable=leaves).model(), nnx.Param)
+        for leaves in (le.partition.trainable, trainable)
+    )
     delta = adapters.delta(s.adapter, before, after)
     return delta, {name: value for name, value in after.items() if not name.startswith("encoder.")}
 
 
-def document(s: Settings, q: Question, seconds: Mapping[str, float], tested: Any, baselines: Mapping[str, Any], extra: Mapping[str, Any]) -> Any:
+def document(
+    s: Settings, q: Question, seconds: Mapping[str, float], tested: Any, baselines: Mapping[str, Any], extra: Mapping[str, Any]
+) -> Any:
     """results.json."""
     from importlib.metadata import version
 

@@ -46,7 +46,8 @@ class Checkpoints:
         meta = {"record": json.dumps(record, sort_keys=True)}
         meta["digest"] = hashlib.sha256(meta["record"].encode()).hexdigest()
         saved = ocp.args.Composite(
-            state=ocp.args.StandardSave({f"{i:04d}": array for i, array in enumerate(arrays[name] for name in sorted(arrays))}), meta=ocp.args.JsonSave(meta)
+            state=ocp.args.StandardSave({f"{i:04d}": array for i, array in enumerate(arrays[name] for name in sorted(arrays))}),
+            meta=ocp.args.JsonSave(meta),
         )
         self.manager.save(step, args=saved, force=True)
         self.manager.wait_until_finished()
@@ -68,7 +69,9 @@ class Checkpoints:
             try:
                 arrays, record = self._read(candidate)
             except Exception as error:  # orbax and tensorstore raise what they like on broken files
-                log.warning("checkpoint %s: step %s is broken and set aside: %s", self.folder, candidate, str(error).split("\n")[0][:200])
+                log.warning(
+                    "checkpoint %s: step %s is broken and set aside: %s", self.folder, candidate, str(error).split("\n")[0][:200]
+                )
                 if step is None:
                     self._set_aside(candidate)
                 continue

@@ -103,5 +103,9 @@ def _suggestions(config_name: str) -> list[str]:
 
 
 def _keys(value: object, path: str = "") -> list[str]:
-    inner = [key for name, child in value.items() for key in _keys(child, f"{path}.{name}".lstrip("."))] if isinstance(value, dict) else []
+    inner = (
+        [key for name, child in value.items() for key in _keys(child, f"{path}.{name}".lstrip("."))]
+        if isinstance(value, dict)
+        else []
+    )
     return [path, *inner] if path else inner

@@ -191,14 +191,22 @@ class Training:
         waited = 0 if metric > self.progress.best else self.progress.waited + 1
         best = (metric, self.step) if waited == 0 else self.progress[:2]
         self.progress = Progress(*best, waited, 0 < self.loop.patience <= waited)
-        entry = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, "metric": metric, "best_step": best[1], **values}
+        entry = {
+            "step": self.step,
+            "epoch": self.step / self.batches.steps_per_epoch,
+            "metric": metric,
+            "best_step": best[1],
+            **values,
+        }
         self.run.append_metrics(entry)
         self.logger.validation(entry)
         self._save()
 
     def _save(self) -> None:
         log.info("saving step %d", self.step)
-        self.checkpoints.save(self.step, self.parallel.get(self.state), self.about, self.progress._asdict(), self.progress.best_step)
+        self.checkpoints.save(
+            self.step, self.parallel.get(self.state), self.about, self.progress._asdict(), self.progress.best_step
+        )
         log.info("saved step %d", self.step)
 
     def _read(self) -> None:
@@ -224,7 +232,10 @@ class Training:
             self.logger.step(entry)
 
     def _stop(self, batch: Batch, finite: np.ndarray) -> None:
-        names = ["loss", *(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.partition.trainable))]
+        names = [
+            "loss",
+            *(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.partition.trainable)),
+        ]
         bad = [name for name, fine in zip(names, finite, strict=True) if not fine]
         train, examples = self.batches.train, batch.examples
         users = [train.users.ids[u] for u in np.unique(examples.user_B)[:20]]
@@ -242,7 +253,9 @@ class _Terminate:
         self.asked, self.before = False, None
 
     def install(self) -> None:
-        if self.before is None:  # after the first step: while it compiles there is nothing to save, and the signal just ends the process
+        if (
+            self.before is None
+        ):  # after the first step: while it compiles there is nothing to save, and the signal just ends the process
             self.before = signal.signal(signal.SIGTERM, self._ask)
 
     def remove(self) -> None:

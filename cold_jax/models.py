@@ -176,7 +176,9 @@ class LstmHead(nnx.Module):
         text_BL = jnp.where(after_BL, item_B[:, None], profile_B[:, None])
         within_BL = jnp.minimum(jnp.where(after_BL, place_BL - first_B[:, None], place_BL), L - 1)
         zero_BV = jnp.zeros((len(item_B), self.dense.in_features))
-        (_, hidden_BV), _ = self.lstm(state_TLD[text_BL, within_BL], initial_carry=(zero_BV, zero_BV), seq_lengths=first_B + second_B)
+        (_, hidden_BV), _ = self.lstm(
+            state_TLD[text_BL, within_BL], initial_carry=(zero_BV, zero_BV), seq_lengths=first_B + second_B
+        )
         return self.dense(hidden_BV)[:, 0]
 
 

@@ -42,7 +42,11 @@ class AdamW:
             Schedule.linear: optax.linear_schedule(self.learning_rate, 0.0, end),
             Schedule.cosine: optax.cosine_decay_schedule(self.learning_rate, end),
         }[self.schedule]
-        return optax.join_schedules([optax.linear_schedule(0.0, self.learning_rate, self.warmup), after], [self.warmup]) if self.warmup else after
+        return (
+            optax.join_schedules([optax.linear_schedule(0.0, self.learning_rate, self.warmup), after], [self.warmup])
+            if self.warmup
+            else after
+        )
 
     def __call__(self, updates: int) -> optax.GradientTransformation:
         """For a run of so many updates, on a pytree whose paths begin with "encoder" where a leaf is of Δθ."""
@@ -63,4 +67,6 @@ def _are_matrices(tree: Any) -> Any:
 
 
 def _labels(tree: Any) -> Any:
-    return jax.tree_util.tree_map_with_path(lambda path, _: "encoder" if "encoder" in jax.tree_util.keystr(path[:1]) else "head", tree)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: "encoder" if "encoder" in jax.tree_util.keystr(path[:1]) else "head", tree
+    )

@@ -61,9 +61,13 @@ class Pmap:
         n = len(devices)
         along = NamedSharding(DeviceMesh(np.array(devices), ("devices",)), PartitionSpec("devices"))
         across = Across(
-            gather=lambda x: jax.lax.all_gather(x, "devices", tiled=True), total=lambda tree: jax.lax.psum(tree, "devices"), rows=1
+            gather=lambda x: jax.lax.all_gather(x, "devices", tiled=True),
+            total=lambda tree: jax.lax.psum(tree, "devices"),
+            rows=1,
         )
-        copies = lambda tree: jax.tree.map(lambda x: jax.device_put(np.broadcast_to(np.asarray(x)[None], (n, *np.shape(x))), along), tree)  # noqa: E731
+        copies = lambda tree: jax.tree.map(
+            lambda x: jax.device_put(np.broadcast_to(np.asarray(x)[None], (n, *np.shape(x))), along), tree
+        )
         pieces = lambda tree: jax.tree.map(lambda x: jax.device_put(x.reshape(n, -1, *x.shape[1:]), along), tree)  # noqa: E731
         return Parallel(
             count=n,
@@ -71,7 +75,12 @@ class Pmap:
             put=copies,
             get=lambda tree: jax.tree.map(lambda x: x[0], tree),
             spread=lambda batch: Batch(pieces(batch.rows), pieces(batch.examples), copies(batch.items)),
-            step=jax.pmap(lambda constants, state, batch: step(constants, state, batch, across), "devices", donate_argnums=1, devices=devices),
+            step=jax.pmap(
+                lambda constants, state, batch: step(constants, state, batch, across),
+                "devices",
+                donate_argnums=1,
+                devices=devices,
+            ),
         )
 
 
@@ -92,7 +101,9 @@ class Mesh:
         mesh = DeviceMesh(np.array(devices), ("devices",))
         along, everywhere = NamedSharding(mesh, PartitionSpec("devices")), NamedSharding(mesh, PartitionSpec())
         across = Across(gather=lambda x: x, total=lambda tree: tree, rows=len(devices))
-        compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, across), donate_argnums=1, out_shardings=everywhere)
+        compiled = jax.jit(
+            lambda constants, state, batch: step(constants, state, batch, across), donate_argnums=1, out_shardings=everywhere
+        )
         return Parallel(
             count=len(devices),
             share=lambda tree: jax.device_put(tree, everywhere),
@@ -113,14 +124,20 @@ def _devices(count: int | None) -> list[jax.Device]:
     """Raises ValueError where there are fewer than asked for."""
     devices = jax.local_devices()
     if count is not None and not 1 <= count <= len(devices):
-        raise ValueError(f"parallel.devices: {count} asked for, {len(devices)} there ({devices[0].platform}); give 1 to {len(devices)}, or null")
+        raise ValueError(
+            f"parallel.devices: {count} asked for, {len(devices)} there ({devices[0].platform}); give 1 to {len(devices)}, or null"
+        )
     return devices[:count]
 
 
 def machine(count: int) -> dict[str, Any]:
     """What the figures' last bits depend on."""
     cpu = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+        if cpu.exists()
+        else []
+    )
     device = jax.local_devices()[0]
     return {
         "platform": device.platform,

@@ -247,7 +247,9 @@ class Warm:
         split = assemble(dataset, part_N, Cold.none, threshold=self.threshold)
         if self.ranked:
             return split
-        known, val, test = (parts.given_rows(dataset, part_N, self.threshold or 0, of) for of in ("train", "warm_val", "warm_test"))
+        known, val, test = (
+            parts.given_rows(dataset, part_N, self.threshold or 0, of) for of in ("train", "warm_val", "warm_test")
+        )
         return replace(split, validation=val, test=test | {"train": part for part in known.values()})
 
 

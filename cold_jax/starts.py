@@ -52,7 +52,9 @@ class FoldIn:
 
     def __call__(self, train: Train, width: int) -> Start | None:
         penalties = (self.profile_penalty, self.item_penalty, self.factor_penalty)
-        rows = closed_forms.fold_in_start(train, width, self.supports, self.factors, self.power, penalties, self.temperature, self.floor)
+        rows = closed_forms.fold_in_start(
+            train, width, self.supports, self.factors, self.power, penalties, self.temperature, self.floor
+        )
         return _with_maps(train, self.ridge, rows.source_IV, rows.target_IV, rows.bias_I, rows.profile_DV)
 
 

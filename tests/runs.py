@@ -22,7 +22,13 @@ def command(module: str, *arguments: str) -> list[str]:
 
 def run(module: str, *arguments: str, cwd: Path, cache: Path, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(module, *arguments), cwd=cwd, env=environment(cache) | more, capture_output=True, text=True, timeout=300, check=False
+        command(module, *arguments),
+        cwd=cwd,
+        env=environment(cache) | more,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
@@ -36,7 +42,9 @@ def fingerprint(folder: Path) -> dict[str, Any]:
     results = {key: value for key, value in json.loads((folder / "results.json").read_text()).items() if key not in VOLATILE}
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     steps = [{key: value for key, value in line.items() if key not in VOLATILE} for line in lines]
-    learned = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("delta.safetensors", "head.safetensors")}
+    learned = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("delta.safetensors", "head.safetensors")
+    }
     return {"results": results, "steps": steps, **learned}
 
 

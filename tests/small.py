@@ -10,12 +10,12 @@ import optax
 from flax import nnx
 
 from cold_jax import build, cache, objectives, splits, text
-from cold_jax.adapters import Frozen, Full, Lora
+from cold_jax.adapters import Lora
 from cold_jax.batches import Batching
 from cold_jax.data.synthetic import Synthetic
 from cold_jax.encoders import Pooling, Tiny, table
 from cold_jax.loop import Loop, State, training_step
-from cold_jax.models import Linear, Lstm, TwoTower
+from cold_jax.models import TwoTower
 from cold_jax.parallel import Pmap
 from cold_jax.starts import Random
 
@@ -65,7 +65,15 @@ def learner(
 ) -> build.Learner:
     """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
     loop = Loop(epochs=1, max_steps=None, validate_every=1, patience=0, rows_at_once=ROWS_AT_ONCE, log_every=1)
-    chosen = {"adapter": adapter, "model": model, "batching": batching, "parallel": parallel, "loop": loop, "seed": seed, "start": Random()}
+    chosen = {
+        "adapter": adapter,
+        "model": model,
+        "batching": batching,
+        "parallel": parallel,
+        "loop": loop,
+        "seed": seed,
+        "start": Random(),
+    }
     own = q._replace(loaded=replace(q.loaded, encoder=nnx.clone(q.loaded.encoder)))
     return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), own)
 

@@ -157,7 +157,9 @@ def test_pefts_forward_agrees(name: str):
         for which in "AB":
             theirs = f"{checkpoint.removesuffix('.weight')}.lora_{which}"
             if theirs.format(layer=0) in golden:
-                matrices[f"{path.removesuffix('.kernel')}.{which}"] = np.stack([golden[theirs.format(layer=y)].T for y in range(2)])
+                matrices[f"{path.removesuffix('.kernel')}.{which}"] = np.stack(
+                    [golden[theirs.format(layer=y)].T for y in range(2)]
+                )
     assert len(matrices) * 2 == sum("lora_" in key for key in golden)
     targets = sorted({re.escape(path.rsplit(".", 1)[0]) for path in matrices})
     lora = Lora(rank=about["rank"], alpha=about["alpha"], dropout=0.0, rslora=about["rslora"], targets=targets)
@@ -210,14 +212,21 @@ def test_a_starts_as_pefts_and_b_at_zero(question: build.Question):
             bound = value.shape[1] ** -0.5
             assert bound * 0.95 < np.abs(value).max() <= bound
             assert value.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)  # 1,600 draws or more
-    draws = {value[layer].tobytes() for draw in (first, other) for name, value in draw.items() if name.endswith("A") for layer in (0, 1)}
+    draws = {
+        value[layer].tobytes()
+        for draw in (first, other)
+        for name, value in draw.items()
+        if name.endswith("A")
+        for layer in (0, 1)
+    }
     assert len(draws) == 2 * len(LINEARS) * 2
 
 
 def test_saved_delta_is_a_and_b(question: build.Question, lora_run: Any):
     le, _, states = lora_run
     before, after = (
-        adapters.parameters(le.partition._replace(trainable=state.trainable).model(), nnx.Param) for state in (states[0], states[-1])
+        adapters.parameters(le.partition._replace(trainable=state.trainable).model(), nnx.Param)
+        for state in (states[0], states[-1])
     )
     delta = adapters.delta(small.DROPOUT, before, after)
     shapes = {"A": (2, 16, 3), "B": (2, 3, 16)}

@@ -22,7 +22,9 @@ CHOICES = st.builds(
 STEP = Batching(size=13, support=[1, 3], history=None, negatives=2, catalogue=False)
 
 
-def make(q: build.Question, batching: Batching, seed: int = 0, devices: int = 1, place: Any = lookup, multiple: int = 1) -> Batches:
+def make(
+    q: build.Question, batching: Batching, seed: int = 0, devices: int = 1, place: Any = lookup, multiple: int = 1
+) -> Batches:
     return Batches(batching, q.train, q.tokens.length_T, place, seed, multiple, devices)
 
 
@@ -92,7 +94,9 @@ def test_supports(question: build.Question, batching: Batching, seed: int, step:
         assert np.count_nonzero(shown_J) in {min(whole, batching.history or whole) for whole in wholes}
         assert any(shown_BJ[b].sum() == pytest.approx(whole, rel=1e-6) for whole in wholes)
         assert len(set(shown_BJ[b][shown_J])) <= 1
-        np.testing.assert_array_equal(batch.examples.known_BJ[b][batch.items.valid_J], known_UI[user, item_J[batch.items.valid_J]])
+        np.testing.assert_array_equal(
+            batch.examples.known_BJ[b][batch.items.valid_J], known_UI[user, item_J[batch.items.valid_J]]
+        )
     filled_B = batch.examples.weight_B == 0
     assert not shown_BJ[filled_B].any()
     assert not batch.examples.known_BJ[:, ~batch.items.valid_J].any()
@@ -173,14 +177,18 @@ def test_slots_hold_the_texts(question: build.Question, batching: Batching, devi
 
 def test_rows_are_of_one_shape_for_an_epoch(question: build.Question):
     place = Packed(question.tokens, small.ENCODER.row_length, 4)
-    batches = make(question, Batching(size=20, support=[0, 5], history=None, negatives=3, catalogue=False), place=place, multiple=2)
+    batches = make(
+        question, Batching(size=20, support=[0, 5], history=None, negatives=3, catalogue=False), place=place, multiple=2
+    )
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
 
 
 def test_a_repeated_interaction_does_not_show_its_target(question: build.Question):
     """A user who took an item twice: it is the target twice an epoch, and in neither case in its own support."""
     train, twice = question.train, 5
-    repeated = {name: np.insert(getattr(train, name), twice, getattr(train, name)[twice]) for name in ("user_N", "item_N", "value_N")}
+    repeated = {
+        name: np.insert(getattr(train, name), twice, getattr(train, name)[twice]) for name in ("user_N", "item_N", "value_N")
+    }
     q = question._replace(train=small.replace(train, **repeated))
     pair, seen = (train.user_N[twice], train.item_N[twice]), 0
     batches = make(q, Batching(size=10, support=[], history=None, negatives=0, catalogue=False))

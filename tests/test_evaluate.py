@@ -10,7 +10,9 @@ def test_a_run_s_checkpoint_gives_its_figures_again_and_nothing_is_unpickled(tmp
     assert done.returncode == 0, done.stderr
     trap = tmp_path / "trap"
     trap.mkdir()
-    (trap / "sitecustomize.py").write_text("import pickle\ndef loads(*a, **k): raise SystemExit('unpickled')\npickle.loads = pickle.load = loads\n")
+    (trap / "sitecustomize.py").write_text(
+        "import pickle\ndef loads(*a, **k): raise SystemExit('unpickled')\npickle.loads = pickle.load = loads\n"
+    )
     again = runs.run("evaluate", f"run={tmp_path / 'run'}", cwd=tmp_path, cache=tmp_path / "cache", PYTHONPATH=str(trap))
     assert again.returncode == 0, again.stderr
     assert "the largest difference" in again.stdout

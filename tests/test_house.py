@@ -12,8 +12,40 @@ ROOT = Path(__file__).parents[1]
 CODE = ROOT / "cold_jax"
 FILES = sorted(CODE.rglob("*.py"))
 # A module imports only from modules above its own.
-ORDER = """__init__ seeds metrics results locks cache text data parts splits batches encoders adapters models objectives optimizers ranking
-    evaluation scorers baselines starts parallel loggers comparison checkpoints loop build command train evaluate recommend report""".split()
+ORDER = [
+    "__init__",
+    "seeds",
+    "metrics",
+    "results",
+    "locks",
+    "cache",
+    "text",
+    "data",
+    "parts",
+    "splits",
+    "batches",
+    "encoders",
+    "adapters",
+    "models",
+    "objectives",
+    "optimizers",
+    "ranking",
+    "evaluation",
+    "scorers",
+    "baselines",
+    "starts",
+    "parallel",
+    "loggers",
+    "comparison",
+    "checkpoints",
+    "loop",
+    "build",
+    "command",
+    "train",
+    "evaluate",
+    "recommend",
+    "report",
+]
 SEES_CONFIG = {"build.py", "command.py", "train.py", "evaluate.py", "recommend.py", "comparison.py"}
 
 

@@ -121,9 +121,7 @@ def training(
         return compiled._replace(step=watched)
 
     def by_step(trainable: Any) -> tuple[float, dict[str, float]]:
-        return METRIC.get(run.step, 0.0), {
-            "sum": sum(float(np.sum(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(trainable))
-        }
+        return METRIC.get(run.step, 0.0), {"sum": sum(float(np.asarray(leaf).sum()) for leaf in jax.tree.leaves(trainable))}
 
     folder.mkdir(exist_ok=True)
     parts = (le.partition, batches or le.batches, objective, optimizer, parallelise, validate or by_step, le.dropout, 0)
@@ -157,13 +155,11 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize(
-    ("crash_at", "signal_at"),
-    [
-        *((step, None) for step in (0, 1, 3, 4)),  # saves are at 0, 3, 6 and 8
-        *(
-            (None, step) for step in (2, 3, 5, 7, 8)
-        ),  # an epoch has 5 steps; 3, 5, 7 are in the middle of two that are accumulated
-    ],
+    (
+        "crash_at",
+        "signal_at",
+    ),  # saves are at 0, 3, 6 and 8; an epoch has 5 steps; 3 and 5 are in the middle of two that are accumulated
+    [(0, None), (4, None), (None, 2), (None, 3), (None, 5), (None, 8)],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(
     whole: tuple[Any, ...], tmp_path: Path, crash_at: int | None, signal_at: int | None
@@ -250,12 +246,12 @@ def test_early_stopping_takes_the_best_step(
 
 
 def test_lines_grow_sparse(linear: build.Learner, tmp_path: Path) -> None:
-    training(linear, tmp_path, Loop(40, 130, 1000, 0, 2, 25)).fit()
+    training(linear, tmp_path, Loop(40, 104, 1000, 0, 2, 103)).fit()
     got = [line["step"] for line in lines(tmp_path) if "loss" in line]
-    assert got == [*range(1, 101), 125, 130]
+    assert got == [*range(1, 101), 103, 104]
     assert all(line["epoch"] == line["step"] / 5 for line in lines(tmp_path))
     read = list(map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()))[-2]
-    assert read["examples_per_second"] == pytest.approx(130 * 45 / read["seconds"])
+    assert read["examples_per_second"] == pytest.approx(104 * 45 / read["seconds"])
 
 
 # not a number
@@ -285,8 +281,10 @@ def _broken_backwards(x: jax.Array, hit: jax.Array) -> jax.Array:
 _broken_backwards.defvjp(lambda x, hit: (x, hit), lambda hit, g: (jnp.where(hit, jnp.nan, g), None))
 
 
-@pytest.mark.parametrize("how", ["nan", "-inf", "gradient"])
-@pytest.mark.parametrize("step", [1, 2, 3, 5, 8])  # a save is at 3, an epoch ends with 5, the last is 8
+@pytest.mark.parametrize(
+    ("how", "step"),  # a save is at 3, an epoch ends with 5, the last is 8
+    [("nan", 1), ("nan", 3), ("nan", 5), ("nan", 8), ("-inf", 2), ("gradient", 2), ("gradient", 3), ("gradient", 8)],
+)
 def test_not_a_number_stops_the_run_before_the_update(linear: build.Learner, tmp_path: Path, how: str, step: int) -> None:
     run = training(linear, tmp_path, objective=Breaking(how), batches=Batches(linear, poisoned=(step - 1,)))
     with pytest.raises(NonFinite) as error:

@@ -128,7 +128,9 @@ def test_a_user_is_profile_and_shown_items(question: build.Question):
     batch = le.batches(0)
     model = le.partition.model()
     x = batch.examples
-    twin = x._replace(**{name: np.repeat(getattr(x, name)[:1], len(x.user_B), 0) for name in ("profile_B", "length_B", "shown_BJ")})
+    twin = x._replace(
+        **{name: np.repeat(getattr(x, name)[:1], len(x.user_B), 0) for name in ("profile_B", "length_B", "shown_BJ")}
+    )
     score_BJ = np.asarray(score(model, model.encoder(batch.rows), twin, batch.items))
     assert len(set(x.user_B)) > 3
     np.testing.assert_array_equal(score_BJ, score_BJ[:1].repeat(len(score_BJ), 0))
@@ -242,7 +244,9 @@ def test_every_leaf_is_trained_or_frozen(question: build.Question, adapter: Any,
     assert trains & stays == set()
     assert trains | stays == set(small.leaves(nnx.state(partition.model())))
     of_encoder = {name for name in trains if "encoder" in name}
-    assert trains - of_encoder == {name for name in small.leaves(nnx.state(partition.model(), nnx.Param)) if "encoder" not in name}
+    assert trains - of_encoder == {
+        name for name in small.leaves(nnx.state(partition.model(), nnx.Param)) if "encoder" not in name
+    }
     if isinstance(adapter, Frozen):
         assert not of_encoder
     elif isinstance(adapter, Lora):
@@ -272,5 +276,3 @@ def test_slices_change_nothing(dropout: build.Learner):
     vector_RSD = np.asarray(encode(model, dealt, 2, key)).reshape(count, 4, -1)[::-1]
     np.testing.assert_allclose(vector_RSD.reshape(by_two.shape), by_two, atol=1e-5)
     assert np.abs(encode(model, rows, 2, jax.random.key(1)) - by_two).max() > 1e-2
-
-

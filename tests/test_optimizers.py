@@ -28,7 +28,9 @@ PLAIN = AdamW(
     accumulate=1,
 )
 TREE = {
-    "encoder": {"layers": {"kernel": np.ones((2, 3, 3)), "bias": np.ones((2, 3)), "scale": np.ones((2, 3)), "A": np.ones((2, 3, 1))}},
+    "encoder": {
+        "layers": {"kernel": np.ones((2, 3, 3)), "bias": np.ones((2, 3)), "scale": np.ones((2, 3)), "A": np.ones((2, 3, 1))}
+    },
     "map_FV": np.ones((4, 2)),
     "user_V": np.ones(2),
     "log_scale": np.ones(()),
@@ -125,7 +127,9 @@ def test_only_matrices_decay(question: build.Question):
     decayed = {name for name, value in got.items() if np.all(value == np.float32(-0.05))}
     still = {name for name, value in got.items() if np.all(value == 0)}
     assert decayed | still == set(got)
-    assert decayed == {name for name in got if name.endswith(("'kernel'].value", "'embedding'].value", "V'].value"))} - {"['user_V'].value"}
+    assert decayed == {name for name in got if name.endswith(("'kernel'].value", "'embedding'].value", "V'].value"))} - {
+        "['user_V'].value"
+    }
     assert {"['log_scale'].value", "['bias_F'].value", "['own_bias_I'].value"} <= still
 
 

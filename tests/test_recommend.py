@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 import runs
 
 
@@ -39,7 +40,9 @@ def test_a_new_user_s_list_depends_on_what_he_likes(shared: Path) -> None:
         item = next(csv.DictReader(file))["item_id"]
     lists = []
     for liked in ("", item):
-        code, out, err = recommend(shared, "profile='likes space'", f"liked=['{liked}']" if liked else "liked=[]", "format=csv", "k=5")
+        code, out, err = recommend(
+            shared, "profile='likes space'", f"liked=['{liked}']" if liked else "liked=[]", "format=csv", "k=5"
+        )
         assert code == 0, err
         lists.append([row["item_id"] for row in csv.DictReader(io.StringIO(out))])
     assert item not in lists[1]

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 import runs
 
 FILES = ["config.yaml", "results.json", "metrics.jsonl", "per_user.parquet", "rankings.parquet", "split.csv"]
@@ -44,7 +45,11 @@ def test_the_folder_alone_gives_the_figure_again(finished: Path) -> None:
     for row in rows:
         if int(row["order"]) >= 5:
             hidden.setdefault(row["user_id"], set()).add(row["item_id"])
-    ranked = [row for row in pq.read_table(finished / "rankings.parquet").to_pylist() if row["part"] == "support_5" and row["rank"] <= 20]
+    ranked = [
+        row
+        for row in pq.read_table(finished / "rankings.parquet").to_pylist()
+        if row["part"] == "support_5" and row["rank"] <= 20
+    ]
     hits = dict.fromkeys(hidden, 0)
     for row in ranked:
         hits[row["user_id"]] += row["item_id"] in hidden[row["user_id"]]
