@@ -98,9 +98,11 @@ def settings(cfg: DictConfig) -> Settings:
             raise ConfigError(f"{key}: there is no such key; {_nearest(str(key), known)}")
     if not isinstance(cfg.seed, int):
         raise ConfigError(f"seed: {cfg.seed!r} is not a whole number")
-    one = [make(cfg[group], group) for group in GROUPS]
-    many = [{name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY]
-    return Settings(*one, *many, cfg.seed, cfg.experiment or "none")
+    one = {group: make(cfg[group], group) for group in GROUPS}
+    baselines, loggers = (
+        {name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY
+    )
+    return Settings(**one, baselines=baselines, loggers=loggers, seed=cfg.seed, experiment=cfg.experiment or "none")
 
 
 class Question(NamedTuple):

@@ -142,6 +142,7 @@ class Training:
             self._train()
         finally:
             self.terminate.remove()
+        self._leave_if_asked()
         self.state = self.parallel.get(self.state)
         return self._best()
 
@@ -179,9 +180,13 @@ class Training:
                 elif self.terminate.asked:
                     self._read()
                     self._save()
-                if self.terminate.asked:
-                    log.warning("SIGTERM: saved step %d; resume=%s goes on", self.step, self.run.path)
-                    raise SystemExit(TERMINATED)
+                self._leave_if_asked()
+
+    def _leave_if_asked(self) -> None:
+        """When the newest step is saved."""
+        if self.terminate.asked:
+            log.warning("SIGTERM: saved step %d; resume=%s goes on", self.step, self.run.path)
+            raise SystemExit(TERMINATED)
 
     def _check(self) -> None:
         """Validates, notes whether it was the best so far, and saves."""
@@ -224,7 +229,7 @@ class Training:
                 "steps": self.steps,
                 "epoch": self.step / self.batches.steps_per_epoch,
                 "loss": float(record["loss"]),
-                "learning_rate": float(self.rate(self.step - 1)),
+                "learning_rate": float(np.asarray(self.rate(self.step - 1))),
                 "examples_per_second": (self.step - self.since) * self.batches.batching.size / seconds,
                 "seconds": seconds,
             }

@@ -58,7 +58,7 @@ def partition(model: nnx.Module, encoder_trains: nnx.filterlib.Filter) -> Partit
     return Partition(*nnx.split(model, trains, ...))
 
 
-def encode(model: Any, rows: Rows | jax.Array, rows_at_once: int, key: jax.Array | None = None) -> jax.Array:
+def encode(model: Any, rows: Rows | np.ndarray | jax.Array, rows_at_once: int, key: jax.Array | None = None) -> jax.Array:
     """Vectors (or token states, where the model reads those) of a step's texts, one for each slot of `rows`.
 
     Packed rows go through the encoder in slices of `rows_at_once`, so that activations stay in the cache. Rows are dealt to slices like
@@ -71,12 +71,12 @@ def encode(model: Any, rows: Rows | jax.Array, rows_at_once: int, key: jax.Array
     R, L = rows.token_RL.shape
     count = R // rows_at_once
 
+    def noise(key: jax.Array, text: Any, place: Any) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(key, text), place)
+
     def one(piece: Rows) -> jax.Array:
-        noise_RL = None
-        if key is not None:
-            noise = lambda text, place: jax.random.fold_in(jax.random.fold_in(key, text), place)  # noqa: E731
-            noise_RL = jax.vmap(jax.vmap(noise))(piece.text_RL, piece.place_RL)
-        out = read(piece, noise_RL)
+        each = jax.vmap(jax.vmap(noise, (None, 0, 0)), (None, 0, 0))
+        out = read(piece, None if key is None else each(key, piece.text_RL, piece.place_RL))
         return out.reshape(rows_at_once, -1, *out.shape[1:])
 
     dealt = jax.tree.map(lambda x_RL: x_RL.reshape(rows_at_once, count, L).swapaxes(0, 1), rows)
@@ -94,9 +94,17 @@ class Towers(nnx.Module):
         D, V, F = encoder.width, config.width, encoder.width + attribute_IF.shape[1] + 1
         if start is None:
             draw = seeds.generator(seed, "towers")
-            small = [draw.normal(0, 0.02, (F, V)).astype(np.float32) for _ in range(2)]
+            source_FV, target_FV = (draw.normal(0, 0.02, (F, V)).astype(np.float32) for _ in range(2))
             zero_IV = np.zeros((len(train.items), V), np.float32)
-            start = Start(zero_IV, zero_IV, log_popularity(train), *small, np.zeros(F, np.float32), np.zeros((D, V), np.float32))
+            start = Start(
+                zero_IV,
+                zero_IV,
+                log_popularity(train),
+                source_FV,
+                target_FV,
+                np.zeros(F, np.float32),
+                np.zeros((D, V), np.float32),
+            )
         self.encoder = encoder
         self.attribute_IF = Table(jnp.asarray(attribute_IF))
         self.known_I = Table(jnp.asarray(train.warm_I, jnp.float32))

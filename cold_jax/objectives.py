@@ -77,7 +77,7 @@ def _is_target(examples: Examples, items: Items) -> jax.Array:
 
 
 def _negatives(examples: Examples, items: Items) -> jax.Array:
-    return items.valid_J[None] & ~examples.known_BJ
+    return jnp.asarray(items.valid_J)[None] & ~jnp.asarray(examples.known_BJ)
 
 
 def _mean(value_BJ: jax.Array, where_BJ: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """The one place that builds an optax transformation: AdamW with clipping, a schedule and gradient accumulation."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -52,7 +53,7 @@ class AdamW:
         """For a run of so many updates, on a pytree whose paths begin with "encoder" where a leaf is of Δθ."""
         rate = self.rate(updates)
         adamw = [optax.scale_by_adam(self.b1, self.b2), optax.add_decayed_weights(self.weight_decay, _are_matrices)]
-        parts = {
+        parts: dict[Hashable, optax.GradientTransformation] = {
             "head": optax.chain(*adamw, optax.scale_by_learning_rate(rate)),
             "encoder": optax.chain(*adamw, optax.scale_by_learning_rate(lambda step: self.adapter_rate * rate(step))),
         }

@@ -33,10 +33,11 @@ class Across(NamedTuple):
 Step = Callable[[Tree, Tree, Batch, Across], tuple[Tree, Tree]]  # (constants, state, batch, across) -> (state, record)
 
 
-class Parallel(NamedTuple):
+@dataclass(frozen=True)
+class Parallel:
     """A compiled step and the ways to its devices and back. The state is donated: use the one that comes back."""
 
-    count: int
+    devices: int
     share: Callable[[Tree], Tree]  # constants to every device
     put: Callable[[Tree], Tree]  # a copy of the state to every device, which may be donated
     get: Callable[[Tree], Tree]  # and back, as one copy
@@ -65,12 +66,16 @@ class Pmap:
             total=lambda tree: jax.lax.psum(tree, "devices"),
             rows=1,
         )
-        copies = lambda tree: jax.tree.map(
-            lambda x: jax.device_put(np.broadcast_to(np.asarray(x)[None], (n, *np.shape(x))), along), tree
-        )
-        pieces = lambda tree: jax.tree.map(lambda x: jax.device_put(x.reshape(n, -1, *x.shape[1:]), along), tree)  # noqa: E731
+
+        def copies(tree: Tree) -> Tree:
+            many = lambda x: np.broadcast_to(np.asarray(x)[None], (n, *np.shape(x)))  # noqa: E731
+            return jax.tree.map(lambda x: jax.device_put(many(x), along), tree)
+
+        def pieces(tree: Tree) -> Tree:
+            return jax.tree.map(lambda x: jax.device_put(x.reshape(n, -1, *x.shape[1:]), along), tree)
+
         return Parallel(
-            count=n,
+            devices=n,
             share=copies,
             put=copies,
             get=lambda tree: jax.tree.map(lambda x: x[0], tree),
@@ -105,11 +110,13 @@ class Mesh:
             lambda constants, state, batch: step(constants, state, batch, across), donate_argnums=1, out_shardings=everywhere
         )
         return Parallel(
-            count=len(devices),
+            devices=len(devices),
             share=lambda tree: jax.device_put(tree, everywhere),
             put=lambda tree: jax.device_put(jax.tree.map(jnp.copy, tree), everywhere),
             get=lambda tree: tree,
-            spread=lambda batch: jax.device_put(batch, Batch(along, along, everywhere)),
+            spread=lambda batch: Batch(
+                jax.device_put(batch.rows, along), jax.device_put(batch.examples, along), jax.device_put(batch.items, everywhere)
+            ),
             step=compiled,
         )
 
@@ -120,7 +127,7 @@ def _one(step: Step) -> Parallel:
     return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, jax.device_put, compiled)
 
 
-def _devices(count: int | None) -> list[jax.Device]:
+def _devices(count: int | None) -> list[Any]:
     """Raises ValueError where there are fewer than asked for."""
     devices = jax.local_devices()
     if count is not None and not 1 <= count <= len(devices):

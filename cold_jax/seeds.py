@@ -13,7 +13,7 @@ def _number(purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:4], "little")
 
 
-def key(seed: int, purpose: str, *counters: int) -> jax.Array:
+def key(seed: int, purpose: str, *counters: int | jax.Array) -> jax.Array:
     """A JAX key for one purpose, such as ("dropout", step)."""
     key = jax.random.fold_in(jax.random.key(seed), _number(purpose))
     for counter in counters:

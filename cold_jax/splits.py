@@ -250,7 +250,7 @@ class Warm:
         known, val, test = (
             parts.given_rows(dataset, part_N, self.threshold or 0, of) for of in ("train", "warm_val", "warm_test")
         )
-        return replace(split, validation=val, test=test | {"train": part for part in known.values()})
+        return replace(split, validation=val, test=test | ({"train": known["all"]} if known else {}))
 
 
 def _read(path: Path, dataset: Dataset) -> np.ndarray:

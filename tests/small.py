@@ -10,12 +10,12 @@ import optax
 from flax import nnx
 
 from cold_jax import build, cache, objectives, splits, text
-from cold_jax.adapters import Lora
+from cold_jax.adapters import Frozen, Full, Lora  # noqa: F401
 from cold_jax.batches import Batching
 from cold_jax.data.synthetic import Synthetic
 from cold_jax.encoders import Pooling, Tiny, table
 from cold_jax.loop import Loop, State, training_step
-from cold_jax.models import TwoTower
+from cold_jax.models import Linear, Lstm, TwoTower  # noqa: F401
 from cold_jax.parallel import Pmap
 from cold_jax.starts import Random
 
@@ -43,6 +43,7 @@ IN_BATCH = Batching(size=45, support=[1, 3], history=2, negatives=2, catalogue=F
 STEPS = 6  # an epoch of five, and one more
 SOFTMAX = objectives.Softmax(temperature=1.0, log_q=True)
 ROWS_AT_ONCE = 2
+ONE = Pmap(1)
 
 
 def question() -> build.Question:
@@ -61,7 +62,7 @@ def question() -> build.Question:
 
 
 def learner(
-    q: build.Question, adapter: Any, model: Any, batching: Batching = IN_BATCH, parallel: Any = Pmap(1), seed: int = 0
+    q: build.Question, adapter: Any, model: Any, batching: Batching = IN_BATCH, parallel: Any = ONE, seed: int = 0
 ) -> build.Learner:
     """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
     loop = Loop(epochs=1, max_steps=None, validate_every=1, patience=0, rows_at_once=ROWS_AT_ONCE, log_every=1)
@@ -92,7 +93,7 @@ def stirred(le: build.Learner) -> build.Learner:
 
 
 def fit(
-    le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, steps: int, parallel: Any = Pmap(1)
+    le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, steps: int, parallel: Any = ONE
 ) -> tuple[np.ndarray, list[State]]:
     """The losses of so many steps, and the states on the host, from the one before the first."""
     step, state = step_of(le, objective, optimizer)

@@ -369,6 +369,16 @@ def test_while_the_first_step_compiles_a_signal_just_ends_it(linear: build.Learn
     assert during == [True, *[False] * 7]
 
 
+def test_a_signal_after_the_last_step_is_not_lost(linear: build.Learner, tmp_path: Path) -> None:
+    run = training(linear, tmp_path)
+    remove = run.terminate.remove
+    run.terminate.remove = lambda: (signal.raise_signal(signal.SIGTERM), remove())  # type: ignore[method-assign]
+    with pytest.raises(SystemExit) as ended:
+        run.fit()
+    assert ended.value.code == 143
+    assert training(linear, tmp_path).fit()[1] == 3
+
+
 TWICE = """
 import sys, time
 from pathlib import Path
