@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 import runs
+
 from cold_jax import command
 
 

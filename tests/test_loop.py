@@ -118,7 +118,7 @@ def training(
                 signal.raise_signal(signal.SIGTERM)
             return result
 
-        return compiled._replace(step=watched)
+        return replace(compiled, step=watched)
 
     def by_step(trainable: Any) -> tuple[float, dict[str, float]]:
         return METRIC.get(run.step, 0.0), {"sum": sum(float(np.asarray(leaf).sum()) for leaf in jax.tree.leaves(trainable))}
@@ -364,7 +364,7 @@ def test_while_the_first_step_compiles_a_signal_just_ends_it(linear: build.Learn
         during.append(signal.getsignal(signal.SIGTERM) == before)
         return step(*inputs)
 
-    run.parallel = run.parallel._replace(step=watched)
+    run.parallel = replace(run.parallel, step=watched)
     run.fit()
     assert during == [True, *[False] * 7]
 

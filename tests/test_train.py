@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 import runs
 
 FILES = ["config.yaml", "results.json", "metrics.jsonl", "per_user.parquet", "rankings.parquet", "split.csv"]

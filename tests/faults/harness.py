@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import runs
 from safetensors.numpy import load_file
 
-import runs
 from cold_jax.results import Run
 
 STEPS = 60

@@ -12,7 +12,13 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.mark.parametrize(
-    "words", ["step 7/", "step 10/", "saving step 20", "step 59/"], ids=["step", "validation", "save", "last"]
+    "words",
+    [
+        pytest.param("step 7/", id="step"),
+        pytest.param("step 10/", id="validation", marks=pytest.mark.slow),
+        pytest.param("saving step 20", id="save", marks=pytest.mark.slow),
+        pytest.param("step 59/", id="last", marks=pytest.mark.slow),
+    ],
 )
 def test_the_step_is_finished_and_saved(shared: Path, tmp_path: Path, words: str) -> None:
     folder = tmp_path / "run"
