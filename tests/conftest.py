@@ -32,8 +32,7 @@ def question(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def lora_run(question):
     """(learner, losses, states) of LoRA with dropout by plain gradient descent on one device: the run that others are held against."""
-    import optax
     import small
 
-    le = small.learner(question, small.DROPOUT, small.TWO_TOWER)
-    return le, *small.fit(le, small.SOFTMAX, optax.sgd(1.0), small.STEPS)
+    le = small.stirred(small.learner(question, small.DROPOUT, small.TWO_TOWER))
+    return le, *small.fit(le, small.SOFTMAX, small.DESCENT, small.STEPS)

@@ -41,6 +41,7 @@ DROPOUT = replace(LORA, dropout=0.3)
 # In-batch negatives. 45: no number of devices divides it, and an epoch's last batch of 36 is not full.
 IN_BATCH = Batching(size=45, support=[1, 3], history=2, negatives=2, catalogue=False)
 STEPS = 6  # an epoch of five, and one more
+DESCENT = optax.sgd(0.3)  # unlike Adam it shows a gradient that is some times too large
 SOFTMAX = objectives.Softmax(temperature=1.0, log_q=True)
 ROWS_AT_ONCE = 2
 ONE = Pmap(1)
@@ -99,13 +100,14 @@ def fit(
     step, state = step_of(le, objective, optimizer)
     many = parallel(step)
     frozen, state = many.share(le.partition.frozen), many.put(state)
-    losses, states = [], [jax.device_get(many.get(state))]
+    host = lambda tree: jax.tree.map(np.array, many.get(tree))  # noqa: E731  # a copy: the step is given the arrays themselves
+    losses, states = [], [host(state)]
     for n in range(steps):
         batch = many.spread(le.batches(n))
         with jax.transfer_guard("disallow"):
             state, record = many.step(frozen, state, batch)
         losses.append(many.get(record)["loss"])
-        states.append(jax.tree.map(np.array, many.get(state)))
+        states.append(host(state))
     return np.asarray(losses), states
 
 

@@ -1,36 +1,95 @@
-"""A trained model asked: the same scores as the training step's own, for whole catalogues and given rows."""
+"""A trained model asked: the same scores as the training step's own, whatever the chunks, and given rows."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import jax
 import numpy as np
+import pytest
 import small
 from scipy import sparse
+from small import TWO_TOWER, Frozen, Linear, Lstm, replace
 
-from cold_jax import build, models
-from cold_jax.adapters import Frozen
-from cold_jax.models import Lstm
-from cold_jax.parts import Part, Task
+from cold_jax import build, models, scorers
+from cold_jax.batches import Batching, lookup
 
-
-def test_a_scorer_scores_as_the_step_does(question: build.Question) -> None:
-    le = small.stirred(small.learner(question, small.LORA, small.TWO_TOWER))
-    batch = le.batches(0)
-    model = le.partition.model()
-    score_BJ = np.asarray(models.score(model, models.encode(model, batch.rows, small.ROWS_AT_ONCE), batch.examples, batch.items))
-    scorer = le.scorer(le.partition.trainable)
-    item_J = batch.items.item_J[batch.items.valid_J]
-    for b in range(3):
-        shown_UI = np.zeros((1, len(question.train.items)), np.float32)
-        shown_UI[0, item_J] = batch.examples.shown_BJ[b, : len(item_J)]
-        whole = scorer(batch.examples.user_B[b : b + 1], sparse.csr_array(shown_UI), item_J)
-        np.testing.assert_allclose(np.asarray(whole)[0], score_BJ[b, : len(item_J)], atol=2e-5)  # other packing, other sums
+ALL_SHOWN = Batching(size=8, support=[], history=None, negatives=0, catalogue=True)
+score = jax.jit(models.score)
 
 
-def test_given_rows_are_entries_of_what_the_lstm_scores(question: build.Question) -> None:
-    le = small.stirred(small.learner(question, Frozen(), Lstm(width=5)))
-    asked = question.split.test["cold"]
-    whole_UI = le.scorer(le.partition.trainable)(asked.user_U[:3], asked.shown_UI[:3], asked.candidate_I)
-    rows_N = np.array([0, 2, 1]), np.array([1, 0, 2])
-    given = (asked.user_U[rows_N[0]], asked.candidate_I[rows_N[1]], np.ones(3, np.float32))
-    part = Part("all", Task.rows, asked.user_U, asked.shown_UI, asked.positive_UI, asked.candidate_I, *given)
+@pytest.mark.parametrize("model", [TWO_TOWER, Linear()])
+def test_a_scorer_scores_as_the_step_does(question: build.Question, model: Any) -> None:
+    """Warm candidates in any order, for users who show what an example showed."""
+    le = small.stirred(small.learner(question, Frozen(), model, ALL_SHOWN))
+    batch, model = le.batches(0), le.partition.model()
+    expected_BJ = score(model, model.encoder(batch.rows), batch.examples, batch.items)
+    shown_UI = np.zeros((8, 30), np.float32)
+    shown_UI[:, batch.items.item_J] = batch.examples.shown_BJ
+    assert len(set(shown_UI.sum(1))) > 1
+    by_J = np.random.default_rng(0).permutation(len(batch.items.item_J))[:-2]
+    got_BJ = le.scorer(le.partition.trainable)(batch.examples.user_B, sparse.csr_array(shown_UI), batch.items.item_J[by_J])
+    np.testing.assert_allclose(got_BJ, np.asarray(expected_BJ)[:, by_J], atol=2e-6)
+
+
+def test_a_scorer_scores_with_the_leaves_that_it_is_given(question: build.Question) -> None:
+    le = small.learner(question, Frozen(), TWO_TOWER)
+    asked = np.arange(5), question.train.interaction_UI[:5], np.arange(30)
+    before = np.asarray(le.scorer(le.partition.trainable)(*asked))
+    stirred = np.asarray(le.scorer(small.stirred(le).partition.trainable)(*asked))
+    assert np.abs(stirred - before).min() > 0
+    np.testing.assert_array_equal(le.scorer(le.partition.trainable)(*asked), before)
+    assert le.scorer.of_rows(le.partition.trainable) is None
+
+
+def test_cold_items_and_users_have_nothing_of_their_own(question: build.Question) -> None:
+    """Rows of their own change the scores of warm candidates alone; a user's score is of profile text and support, not of an id."""
+    q = question
+    cold_I, asked_U = np.flatnonzero(~q.train.warm_I), np.array([3, 11])
+    main = next(iter(q.train.user_vectors))
+    profile_UD = q.train.user_vectors[main].copy()
+    profile_UD[11] = profile_UD[3]
+    q = q._replace(train=replace(q.train, user_vectors={main: profile_UD}))
+    le = small.stirred(small.learner(q, Frozen(), TWO_TOWER))
+    shown_UI = sparse.csr_array(np.eye(30, dtype=np.float32)[[cold_I[0], cold_I[0]]])  # both show one cold item
+    asked = asked_U, shown_UI, np.arange(30)
+    before = np.asarray(le.scorer(le.partition.trainable)(*asked))
+    np.testing.assert_array_equal(before[0], before[1])
+    other = jax.tree_util.tree_map_with_path(
+        lambda path, x: x + 100 if "own_" in jax.tree_util.keystr(path) else x, le.partition.trainable
+    )
+    after = np.asarray(le.scorer(other)(*asked))
+    np.testing.assert_array_equal(after[:, cold_I], before[:, cold_I])
+    assert np.abs(after - before)[:, q.train.warm_I].min() > 1
+
+
+def test_chunks_change_nothing(question: build.Question, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are encoded, and pairs are scored, so many at once: of 70 texts and 15 pairs the last chunks are not full."""
+    asked = np.arange(3), question.train.interaction_UI[:3], np.array([4, 29, 0, 7, 12])
+    learners = [small.stirred(small.learner(question, Frozen(), model)) for model in (TWO_TOWER, Lstm(width=3))]
+    monkeypatch.setattr(scorers, "PAIRS_AT_ONCE", 64)
+    whole = [np.asarray(le.scorer(le.partition.trainable)(*asked)) for le in learners]
+    monkeypatch.setattr(scorers, "TEXTS_AT_ONCE", 16)
+    monkeypatch.setattr(scorers, "PAIRS_AT_ONCE", 4)
+    for le, expected_UI in zip(learners, whole, strict=True):
+        many = scorers.ModelScorer(le.partition, lookup, question.tokens.length_T, 40, small.ROWS_AT_ONCE)
+        assert len(many.placed) == 5
+        np.testing.assert_allclose(many(le.partition.trainable)(*asked), expected_UI, atol=1e-6)
+
+
+def test_an_lstm_scores_pair_by_pair(question: build.Question, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All candidates of a user, and given rows: the logit of the two texts."""
+    monkeypatch.setattr(scorers, "PAIRS_AT_ONCE", 8)
+    le = small.stirred(small.learner(question, Frozen(), Lstm(width=3)))
+    user_U, item_I, users = np.array([5, 2, 30]), np.array([8, 1, 29, 17]), 40
+    model, length_T = le.partition.model(), question.tokens.length_T
+    state_TLD = model.encoder.states(np.arange(70))
+    first, second = (text_N.ravel() for text_N in np.meshgrid(user_U, users + item_I, indexing="ij"))
+    pairs = jax.jit(models.LstmHead.pairs)
+    expected_UI = np.asarray(pairs(model, state_TLD, first, length_T[first], second, length_T[second])).reshape(3, 4)
+    assert expected_UI.std() > 0.01
+    got_UI = le.scorer(le.partition.trainable)(user_U, question.train.interaction_UI[user_U], item_I)
+    np.testing.assert_allclose(got_UI, expected_UI, atol=1e-6)
+    rows: Any = SimpleNamespace(user_N=user_U[[2, 0, 0]], item_N=item_I[[3, 1, 1]])
     of_rows = le.scorer.of_rows(le.partition.trainable)
     assert of_rows is not None
-    np.testing.assert_allclose(of_rows(part), np.asarray(whole_UI)[rows_N], atol=1e-6)
+    np.testing.assert_allclose(of_rows(rows), expected_UI[[2, 0, 0], [3, 1, 1]], atol=1e-6)

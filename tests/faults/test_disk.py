@@ -1,4 +1,7 @@
-"""A disk that is full at some size of file: the run ends with an error, no file under its final name is cut short, and it goes on later."""
+"""A disk that is full from some moment on: the run ends with an error, no file is cut short, and with room again it goes on.
+
+A limit on the size of files stands for the disk; it can be set on a running process.
+"""
 
 import resource
 from pathlib import Path
@@ -7,47 +10,42 @@ import harness
 import pytest
 
 pytestmark = pytest.mark.faults
-
-
-def sizes(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+END = f"saved step {harness.STEPS}"
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("words", "limit", "named"),
     [
-        "metrics.jsonl",
-        "split.csv",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("config.yaml", "per_user.parquet", "rankings.parquet")),
+        pytest.param("saved step 20", 9_000, "saving step 30", id="checkpoint"),
+        pytest.param(END, 12_000, "rankings.parquet", id="rankings"),
+        pytest.param("saved step 20", 6_000, "metrics.jsonl", id="metrics", marks=pytest.mark.slow),
+        pytest.param(END, 1_000, "per_user.parquet", id="per_user", marks=pytest.mark.slow),
     ],
 )
-def test_no_file_is_cut_short(shared: Path, tmp_path: Path, name: str) -> None:
-    """The limit is just below the size of the file that is named, so that this one fails, or a larger one before it."""
-    folder, limit = tmp_path / "run", sizes(shared / "golden")[name] - 1
-    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
-    code, output = harness.train(shared, *harness.arguments(folder), before=full)
+def test_a_run_that_finds_no_room_goes_on_later(shared: Path, tmp_path: Path, words: str, limit: int, named: str) -> None:
+    folder = tmp_path / "run"
+    with harness.start(shared, *harness.arguments(folder)) as child:
+        harness.until(child, words)
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        code, output = harness.finish(child)
     assert code == 1, output
+    assert named in output
     assert "Error" in output
     harness.check_whole(folder)
-    assert not (folder / "results.json").exists()
-    if (folder / "config.yaml").exists():
-        harness.resume(shared, folder)
-    else:
-        code, output = harness.train(shared, f"resume={folder}")
-        assert code == 1
-        assert "no config.yaml in it; give the folder of a run" in output
-
-
-def test_a_save_that_fails_leaves_the_step_before(shared: Path, tmp_path: Path) -> None:
-    """From step 20 on no checkpoint finds room; what is there is used when there is room again."""
-    folder = harness.interrupted(shared, tmp_path / "run", "saved step 20")
-    largest = max(path.stat().st_size for path in (folder / "checkpoints").rglob("*") if path.is_file())
-    limit = max(sizes(folder)["metrics.jsonl"] + 10_000, largest - 1)
-    if limit > largest:
-        pytest.skip(f"metrics.jsonl alone is larger than a checkpoint's largest file of {largest} bytes")
-    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
-    code, output = harness.train(shared, f"resume={folder}", before=full)
-    assert code == 1, output
-    assert "saving step 30" in output
-    assert "saved step 30" not in output
+    names = {path.name for path in folder.iterdir()}
+    assert named not in names - {"metrics.jsonl"}
+    assert "results.json" not in names
+    if named == "saving step 30":
+        assert "saved step 30" not in output
+        assert {path.name for path in (folder / "checkpoints").iterdir() if path.name.isdigit()} == {"0", "10", "20"}
     harness.resume(shared, folder)
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1_000, set()), (40_000, {"config.yaml"})])
+def test_nor_does_one_that_finds_none_from_the_start(shared: Path, tmp_path: Path, limit: int, left: set[str]) -> None:
+    folder = tmp_path / "run"
+    command, full = harness.arguments(folder), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    code, output = harness.train(shared, *command, before=full)
+    assert code == 1, output
+    assert {path.name for path in folder.iterdir()} - {"cold_jax.log"} == left
+    harness.check_whole(folder)
