@@ -23,7 +23,6 @@ def train(cfg: DictConfig) -> None:
         with command.timed(seconds, "total"):
             with command.timed(seconds, "data"):
                 question = build.question(settings)
-                run.write_split(*build.split_rows(question))
             with command.timed(seconds, "baselines"):
                 baselines = build.baselines(settings, question)
             with command.timed(seconds, "build"):
@@ -33,6 +32,7 @@ def train(cfg: DictConfig) -> None:
             with command.timed(seconds, "evaluate"):
                 tested = build.test(settings, question, learner, trainable)
         users, items = question.dataset.users, question.dataset.items
+        run.write_split(*build.split_rows(question))
         run.write_per_user(evaluation.per_user_table({"model": tested, **baselines}, users))
         run.write_rankings(evaluation.rankings_table(tested, users, items))
         run.write_parameters(*build.learned(settings, learner, trainable))
