@@ -36,12 +36,13 @@ def make(node: DictConfig, name: str) -> Any:
     Raises ConfigError with the key's name. A run's folder holds a config that may be somebody else's, so only dataclasses of this package
     are made, whatever else Hydra would take.
     """
+    if not OmegaConf.is_dict(node):
+        raise ConfigError(f"{name}: {node!r} is no choice; it has keys, and the first is _target_")
     try:
         values: dict[str, Any] = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        raise ConfigError(
-            f"{name}.{error.full_key or ''}: {str(error).splitlines()[0]}; give it, as in {name}.KEY=VALUE"
-        ) from None
+        key = str(error.full_key or "").removeprefix(f"{name}.")
+        raise ConfigError(f"{name}.{key}: {str(error).splitlines()[0]}; give it, as in {name}.{key}=VALUE") from None
     target = str(values.pop("_target_", ""))
     if not target.startswith("cold_jax."):
         raise ConfigError(f"{name}._target_: {target!r} is not a class of cold_jax")
@@ -96,7 +97,13 @@ def settings(cfg: DictConfig) -> Settings:
     for key in cfg:
         if key not in known:
             raise ConfigError(f"{key}: there is no such key; {_nearest(str(key), known)}")
-    if not isinstance(cfg.seed, int):
+    for key in (*GROUPS, "seed", "experiment"):
+        if key not in cfg:
+            raise ConfigError(f"{key}: is missing")
+    for key in MANY:
+        if key in cfg and not OmegaConf.is_dict(cfg[key]):
+            raise ConfigError(f"{key}: {cfg[key]!r} does not name its choices")
+    if type(cfg.seed) is not int:
         raise ConfigError(f"seed: {cfg.seed!r} is not a whole number")
     one = {group: make(cfg[group], group) for group in GROUPS}
     baselines, loggers = (
@@ -252,7 +259,13 @@ def read_config(run: Any) -> DictConfig:
         raise ConfigError(f"{run.path}: no config.yaml in it; give the folder of a run") from None
     if "${" in text:
         raise ConfigError(f"{run.path}/config.yaml: holds an interpolation (${{…}}), which no run has written")
-    return OmegaConf.create(text)  # type: ignore[return-value]
+    try:
+        cfg = OmegaConf.create(text)
+    except Exception as error:  # yaml and OmegaConf raise what they like
+        raise ConfigError(f"{run.path}/config.yaml: is no config of a run: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(cfg, DictConfig):
+        raise ConfigError(f"{run.path}/config.yaml: is no config of a run, which has keys")
+    return cfg
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:

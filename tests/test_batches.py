@@ -117,6 +117,18 @@ def test_every_size_and_every_other_item_is_drawn(question: build.Question):
     assert np.mean(np.array(sizes) == 1) == pytest.approx(0.5, abs=0.1)  # 2,160 draws, and a few users with little to show
 
 
+def test_every_step_draws_anew(question: build.Question) -> None:
+    """Of a batch of one that shows nothing the items are the target and three of the 21 warm ones: hardly ever the same three."""
+    one = Batching(size=1, support=[0], history=None, negatives=3, catalogue=False)
+    drawn = []
+    for seed in (0, 1):
+        batches = make(question, one, seed)
+        for batch in map(batches, range(30)):
+            drawn.append(frozenset(batch.items.item_J[batch.items.valid_J]) - {target for _, target in pairs(batch)})
+    assert len(set(drawn)) > 50
+    assert frozenset.union(*drawn) == set(np.flatnonzero(question.train.warm_I))
+
+
 def test_nothing_hidden_is_in_a_batch(question: build.Question):
     """Neither a cold item nor a held-out interaction, as a target, support, known positive or candidate."""
     q, batches = question, make(question, Batching(size=30, support=[], history=None, negatives=30, catalogue=False))

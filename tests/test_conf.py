@@ -1,6 +1,7 @@
 """Every file of conf/ composes, and its keys are its dataclass's fields."""
 
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -23,28 +24,45 @@ GIVEN = {
 }
 
 
-def settings(*overrides: str) -> build.Settings:
-    with initialize_config_dir(CONF, version_base="1.3"):
-        return build.settings(compose("train", list(overrides)))
-
-
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_a_choice_is_its_dataclass(choice: Path) -> None:
+    """Its keys are the fields, in each a value of the right type; `make` refuses any other."""
     group, name = choice.parent.name, choice.stem
-    chosen = f"{group}=[{name}]" if group in build.MANY else f"{group}={name}"
-    made = settings(chosen, *GIVEN.get(f"{group}/{name}", []))
-    field = f"{group}s" if group in build.MANY else group
-    value = getattr(made, field)
-    target = str(OmegaConf.load(FOLDER / choice)._target_).rsplit(".", 1)[-1]
-    assert type(value[name] if group in build.MANY else value).__name__ == target
+    with initialize_config_dir(CONF, version_base="1.3"):
+        node = compose(f"{group}/{name}", [f"++{given}" for given in GIVEN.get(f"{group}/{name}", [])])[group]
+    made = build.make(node[name] if group in build.MANY else node, group)
+    assert type(made).__name__ == str(OmegaConf.load(FOLDER / choice)._target_).rsplit(".", 1)[-1]
+
+
+def compose_all(experiment: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """`settings` refuses a key that a choice does not know, so an experiment sets only such as every choice has."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        for adapter, split in pairs:
+            overrides = [f"+experiment={experiment}", f"adapter={adapter}", f"split={split}", *GIVEN.get(f"split/{split}", [])]
+            assert build.settings(compose("train", overrides)).experiment == experiment
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_an_experiment_takes_every_adapter_and_split(experiment: str) -> None:
-    with initialize_config_dir(CONF, version_base="1.3"):
-        for adapter, split in itertools.product(ADAPTERS, SPLITS):
-            overrides = [f"+experiment={experiment}", f"adapter={adapter}", f"split={split}", *GIVEN.get(f"split/{split}", [])]
-            assert build.settings(compose("train", overrides)).experiment == experiment
+def test_an_experiment_takes_every_adapter_and_every_split(experiment: str) -> None:
+    length = max(len(ADAPTERS), len(SPLITS))
+    compose_all(experiment, zip(*(itertools.islice(itertools.cycle(x), length) for x in (ADAPTERS, SPLITS)), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_takes_every_adapter_with_every_split(experiment: str) -> None:
+    compose_all(experiment, itertools.product(ADAPTERS, SPLITS))
+
+
+@pytest.mark.parametrize(
+    "choice", [choice for choice in CHOICES if choice.parent.name not in (*build.MANY, "experiment")], ids=str
+)
+def test_a_group_chooses_by_its_name(choice: Path) -> None:
+    """train.yaml has the group; every choice of it is one of its module's classes."""
+    group = choice.parent.name
+    module = str(OmegaConf.load(FOLDER / choice)._target_).split(".")[1]
+    assert group in build.GROUPS
+    assert module in (group, f"{group}s", {"batching": "batches"}.get(group))
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: str(path.relative_to(FOLDER)))

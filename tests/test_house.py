@@ -1,6 +1,7 @@
 """The rules of the house that a program can check."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -53,15 +54,23 @@ def module_of(path: Path) -> str:
     return path.relative_to(CODE).parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> set[str]:
-    """First names below cold_jax that the file imports, anywhere in it."""
-    names: set[str] = set()
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {dotted(path): path for path in FILES}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of cold_jax that the file imports, anywhere in it."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "cold_jax":
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cold_jax."):
-            names.add(str(node.module).split(".")[1])
-    return {name for name in names if name in ORDER}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {name if (name := f"{node.module}.{alias.name}") in MODULES else str(node.module) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return (found & MODULES.keys()) - {"cold_jax", dotted(path)}
 
 
 def test_every_module_stands_in_the_order() -> None:
@@ -71,7 +80,12 @@ def test_every_module_stands_in_the_order() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CODE)))
 def test_imports_go_one_way(path: Path) -> None:
     above = ORDER[: ORDER.index(module_of(path)) + 1]
-    assert imported(path) <= set(above)
+    assert {name.split(".")[1] for name in imports(path)} <= set(above)
+
+
+def test_no_import_comes_round_again() -> None:
+    """Nor in a package."""
+    graphlib.TopologicalSorter({name: imports(path) for name, path in MODULES.items()}).prepare()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CODE)))
@@ -83,6 +97,11 @@ def test_a_module_has_its_tests(path: Path) -> None:
 def test_only_build_and_the_entry_points_see_a_config() -> None:
     seen = {path.name for path in FILES if re.search(r"\bcfg\b|DictConfig|OmegaConf", path.read_text())}
     assert seen <= SEES_CONFIG
+
+
+def test_no_setting_has_a_default_in_the_code() -> None:
+    hidden = r"\b(?:cfg|config|node|settings|s)(?:\.\w+)*\.get\([^()]*,|getattr\((?:cfg|config|node|settings)\b"
+    assert not [path.name for path in FILES if re.search(hidden, path.read_text())]
 
 
 def test_there_is_one_of_each() -> None:

@@ -30,41 +30,42 @@ from cold_jax.parallel import Mesh, Pmap, machine
 EVALUATION = FullRanking(metrics=["recall@3", "ndcg@3", "auc"], metric="auc", top=3, chunk=16, draws=10)
 
 
-def figures(q: build.Question, le: build.Learner, losses: np.ndarray, states: list[State]) -> dict[str, np.ndarray]:
-    """All that must agree: losses, validation metrics of the last step, parameters after the first and after the last."""
-    means = EVALUATION(le.scorer(states[-1].trainable), q.split.validation).mean()
-    metrics = {"metrics": np.array([means[part][name] for part in sorted(means) for name in sorted(means[part])])}
-    return metrics | trained(losses, states)
-
-
 def trained(losses: np.ndarray, states: list[State]) -> dict[str, np.ndarray]:
+    """Losses, and parameters before the first step, after it and after the last."""
     return {"losses": losses} | {f"{n} {name}": x for n in (0, 1, -1) for name, x in small.leaves(states[n].trainable).items()}
+
+
+def metrics(q: build.Question, le: build.Learner, found: dict[str, np.ndarray]) -> dict[str, float]:
+    """The validation's, at the parameters after the last step."""
+    last = jax.tree_util.tree_map_with_path(lambda path, _: found[f"-1 {jax.tree_util.keystr(path)}"], le.partition.trainable)
+    return EVALUATION(le.scorer(last), q.split.validation).mean()["cold"]
 
 
 def check(many: dict[str, np.ndarray], one: dict[str, np.ndarray]) -> None:
     assert many.keys() == one.keys()
-    for name in one.keys() & {"losses", "metrics"}:
-        np.testing.assert_allclose(many[name], one[name], rtol=1e-6)
+    np.testing.assert_allclose(many["losses"], one["losses"], rtol=1e-6)
     for name in [name for name in one if name[:2] in ("1 ", "-1")]:
         way = np.abs(one[name] - one[f"0 {name.split(' ', 1)[1]}"]).max()
         assert way > 5e-4, name
         np.testing.assert_allclose(many[name], one[name], rtol=0, atol=1e-3 * way, err_msg=name)
 
 
-def frozen(q: build.Question, parallel: Any) -> dict[str, np.ndarray]:
+def frozen(q: build.Question, parallel: Any) -> tuple[build.Learner, dict[str, np.ndarray]]:
     le = small.stirred(small.learner(q, Frozen(), TWO_TOWER, parallel=parallel))
-    return figures(q, le, *small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel))
+    return le, trained(*small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel))
 
 
 @pytest.fixture(scope="module")
-def one_device(question: build.Question) -> dict[str, np.ndarray]:
+def one_device(question: build.Question) -> tuple[build.Learner, dict[str, np.ndarray]]:
     return frozen(question, Pmap(1))
 
 
 @pytest.mark.parametrize("parallel", [Pmap(2), Mesh(2)], ids=["pmap", "mesh"])
-def test_two_devices_train_as_one(question: build.Question, one_device: dict[str, np.ndarray], parallel: Any) -> None:
+def test_two_devices_train_as_one(question: build.Question, one_device: Any, parallel: Any) -> None:
     """On a frozen encoder: in-batch negatives, batches that the devices don't share evenly, and a last one that is not full."""
-    check(frozen(question, parallel), one_device)
+    (le, one), (_, two) = one_device, frozen(question, parallel)
+    check(two, one)
+    assert metrics(question, le, two) == pytest.approx(metrics(question, le, one), rel=1e-6)
 
 
 def test_two_devices_train_an_lstm_as_one(question: build.Question) -> None:
@@ -78,14 +79,16 @@ def test_two_devices_train_an_lstm_as_one(question: build.Question) -> None:
 def test_eight_devices_train_as_one(question: build.Question, lora_run: Any, tmp_path: Path) -> None:
     """The same with Δθ learning and with dropout: the gradient goes back through the gathered vectors, and noise is the text's."""
     le, losses, states = lora_run
-    one = figures(question, le, losses, states)
+    one = trained(losses, states)
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     environment = {**os.environ, "XLA_FLAGS": flags, "COLD_JAX_CACHE": str(tmp_path)}
     done = subprocess.run([sys.executable, __file__, str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == {"devices": 8}
     for name in ("pmap", "mesh"):
-        check(load_file(tmp_path / f"{name}.safetensors"), one)
+        many = load_file(tmp_path / f"{name}.safetensors")
+        check(many, one)
+        assert metrics(question, le, many) == pytest.approx(metrics(question, le, one), rel=1e-6)
 
 
 def eight(folder: Path) -> None:
@@ -93,7 +96,7 @@ def eight(folder: Path) -> None:
     q = small.question()
     for name, parallel in {"pmap": Pmap(8), "mesh": Mesh(None)}.items():
         le = small.stirred(small.learner(q, small.DROPOUT, TWO_TOWER, parallel=parallel))
-        save_file(figures(q, le, *small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel)), folder / f"{name}.safetensors")
+        save_file(trained(*small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel)), folder / f"{name}.safetensors")
     print(json.dumps({"devices": Mesh(None).count}))
 
 
@@ -104,11 +107,12 @@ def test_what_these_runs_have_in_them(lora_run: Any) -> None:
     weights = [batch.examples.weight_B.sum() for batch in batches]
     assert weights == [IN_BATCH.size] * (le.batches.steps_per_epoch - 1) + [36, IN_BATCH.size]
     assert IN_BATCH.size % 2 == 1
-    first, model = batches[0], le.partition.model()
-    assert first.items.valid_J.sum() > max(IN_BATCH.support) + 1 + IN_BATCH.negatives
-    encoded = jax.jit(models.encode, static_argnums=2)(model, first.rows, small.ROWS_AT_ONCE)
-    total, weight = small.SOFTMAX(models.score(model, encoded, first.examples, first.items), first.examples, first.items)
-    assert abs(total / weight - losses[0]) > 1e-3  # without dropout it is another loss
+    examples, items = batches[0].examples, batches[0].items
+    assert items.valid_J.sum() > max(IN_BATCH.support) + 1 + IN_BATCH.negatives
+    vector_TD = le.scorer.encode(le.partition.trainable)  # of all texts, without dropout
+    examples, items = examples._replace(profile_B=examples.user_B), items._replace(slot_J=40 + items.item_J)
+    total, weight = small.SOFTMAX(jax.jit(models.score)(le.partition.model(), vector_TD, examples, items), examples, items)
+    assert abs(total / weight - losses[0]) > 1e-3
 
 
 @pytest.mark.parametrize("parallel", [Pmap(1), Pmap(2), Mesh(2)], ids=["one", "pmap", "mesh"])

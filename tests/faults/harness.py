@@ -1,0 +1,121 @@
+"""Runs of seconds in processes of their own, disturbed by a signal, a full disk or a changed file, and what must be true of them after."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import runs
+from safetensors.numpy import load_file
+
+from cold_jax.results import Run
+
+STEPS = 60
+SMALL = (
+    "+experiment=smoke",
+    "baseline=[popularity]",
+    "logger.console.every=1",
+    f"loop.max_steps={STEPS}",
+    "loop.validate_every=10",
+    "loop.patience=0",
+    "batching.size=16",
+    "batching.negatives=16",
+    "batching.support=[0,2]",
+    "encoder.width=16",
+    "encoder.hidden=24",
+)
+
+
+def arguments(folder: Path, *overrides: str) -> list[str]:
+    return [*SMALL, f"hydra.run.dir={folder}", *overrides]
+
+
+def start(shared: Path, *command: str, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    """A training in a session of its own; `shared` holds the cache. `before` runs in the process before Python does."""
+    return subprocess.Popen(
+        runs.command("train", *command),
+        cwd=shared,
+        env=runs.environment(shared / "cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=before,
+    )
+
+
+def until(child: subprocess.Popen[str], words: str) -> list[str]:
+    """The lines that the run writes, up to the first with these words in it."""
+    assert child.stdout is not None
+    lines: list[str] = []
+    for line in child.stdout:
+        lines.append(line)
+        if words in line:
+            return lines
+    raise AssertionError(f"no line with {words!r} in:\n{''.join(lines)}")
+
+
+def finish(child: subprocess.Popen[str]) -> tuple[int, str]:
+    """Exit code and the rest of what it writes."""
+    assert child.stdout is not None
+    rest = child.stdout.read()
+    return child.wait(60), rest
+
+
+def train(shared: Path, *command: str, before: Callable[[], None] | None = None) -> tuple[int, str]:
+    with start(shared, *command, before=before) as child:
+        return finish(child)
+
+
+def interrupted(shared: Path, folder: Path, words: str = "saved step 20") -> Path:
+    """The folder of a run that was killed when it had written these words."""
+    with start(shared, *arguments(folder)) as child:
+        until(child, words)
+        child.kill()
+    return folder
+
+
+def check_whole(folder: Path) -> None:
+    """Every file that has its final name is whole, whatever happened."""
+    run = Run(folder)
+    readers: dict[str, Callable[[], Any]] = {
+        "config.yaml": run.read_config,
+        "split.csv": run.read_split,
+        "per_user.parquet": run.read_per_user,
+        "rankings.parquet": run.read_rankings,
+        "results.json": run.read_results,
+        "delta.safetensors": lambda: load_file(folder / "delta.safetensors"),
+        "head.safetensors": lambda: load_file(folder / "head.safetensors"),
+    }
+    for path in folder.iterdir():
+        assert path.name in {*readers, "checkpoints", "metrics.jsonl", "cold_jax.log", "lock"} or path.suffix == ".tmp", path
+        readers.get(path.name, lambda: None)()
+    if (folder / "split.csv").exists():
+        assert len(run.read_split().user_id) == 200 * 20
+
+
+def check_same(folder: Path, golden: Path) -> None:
+    """The run is finished, clean, and no bit of what it found differs from the run that nothing disturbed."""
+    assert runs.fingerprint(folder) == runs.fingerprint(golden)
+    for name in ("split.csv", "per_user.parquet", "rankings.parquet"):
+        assert (folder / name).read_bytes() == (golden / name).read_bytes(), name
+    check_whole(folder)
+    assert runs.unclean(folder) == []
+    assert not (folder / "lock").exists()
+
+
+def resume(shared: Path, folder: Path) -> None:
+    code, output = train(shared, f"resume={folder}")
+    assert code == 0, output
+    check_same(folder, shared / "golden")
+
+
+def trap(folder: Path, code: str) -> dict[str, str]:
+    """An environment in which Python runs this code before anything else."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": str(folder)}
+
+
+assert sys.platform != "win32", "signals and limits of POSIX"

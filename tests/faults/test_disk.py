@@ -1,0 +1,51 @@
+"""A disk that is full from some moment on: the run ends with an error, no file is cut short, and with room again it goes on.
+
+A limit on the size of files stands for the disk; it can be set on a running process.
+"""
+
+import resource
+from pathlib import Path
+
+import harness
+import pytest
+
+pytestmark = pytest.mark.faults
+END = f"saved step {harness.STEPS}"
+
+
+@pytest.mark.parametrize(
+    ("words", "limit", "named"),
+    [
+        pytest.param("saved step 20", 9_000, "saving step 30", id="checkpoint"),
+        pytest.param(END, 12_000, "rankings.parquet", id="rankings"),
+        pytest.param("saved step 20", 6_000, "metrics.jsonl", id="metrics", marks=pytest.mark.slow),
+        pytest.param(END, 1_000, "per_user.parquet", id="per_user", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_finds_no_room_goes_on_later(shared: Path, tmp_path: Path, words: str, limit: int, named: str) -> None:
+    folder = tmp_path / "run"
+    with harness.start(shared, *harness.arguments(folder)) as child:
+        harness.until(child, words)
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        code, output = harness.finish(child)
+    assert code == 1, output
+    assert named in output
+    assert "Error" in output
+    harness.check_whole(folder)
+    names = {path.name for path in folder.iterdir()}
+    assert named not in names - {"metrics.jsonl"}
+    assert "results.json" not in names
+    if named == "saving step 30":
+        assert "saved step 30" not in output
+        assert {path.name for path in (folder / "checkpoints").iterdir() if path.name.isdigit()} == {"0", "10", "20"}
+    harness.resume(shared, folder)
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1_000, set()), (40_000, {"config.yaml"})])
+def test_nor_does_one_that_finds_none_from_the_start(shared: Path, tmp_path: Path, limit: int, left: set[str]) -> None:
+    folder = tmp_path / "run"
+    command, full = harness.arguments(folder), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    code, output = harness.train(shared, *command, before=full)
+    assert code == 1, output
+    assert {path.name for path in folder.iterdir()} - {"cold_jax.log"} == left
+    harness.check_whole(folder)
