@@ -107,8 +107,12 @@ class Bert(nnx.Module):
         self.embeddings = Embeddings(config, dtype, rngs=rngs)
         self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
 
+    def through(self, x_RLD: jax.Array, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        """What the layers make of the embeddings."""
+        return run(self.layers, x_RLD, visible(rows), noise_RL)
+
     def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
-        return run(self.layers, self.embeddings(rows), visible(rows), noise_RL)
+        return self.through(self.embeddings(rows), rows, noise_RL)
 
 
 def visible(rows: Rows) -> jax.Array:
