@@ -98,6 +98,7 @@ class Batches:
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
         self.count_I = np.bincount(train.item_N, minlength=len(train.items))
         self.trained_I = np.flatnonzero(self.count_I)
+        self.devices, self.packed = devices, isinstance(place, Packed)
         self.steps_per_epoch = math.ceil(len(train.user_N) / batching.size)
         self.size = math.ceil(batching.size / devices) * devices
         shown = max(batching.support, default=batching.history or len(self.trained_I))

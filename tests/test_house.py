@@ -39,6 +39,7 @@ ORDER = [
     "loggers",
     "comparison",
     "checkpoints",
+    "steps",
     "loop",
     "build",
     "command",
