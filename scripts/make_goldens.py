@@ -18,6 +18,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
@@ -148,7 +149,7 @@ def others() -> dict[str, tuple[PreTrainedModel, list[int]]]:
     gpt2 = {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 64, **common}
     modern = {"max_position_embeddings": 64, "local_attention": 8, "pad_token_id": 0, **shape, **narrow, "num_hidden_layers": 4}
     bias = {"attention_bias": True, "mlp_bias": True}
-    rope = {
+    rope: dict[Any, Any] = {
         "full_attention": {"rope_type": "default", "rope_theta": 500.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 70.0},
     }

@@ -33,8 +33,8 @@ class Architecture(NamedTuple):
     optional: Mapping[str, str] = {}  # field of the config → regular expression of the names that are only there where it is true
     given: Mapping[str, float] = {}  # tensors that no checkpoint has, and the number that they are full of
 
-    def table(self, config: Any) -> Table:
-        absent = [pattern for field, pattern in self.optional.items() if not getattr(config, field)]
+    def table(self, shape: Any) -> Table:
+        absent = [pattern for field, pattern in self.optional.items() if not getattr(shape, field)]
         return {name: to for name, to in self.names.items() if not any(re.fullmatch(pattern, name) for pattern in absent)}
 
 
