@@ -104,6 +104,7 @@ class Training:
         batches: Batches,
         objective: Any,
         optimizer: AdamW,
+        encoder_rate: float,
         parallelise: Callable[[Step], Parallel],
         validate: Validate,
         dropout: bool,
@@ -118,7 +119,7 @@ class Training:
         self.steps = loop.steps(batches.steps_per_epoch)
         updates = max(self.steps // optimizer.accumulate, 1)
         self.rate = lambda step: optimizer.rate(updates)(step // optimizer.accumulate)
-        transformation = optimizer(updates)
+        transformation = optimizer(updates, encoder_rate)
         self.parallel = parallelise(training_step(partition.graph, objective, transformation, loop.rows_at_once, dropout, seed))
         self.step, self.progress = 0, Progress(-math.inf, 0, 0, False)
         self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))

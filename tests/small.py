@@ -34,8 +34,9 @@ ENCODER = Tiny(
     pooling=Pooling.mean,
     dtype="float32",
 )
-LORA = Lora(rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"])
-LORA_ALL = Lora(rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"])
+FULL = Full(rate=1.0, layers="all")
+LORA = Lora(rate=1.0, layers="all", rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"])
+LORA_ALL = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"])
 TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True)
 DROPOUT = replace(LORA, dropout=0.3)
 # In-batch negatives. 45: no number of devices divides it, and an epoch's last batch of 36 is not full.

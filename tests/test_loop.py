@@ -30,7 +30,6 @@ from cold_jax.results import Run
 LOOP = Loop(epochs=2, max_steps=8, validate_every=3, patience=0, rows_at_once=small.ROWS_AT_ONCE, log_every=1)
 ADAMW = AdamW(
     learning_rate=0.01,
-    adapter_rate=1.0,
     schedule=Schedule.cosine,
     warmup=2,
     weight_decay=0.01,
@@ -124,7 +123,7 @@ def training(
         return METRIC.get(run.step, 0.0), {"sum": sum(float(np.asarray(leaf).sum()) for leaf in jax.tree.leaves(trainable))}
 
     folder.mkdir(exist_ok=True)
-    parts = (le.partition, batches or le.batches, objective, optimizer, parallelise, validate or by_step, le.dropout, 0)
+    parts = (le.partition, batches or le.batches, objective, optimizer, 1.0, parallelise, validate or by_step, le.dropout, 0)
     run = Training(loop, *parts, Run(folder), ABOUT, together([]))
     return run
 

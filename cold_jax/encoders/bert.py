@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from cold_jax.encoders.layers import ACTIVATIONS, Attention, LayerNorm, Linear, Mlp, Seen, Transformer, stack, visible
+from cold_jax.encoders.layers import ACTIVATIONS, Attention, Embeddings, LayerNorm, Linear, Mlp, Seen, Transformer, stack, visible
 from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
 from cold_jax.text import Rows
 
@@ -66,23 +66,6 @@ NAMES = {
 IMPLIED = {"position_embedding_type": "absolute", "is_decoder": False}
 
 
-class Embeddings(nnx.Module):
-    """The sum of what a token is, where it stands in its text and which part of it it belongs to, normalised."""
-
-    def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
-        embed = partial(nnx.Embed, features=config.width, dtype=dtype, rngs=rngs)
-        self.word = embed(config.vocabulary)
-        self.place = embed(config.positions)
-        self.type = embed(config.types) if config.types else None
-        self.offset = config.offset
-        self.norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
-
-    def __call__(self, rows: Rows) -> jax.Array:
-        token_RL, place_RL, type_RL = map(jnp.asarray, (rows.token_RL, rows.place_RL, rows.type_RL))
-        x_RLD = self.word(token_RL) + self.place(place_RL + self.offset)
-        return self.norm(x_RLD if self.type is None else x_RLD + self.type(type_RL))
-
-
 class Layer(nnx.Module):
     """A transformer layer whose norms come after the sums."""
 
@@ -102,11 +85,17 @@ class Bert(Transformer):
     def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
         self.dtype = dtype
-        self.embeddings = Embeddings(config, dtype, rngs=rngs)
+        self.embeddings = Embeddings(
+            config.vocabulary,
+            config.width,
+            dtype,
+            places=config.positions,
+            offset=config.offset,
+            types=config.types,
+            norm=LayerNorm(config.width, config.epsilon, rngs=rngs),
+            rngs=rngs,
+        )
         self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
-
-    def embed(self, rows: Rows) -> jax.Array:
-        return self.embeddings(rows)
 
     def seen(self, rows: Rows) -> Seen:
         return Seen(visible(rows))

@@ -11,6 +11,7 @@ from flax import nnx
 from cold_jax.encoders.layers import (
     ACTIVATIONS,
     Attention,
+    Embeddings,
     LayerNorm,
     Linear,
     Mlp,
@@ -81,13 +82,9 @@ class Gpt2(Transformer):
     def __init__(self, config: Gpt2Config, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
         self.dtype = dtype
-        self.word = nnx.Embed(config.vocabulary, config.width, dtype=dtype, rngs=rngs)
-        self.place = nnx.Embed(config.longest, config.width, dtype=dtype, rngs=rngs)
+        self.embeddings = Embeddings(config.vocabulary, config.width, dtype, places=config.longest, rngs=rngs)
         self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
         self.norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
-
-    def embed(self, rows: Rows) -> jax.Array:
-        return self.word(jnp.asarray(rows.token_RL)) + self.place(jnp.asarray(rows.place_RL))
 
     def seen(self, rows: Rows) -> Seen:
         return Seen(causal(rows))
@@ -99,8 +96,8 @@ class Gpt2(Transformer):
 _ATTENTION = ("layers.attention.query", "layers.attention.key", "layers.attention.value")
 # its linear maps are kept as (in, out), as Flax keeps them
 CHECKPOINT: Table = {
-    "wte.weight": ("word.embedding", as_is),
-    "wpe.weight": ("place.embedding", as_is),
+    "wte.weight": ("embeddings.word.embedding", as_is),
+    "wpe.weight": ("embeddings.place.embedding", as_is),
     "h.{layer}.ln_1.weight": ("layers.attention_norm.scale", as_is),
     "h.{layer}.ln_1.bias": ("layers.attention_norm.bias", as_is),
     "h.{layer}.attn.c_attn.weight": (tuple(f"{path}.kernel" for path in _ATTENTION), as_is),

@@ -156,18 +156,47 @@ class PreNormLayer(nnx.Module):
         return x_RLD + self.mlp(self.mlp_norm(x_RLD), noise_RL)
 
 
+class Embeddings(nnx.Module):
+    """What a token is, plus where it stands in its text and which part of it it belongs to, where there are tables for these."""
+
+    def __init__(
+        self,
+        tokens: int,
+        width: int,
+        dtype: jnp.dtype,
+        *,
+        rngs: nnx.Rngs,
+        places: int = 0,
+        offset: int = 0,
+        types: int = 0,
+        norm: Callable[[jax.Array], jax.Array] | None = None,
+    ):
+        embed = partial(nnx.Embed, features=width, dtype=dtype, rngs=rngs)
+        self.word = embed(tokens)
+        self.place = embed(places) if places else None
+        self.type = embed(types) if types else None
+        self.norm: Any = norm
+        self.offset = offset
+
+    def __call__(self, rows: Rows) -> jax.Array:
+        x_RLD = self.word(jnp.asarray(rows.token_RL))
+        if self.place is not None:
+            x_RLD += self.place(jnp.asarray(rows.place_RL) + self.offset)
+        if self.type is not None:
+            x_RLD += self.type(jnp.asarray(rows.type_RL))
+        return x_RLD if self.norm is None else self.norm(x_RLD)
+
+
 class Transformer(nnx.Module):
     """Texts packed into rows → the state of each token, of the compute dtype; states of empty places mean nothing.
 
-    The states of `embed` go through `layers`, each of which is told what is `seen`, and then through `finish`.
+    The embeddings go through `layers`, each of which is told what is `seen`, and then through `finish`.
     """
 
     config: Any
     dtype: jnp.dtype
+    embeddings: Any
     layers: Any
-
-    def embed(self, rows: Rows) -> jax.Array:
-        raise NotImplementedError
 
     def seen(self, rows: Rows) -> Any:
         raise NotImplementedError
@@ -175,8 +204,12 @@ class Transformer(nnx.Module):
     def finish(self, x_RLD: jax.Array) -> jax.Array:
         return x_RLD
 
+    def through(self, x_RLD: jax.Array, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        """What the layers make of the embeddings."""
+        return run(self.layers, x_RLD, self.seen(rows), noise_RL)
+
     def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
-        return self.finish(run(self.layers, self.embed(rows), self.seen(rows), noise_RL))
+        return self.finish(self.through(self.embeddings(rows), rows, noise_RL))
 
 
 def visible(rows: Rows) -> jax.Array:

@@ -11,6 +11,7 @@ from flax import nnx
 from cold_jax.encoders.layers import (
     ACTIVATIONS,
     Attention,
+    Embeddings,
     GatedMlp,
     Linear,
     PreNormLayer,
@@ -117,12 +118,9 @@ class Llama(Transformer):
     def __init__(self, config: LlamaConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
         self.dtype = dtype
-        self.word = nnx.Embed(config.vocabulary, config.width, dtype=dtype, rngs=rngs)
+        self.embeddings = Embeddings(config.vocabulary, config.width, dtype, rngs=rngs)
         self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
         self.norm = RmsNorm(config.width, config.epsilon, rngs=rngs)
-
-    def embed(self, rows: Rows) -> jax.Array:
-        return self.word(jnp.asarray(rows.token_RL))
 
     def seen(self, rows: Rows) -> Seen:
         return Seen(causal(rows), turn_RLC=turns(rows, self.config.head_width, self.config.theta))
@@ -132,7 +130,7 @@ class Llama(Transformer):
 
 
 CHECKPOINT: Table = {
-    "embed_tokens.weight": ("word.embedding", as_is),
+    "embed_tokens.weight": ("embeddings.word.embedding", as_is),
     "layers.{layer}.self_attn.q_proj.weight": ("layers.attention.query.kernel", transposed),
     "layers.{layer}.self_attn.q_proj.bias": ("layers.attention.query.bias", as_is),
     "layers.{layer}.self_attn.k_proj.weight": ("layers.attention.key.kernel", transposed),

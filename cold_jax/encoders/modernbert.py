@@ -12,6 +12,7 @@ from cold_jax.encoders.layers import (
     ACTIVATIONS,
     Attention,
     Constant,
+    Embeddings,
     GatedMlp,
     LayerNorm,
     Linear,
@@ -114,16 +115,13 @@ class ModernBert(Transformer):
     def __init__(self, config: ModernBertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
         self.dtype = dtype
-        self.word = nnx.Embed(config.vocabulary, config.width, dtype=dtype, rngs=rngs)
-        self.word_norm = LayerNorm(config.width, config.epsilon, bias=config.norm_bias, rngs=rngs)
+        norm = partial(LayerNorm, config.width, config.epsilon, bias=config.norm_bias, rngs=rngs)
+        self.embeddings = Embeddings(config.vocabulary, config.width, dtype, norm=norm(), rngs=rngs)
         self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
         first = tuple(layer == 0 for layer in range(config.layers))
         self.layers.far = Constant(jnp.asarray(config.far), values=config.far)
         self.layers.first = Constant(jnp.asarray(first), values=first)
-        self.norm = LayerNorm(config.width, config.epsilon, bias=config.norm_bias, rngs=rngs)
-
-    def embed(self, rows: Rows) -> jax.Array:
-        return self.word_norm(self.word(jnp.asarray(rows.token_RL)))
+        self.norm = norm()
 
     def seen(self, rows: Rows) -> tuple[Seen, Seen]:
         """What layers see that see the whole text, and the others."""
@@ -142,9 +140,9 @@ _MLP = ("layers.mlp.gate", "layers.mlp.up")
 
 
 CHECKPOINT: Table = {
-    "embeddings.tok_embeddings.weight": ("word.embedding", as_is),
-    "embeddings.norm.weight": ("word_norm.scale", as_is),
-    "embeddings.norm.bias": ("word_norm.bias", as_is),
+    "embeddings.tok_embeddings.weight": ("embeddings.word.embedding", as_is),
+    "embeddings.norm.weight": ("embeddings.norm.scale", as_is),
+    "embeddings.norm.bias": ("embeddings.norm.bias", as_is),
     "layers.{layer}.attn_norm.weight": ("layers.attention_norm.scale", as_is),
     "layers.{layer}.attn_norm.bias": ("layers.attention_norm.bias", as_is),
     "layers.{layer}.attn.Wqkv.weight": (tuple(f"{path}.kernel" for path in _ATTENTION), transposed),
