@@ -14,7 +14,7 @@ import small
 from flax import nnx
 from safetensors.numpy import load_file
 from small import FULL, LORA, LORA_ALL, TWO_TOWER, Frozen, Linear, Lora, replace
-from test_bert import PARITY, errors, load
+from states import PARITY, errors, load
 
 from cold_jax import adapters, batches, build, models, objectives
 from cold_jax.adapters import LoraLinear

@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 
 from cold_jax import cache, text
-from cold_jax.encoders import Loaded, TextEncoder, bert
+from cold_jax.encoders import Loaded, TextEncoder
+from cold_jax.encoders.layers import Transformer
 
 Encoder = TypeVar("Encoder", bound=nnx.Module)
 
@@ -67,7 +68,7 @@ def upper(loaded: Loaded, tokens: text.Tokens, last: int) -> TextEncoder:
     if last > layers:
         raise ValueError(f"adapter.layers: last_{last} of an encoder of {layers} layers")
 
-    def only(which: slice) -> bert.Bert:
+    def only(which: slice) -> Transformer:
         part = nnx.clone(backbone)
         part.layers = jax.tree.map(lambda stacked: stacked[which], backbone.layers)
         return part
@@ -138,8 +139,8 @@ def _slices(
 
 
 @jax.jit
-def _below(backbone: bert.Bert, rows: text.Rows) -> jax.Array:
-    return backbone(rows)
+def _below(backbone: Transformer, rows: text.Rows) -> jax.Array:
+    return backbone.through(backbone.embeddings(rows), rows)
 
 
 @jax.jit
