@@ -196,9 +196,9 @@ def learner(s: Settings, q: Question) -> Learner:
     lengths, users = q.tokens.length_T, len(q.dataset.users)
     return Learner(
         partition,
-        batches.Batches(s.batching, q.train, lengths, place, s.seed, multiple, devices),
+        s.batching(q.train, lengths, place, s.seed, multiple, devices),
         ModelScorer(partition, place, lengths, users, s.loop.rows_at_once),
-        isinstance(s.adapter, adapters.Lora) and s.adapter.dropout > 0,
+        (isinstance(s.adapter, adapters.Lora) and s.adapter.dropout > 0) or isinstance(s.model, models.TextMetric),
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from cold_jax import models, seeds
-from cold_jax.batches import Batch, Batches
+from cold_jax.batches import Batch, Batches, PrefixBatches
 from cold_jax.checkpoints import Checkpoints
 from cold_jax.loggers import Logger
 from cold_jax.models import Partition
@@ -62,7 +62,7 @@ def training_step(
             model = Partition(graph, trainable, frozen).model()
             encoded = across.gather(models.encode(model, batch.rows, rows_at_once * across.rows, key))
             score = models.score_pairs if objective.pairs else models.score
-            loss, weight = objective(score(model, encoded, batch.examples, batch.items), batch.examples, batch.items)
+            loss, weight = objective(score(model, encoded, batch.examples, batch.items, key), batch.examples, batch.items)
             return loss / across.total(weight)
 
         loss, gradient = across.total(jax.value_and_grad(loss_of)(state.trainable))
@@ -101,7 +101,7 @@ class Training:
         self,
         loop: Loop,
         partition: Partition,
-        batches: Batches,
+        batches: Batches | PrefixBatches,
         objective: Any,
         optimizer: AdamW,
         parallelise: Callable[[Step], Parallel],

@@ -21,6 +21,7 @@ ORDER = [
     "locks",
     "cache",
     "text",
+    "similarity",
     "data",
     "parts",
     "splits",
