@@ -25,6 +25,7 @@ from cold_jax.parts import Train
 from cold_jax.text import Rows
 
 Tree = Any  # a pytree of arrays
+PACE = 5.0
 Sides = tuple[jax.Array, jax.Array, jax.Array]  # items' sources and targets of shape (J, V), biases of shape (J,)
 
 
@@ -206,8 +207,9 @@ class Metric(UserTimesItem):
         self.of_word_FV, self.of_vector_DV = (
             nnx.Param(jnp.asarray(draw.normal(0, config.initial, (count, 2 * config.width + 1)), jnp.float32)) for count in rows
         )
-        self.log_kernel = nnx.Param(jnp.log(jnp.asarray(config.kernel, jnp.float32)))
-        self.log_place_K = nnx.Param(jnp.log(config.decay) * jnp.arange(config.history, dtype=jnp.float32))
+        # α and a_k follow from logarithms, a fifth of them, for Adam to move them as far in a run as they need
+        self.kernel = nnx.Param(jnp.asarray(np.log(config.kernel) / PACE, jnp.float32))
+        self.place_K = nnx.Param(jnp.asarray(np.log(config.decay) / PACE * np.arange(config.history), jnp.float32))
 
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> Sides:
         value_N, I, V = self.value_N[...], len(self.kernel_II[...]), self.config.width
@@ -229,10 +231,10 @@ class Metric(UserTimesItem):
         if len(source_JV) != len(kernel_II):
             raise ValueError("model=text_metric scores all items in every step: use batching=prefixes")
         shown_BK = shown[:, : self.history]
-        weight_BK = jnp.where(shown_BK >= 0, jnp.exp(self.log_place_K[...])[None, : shown_BK.shape[1]], 0)
+        weight_BK = jnp.where(shown_BK >= 0, jnp.exp(PACE * self.place_K[...])[None, : shown_BK.shape[1]], 0)
         user_BV = jnp.einsum("bk,bkv->bv", weight_BK, source_JV[shown_BK])
         alike_BI = sum(weight_BK[:, k, None] * kernel_II[shown_BK[:, k]] for k in range(shown_BK.shape[1]))
-        score_BI = user_BV @ target_JV.T + jnp.exp(self.log_kernel[...]) * alike_BI + bias_J[None]
+        score_BI = user_BV @ target_JV.T + jnp.exp(PACE * self.kernel[...]) * alike_BI + bias_J[None]
         return score_BI[:, candidate_J]
 
 

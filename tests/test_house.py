@@ -35,6 +35,7 @@ ORDER = [
     "evaluation",
     "scorers",
     "baselines",
+    "blends",
     "starts",
     "parallel",
     "loggers",

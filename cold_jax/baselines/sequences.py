@@ -124,6 +124,10 @@ class History:
             raise ValueError(f"baseline.metric: {error}") from None
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
+        return self.fit(train, validation, {})
+
+    def fit(self, train: Train, validation: Parts, others: Mapping[str, Scorer]) -> Scorer:
+        """The sum, with other scorers in front of the members."""
         made: dict[str, Callable[[], np.ndarray]] = {
             "line": lambda: gram(terms(train, self.line)),
             "titles": lambda: titles(train, self.title),
@@ -142,17 +146,20 @@ class History:
         def popular(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             return np.tile(count_I[candidate_I], (len(user_U), 1))
 
-        scorers = {name: of(weight_II) for name, weight_II in kernels.items()}
+        scorers = {**others, **{name: of(weight_II) for name, weight_II in kernels.items()}}
         scorers |= {"popularity": popular} if "popularity" in self.members else {}
         weight = dict.fromkeys(scorers, 1.0)
         if len(scorers) > 1:
             weight, _ = weighted(scorers, self.grid, self.metric, some(validation["all"], self.users, self.seed))
-        total_II = sum((weight[name] * weight_II for name, weight_II in kernels.items()), np.zeros((), np.float32))
-        prior_I = weight.get("popularity", 0) * count_I
         all_I = len(count_I)
+        total_II = np.zeros((all_I, all_I), np.float32)
+        for name, weight_II in kernels.items():
+            total_II += weight[name] * weight_II
+        prior_I = weight.get("popularity", 0) * count_I
 
         def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             score_UI = faded(shown_UI, self.decay) @ total_II + prior_I
-            return score_UI if len(candidate_I) == all_I else score_UI[:, candidate_I]
+            score_UI = score_UI if len(candidate_I) == all_I else score_UI[:, candidate_I]
+            return sum((weight[name] * other(user_U, shown_UI, candidate_I) for name, other in others.items()), score_UI)
 
         return scorer
