@@ -159,7 +159,9 @@ def test_a_sum_has_its_members_weights() -> None:
     assert weights.min() > -1e-4
 
 
-@pytest.mark.parametrize(("changed", "key"), [({"members": ["titels"]}, "baseline.members"), ({"metric": "x"}, "baseline.metric")])
+@pytest.mark.parametrize(
+    ("changed", "key"), [({"members": ["titels"]}, "baseline.members"), ({"metric": "x"}, "baseline.metric")]
+)
 def test_a_member_or_metric_that_is_not_known_is_refused(changed: dict[str, Any], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         history(**changed)
