@@ -25,7 +25,7 @@ from cold_jax.parts import Train
 from cold_jax.text import Rows
 
 Tree = Any  # a pytree of arrays
-PACE = 5.0
+PACE = 5.0  # of α and a_k, which few steps have to move far
 Sides = tuple[jax.Array, jax.Array, jax.Array]  # items' sources and targets of shape (J, V), biases of shape (J,)
 
 
@@ -192,7 +192,7 @@ class Metric(UserTimesItem):
         every_IF = similarity.tfidf(similarity.with_pairs(similarity.words(title)) for title in title_I)
         blocks = [sparse.csr_array(indicator_IF) for indicator_IF in train.items.indicators.values()]
         half_IF = [0.5 * similarity.unit_rows(block_IF) for block_IF in blocks]
-        text_IF = sparse.csr_array(sparse.hstack([word_IF, *half_IF])).tocoo()
+        text_IF = sparse.csr_array(sparse.hstack([word_IF, *half_IF]))
         vector_ID = next(iter(train.item_vectors.values()))
         mean_D, map_DD = similarity.whitening(vector_ID, config.floor)
         white_ID = similarity.unit((vector_ID - mean_D) @ map_DD)
@@ -201,27 +201,25 @@ class Metric(UserTimesItem):
         self.encoder, self.config, self.history = encoder, config, config.history
         self.kernel_II = Table(jnp.asarray(kernel_II, jnp.float32))
         self.mean_D, self.map_DD = Table(jnp.asarray(mean_D, jnp.float32)), Table(jnp.asarray(map_DD, jnp.float32))
-        self.item_N, self.word_N = (Table(jnp.asarray(at_N, jnp.int32)) for at_N in text_IF.coords)
+        self.item_N, self.word_N = (Table(jnp.asarray(at_N, jnp.int32)) for at_N in text_IF.tocoo().coords)
         self.value_N = Table(jnp.asarray(text_IF.data, jnp.float32))
         rows = text_IF.shape[1], encoder.width
         self.of_word_FV, self.of_vector_DV = (
             nnx.Param(jnp.asarray(draw.normal(0, config.initial, (count, 2 * config.width + 1)), jnp.float32)) for count in rows
         )
-        # α and a_k follow from logarithms, a fifth of them, for Adam to move them as far in a run as they need
+        # Adam moves a number by its rate at most: as logarithms, PACE times faster, α and a_k can go as far as they need
         self.kernel = nnx.Param(jnp.asarray(np.log(config.kernel) / PACE, jnp.float32))
         self.place_K = nnx.Param(jnp.asarray(np.log(config.decay) / PACE * np.arange(config.history), jnp.float32))
 
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> Sides:
         value_N, I, V = self.value_N[...], len(self.kernel_II[...]), self.config.width
-        if key is not None:
-            of_words, of_vectors = jax.random.split(key)
-            value_N = _dropped(of_words, value_N, self.config.word_dropout)
+        of_words, of_vectors = (None, None) if key is None else jax.random.split(key)
+        value_N = _dropped(of_words, value_N, self.config.word_dropout)
         of_word_NV = value_N[:, None] * self.of_word_FV[...][self.word_N[...]]
         text_IV = jax.ops.segment_sum(of_word_NV, self.item_N[...], I, indices_are_sorted=True)
         white_JD = similarity.unit((vector_JD - self.mean_D[...][None]) @ self.map_DD[...])
         source_JV, target_JV, bias_J1 = jnp.split(text_IV[item_J] + white_JD @ self.of_vector_DV[...], (V, 2 * V), axis=1)
-        if key is not None:
-            source_JV = _dropped(of_vectors, source_JV, self.config.dropout)
+        source_JV = _dropped(of_vectors, source_JV, self.config.dropout)
         return source_JV, target_JV, bias_J1[:, 0]
 
     def scores(self, profile_BD: jax.Array, shown: jax.Array, sides: Sides, candidate_J: jax.Array | slice) -> jax.Array:
@@ -344,8 +342,10 @@ def log_popularity(train: Train) -> np.ndarray:
     return np.log(count_I / count_I.sum()).astype(np.float32)
 
 
-def _dropped(key: jax.Array, value: jax.Array, share: float) -> jax.Array:
+def _dropped(key: jax.Array | None, value: jax.Array, share: float) -> jax.Array:
     """Without a share of its entries, the rest scaled up. The items are the same on every device, and so is what is dropped."""
+    if key is None:
+        return value
     return jnp.where(jax.random.bernoulli(key, 1 - share, value.shape), value / (1 - share), 0)
 
 

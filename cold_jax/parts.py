@@ -133,9 +133,14 @@ def binary(user_N: np.ndarray, item_N: np.ndarray, shape: tuple[int, int]) -> sp
     return pair_UI
 
 
+def ones(shown_UI: sparse.csr_array) -> sparse.csr_array:
+    """1 for what is shown, whatever its place."""
+    return sparse.csr_array((np.ones_like(shown_UI.data), shown_UI.indices, shown_UI.indptr), shape=shown_UI.shape)
+
+
 def ranking_part(name: str, shown_UI: sparse.csr_array, positive_UI: sparse.csr_array, candidate_I: np.ndarray) -> Part:
     """A part that ranks, from matrices over all users: those who keep a positive that is not shown stand in it."""
-    positive_UI = sparse.csr_array(positive_UI - positive_UI.multiply(shown_UI.sign()))
+    positive_UI = sparse.csr_array(positive_UI - positive_UI.multiply(ones(shown_UI)))
     positive_UI.eliminate_zeros()
     user_U, none_N = np.flatnonzero(np.diff(positive_UI.indptr)), np.empty(0, np.int64)
     return Part(
@@ -214,7 +219,8 @@ def next_items(dataset: Dataset, part_N: np.ndarray, stage: str, masked: bool, w
     """The parts of a stage that ask for the item labelled next_val or next_test, among all items, given all before it.
 
     A target that its history holds already is not asked for. The test is also asked apart: `cold` for items that stand in nobody's training
-    interactions, or in nobody's last `window` interactions less the two held out (LIGER, arXiv 2411.18814: 20), and `warm` for the rest.
+    interactions, or in nobody's last `window` interactions less the two held out (LIGER, arXiv 2411.18814: 20), and `warm` for the rest. Where
+    earlier items are masked, `unmasked` is `all` in the other reading, for figures that were published so.
     """
     known, asked_N = ["train"] if stage == "val" else ["train", "next_val"], np.flatnonzero(part_N == f"next_{stage}")
     shape = (len(dataset.users), len(dataset.items))
@@ -234,7 +240,7 @@ def next_items(dataset: Dataset, part_N: np.ndarray, stage: str, masked: bool, w
         for name, of_U in (("warm", ~cold_U), ("cold", cold_U))
         if of_U.any()
     }
-    return {"all": every, **apart}
+    return {"all": every, **apart} | ({"unmasked": replace(every, name="unmasked", masked=False)} if masked else {})
 
 
 def given_rows(dataset: Dataset, part_N: np.ndarray, threshold: float, asked: str = "warm_test") -> dict[str, Part]:

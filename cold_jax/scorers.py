@@ -11,6 +11,7 @@ from cold_jax import models
 from cold_jax.batches import Place, newest
 from cold_jax.evaluation import RowScorer, Scorer
 from cold_jax.models import Partition
+from cold_jax.parts import ones
 
 Tree = Any
 TEXTS_AT_ONCE = 2048
@@ -56,7 +57,7 @@ class ModelScorer:
                 user_N, item_N = shown_UI.tocoo().coords
                 shown = newest(shown_UI.data.astype(np.int64), user_N, item_N, (len(user_U), self.history))
             else:
-                shown = shown_UI.sign().toarray().astype(np.float32)
+                shown = ones(shown_UI).toarray().astype(np.float32)
             return self._scores(trainable, self.frozen, encoded[user_U], shown, sides, jnp.asarray(candidate_I))
 
         return scorer

@@ -196,7 +196,9 @@ def test_the_next_item_is_asked_for_with_the_order_of_all_before_it():
         "all": {"u": "d", "v": "e", "w": "f"},
         "warm": {"u": "d"},  # s was trained on it
         "cold": {"v": "e", "w": "f"},
+        "unmasked": {"u": "d", "v": "e", "w": "f"},
     }
+    assert [name for name, part in split.test.items() if not part.masked] == ["unmasked"]
     assert places(dataset, split.test["all"]) == {  # u's a came again: it stands where it is newest
         "u": {"a": 1, "c": 2, "b": 3},
         "v": {"a": 1, "b": 2},
