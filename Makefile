@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: train test test-all check clean
+.PHONY: train test test-all check experiment clean
 
 train: $(VENV)/installed        ## install, fetch data and weights, train and print the table (about ten minutes on 2 cores)
 	$(BIN)/python -m cold_jax.train +experiment=lora_user_cold
@@ -17,6 +17,9 @@ check: $(VENV)/installed        ## style and types
 
 test-all: $(VENV)/installed     ## every test: the slow ones, kills and disk faults, the default data and weights
 	$(BIN)/python -m pytest -n 2
+
+experiment: $(VENV)/installed   ## NAME=… remakes experiments/NAME's table; ARGS="KEY=VALUE …" gives what its README.md asks for
+	$(BIN)/python scripts/experiment.py $(NAME) $(ARGS)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

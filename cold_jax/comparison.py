@@ -5,7 +5,7 @@ import os
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -21,12 +21,13 @@ from cold_jax.results import Parts, Results, Run
 
 SHOWN = ("recall@20", "ndcg@20")
 DRAWS = 10_000
-NO_CHOICE = r"(seed|resume|logger|hydra|data\.root)(\..*)?"  # keys that two runs of one group may differ in
+NO_CHOICE = r"(seed|split\.seed|resume|logger|hydra|data\.root)(\..*)?"  # keys that two runs of one group may differ in
 
 
 class Finished(NamedTuple):
     path: Path
     data: str
+    split: int | None  # its seed; None where it has none
     config: dict[str, Any]  # flat, as adapter.rank -> 8; less NO_CHOICE
     results: Results
     users: pl.DataFrame  # part, method (null is the run itself), user_id, metric, value
@@ -45,7 +46,8 @@ class Spread(TypedDict):
 
 class Method(TypedDict):
     name: str
-    seeds: list[int]
+    seeds: list[int]  # of training, of each run
+    splits: list[int | None]  # split.seed of each run
     runs: list[str]
     test: dict[str, dict[str, Spread | None]]  # part -> metric -> over the runs that have it
 
@@ -66,6 +68,7 @@ class Section(TypedDict):
     baselines: list[Method]
     strongest: dict[str, dict[str, str | None]]  # part -> metric -> baseline, for everything that is shown
     differences: list[Difference]
+    best: dict[str, dict[str, str | None]]  # part -> metric -> the method that is significantly better than each other one
 
 
 def find(folders: Sequence[Path]) -> Found:
@@ -98,7 +101,8 @@ def _read(run: Run) -> Finished:
     users = pl.DataFrame(run.read_per_user()._asdict())
     method = pl.when(pl.col("method").is_in(list(results["baselines"]))).then("method")
     choices = {key: value for key, value in config.items() if not re.fullmatch(NO_CHOICE, key)}
-    return Finished(run.path, str(config["data.name"]), choices, results, users.with_columns(method=method))
+    seed = config.get("split.seed")
+    return Finished(run.path, str(config["data.name"]), seed, choices, results, users.with_columns(method=method))
 
 
 def _flat(value: Any, name: str) -> dict[str, Any]:
@@ -108,21 +112,30 @@ def _flat(value: Any, name: str) -> dict[str, Any]:
 
 
 def compare(runs: Sequence[Finished], chosen: Sequence[str]) -> list[Section]:
-    """A section for each question, a group in it for each config. `chosen` are metrics; none: SHOWN, or all of a part without.
+    """A section for each question, a group in it for each config; the splits of several seeds are one question.
 
-    Differences are a's metric less b's on users averaged over seeds: between groups, and of each group to the strongest baseline.
+    `chosen` are metrics; none: SHOWN, or all of a part without. Differences are a's metric less b's, users of all runs pooled
+    (`metrics.pooled`): between groups, and of each group to the strongest baseline; p by Holm over those of a column.
     """
-    sections: dict[str, list[Finished]] = {}
+    asked: dict[str, list[Finished]] = {}
     for run in runs:
-        sections.setdefault(_question(run), []).append(run)
+        asked.setdefault(_question(run), []).append(run)
+    sections: dict[tuple[str, int], list[Finished]] = {}
+    for members in asked.values():
+        kind = _question(members[0], of_one_split=False)
+        # what has the same split seed and other users is another question
+        n = next(n for n in count() if members[0].split not in {run.split for run in sections.get((kind, n), [])})
+        sections.setdefault((kind, n), []).extend(members)
     return [_section(members, chosen) for members in sections.values()]
 
 
-def _question(run: Finished) -> str:
-    """Data, protocol and users: what two runs share whose users can be paired."""
-    asked = {part: {**protocol, "smallest_difference": None} for part, protocol in run.results["protocol"].items()}
+def _question(run: Finished, of_one_split: bool = True) -> str:
+    """Data, split and protocol, and of one split its seed and users: what two runs share whose users can be paired."""
+    counts = {} if of_one_split else {"users": None, "items": None}
+    asked = {part: {**protocol, "smallest_difference": None, **counts} for part, protocol in run.results["protocol"].items()}
     users = run.users.filter(pl.col("method").is_null()).select("part", "user_id").unique().sort("part", "user_id")
-    return json.dumps([run.data, asked, users.rows()], sort_keys=True)
+    split = {key: value for key, value in run.config.items() if key.startswith("split.")}
+    return json.dumps([run.data, split, asked, [run.split, users.rows()] if of_one_split else None], sort_keys=True)
 
 
 def _section(runs: Sequence[Finished], chosen: Sequence[str]) -> Section:
@@ -135,12 +148,15 @@ def _section(runs: Sequence[Finished], chosen: Sequence[str]) -> Section:
     columns = _columns([run.results["test"] for run in runs], chosen)
     rows = [_method(name, of, [r.results["baselines"][name] for r in of], columns) for name, of in baselines.items()]
     strongest = _strongest(rows, columns)
+    methods = [_method(name, of, [r.results["test"] for r in of], columns) for name, of in groups.items()]
+    users = _users(groups)
     return {
         "title": runs[0].data,
-        "groups": [_method(name, of, [r.results["test"] for r in of], columns) for name, of in groups.items()],
+        "groups": methods,
         "baselines": rows,
         "strongest": strongest,
-        "differences": _differences(groups, strongest),
+        "differences": _differences(list(groups), strongest, users),
+        "best": _best([*methods, *rows], columns, users),
     }
 
 
@@ -183,7 +199,8 @@ def _method(name: str, runs: Sequence[Finished], tests: Sequence[Parts], columns
         return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
 
     test = {part: {metric: spread(part, metric) for metric in names} for part, names in columns.items()}
-    return {"name": name, "seeds": [run.results["seed"] for run in runs], "runs": [str(run.path) for run in runs], "test": test}
+    seeds, splits = [run.results["seed"] for run in runs], [run.split for run in runs]
+    return {"name": name, "seeds": seeds, "splits": splits, "runs": [str(run.path) for run in runs], "test": test}
 
 
 def _strongest(baselines: Sequence[Method], columns: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str | None]]:
@@ -194,21 +211,59 @@ def _strongest(baselines: Sequence[Method], columns: Mapping[str, Sequence[str]]
     return {part: {metric: best(part, metric) for metric in names} for part, names in columns.items()}
 
 
-def _differences(groups: Mapping[str, Sequence[Finished]], strongest: Mapping[str, Mapping[str, str | None]]) -> list[Difference]:
-    rows = pl.concat(run.users.with_columns(pl.col("method").fill_null(name)) for name, runs in groups.items() for run in runs)
-    # sorted, so that the same place is the same user in every method
-    mean = rows.group_by("part", "metric", "method", "user_id").agg(pl.col("value").mean()).sort("user_id")
-    value_U = {key: of["value"].to_numpy() for key, of in mean.partition_by("part", "metric", "method", as_dict=True).items()}
+def _users(groups: Mapping[str, Sequence[Finished]]) -> dict[tuple[object, ...], pl.DataFrame]:
+    """(part, metric, method) → a value for each user of each split, averaged over the runs that have it."""
+    rows = pl.concat(
+        run.users.with_columns(pl.col("method").fill_null(name), split=pl.lit(str(run.split)))
+        for name, runs in groups.items()
+        for run in runs
+    )
+    key = ["part", "metric", "method"]
+    return rows.group_by(*key, "split", "user_id").agg(pl.col("value").mean()).partition_by(*key, as_dict=True)
+
+
+def _paired(a: pl.DataFrame, b: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """A value for each user, of a and of b, over the splits that both have."""
+    both = a.join(b, ["split", "user_id"], suffix="_b").sort("split", "user_id")
+    user, split = both["user_id"].to_numpy(), both["split"].to_numpy()
+    return metrics.pooled(both["value"].to_numpy(), user, split), metrics.pooled(both["value_b"].to_numpy(), user, split)
+
+
+def _differences(
+    groups: Sequence[str], strongest: Mapping[str, Mapping[str, str | None]], users: Mapping[tuple[object, ...], pl.DataFrame]
+) -> list[Difference]:
     pairs = list(combinations(groups, 2))
     differences: list[Difference] = []
     for part, names in strongest.items():
         for metric, best in names.items():
+            column: list[Difference] = []
             for a, b in [*pairs, *((name, best) for name in groups if best)]:
-                a_U, b_U = (value_U.get((part, metric, method)) for method in (a, b))
-                if a_U is not None and b_U is not None:  # coverage and the like are of no user
-                    found = metrics.compare(a_U, b_U, DRAWS, np.random.default_rng(0))
-                    differences.append({"a": a, "b": b, "part": part, "metric": metric, "found": found})
+                both = [users[part, metric, method] for method in (a, b) if (part, metric, method) in users]
+                if len(both) == 2 and not both[0].join(both[1], ["split", "user_id"]).is_empty():  # coverage is of no user
+                    found = metrics.compare(*_paired(*both), DRAWS, np.random.default_rng(0))
+                    column.append({"a": a, "b": b, "part": part, "metric": metric, "found": found})
+            for difference, p in zip(column, metrics.holm([d["found"]["p"] for d in column]), strict=True):
+                difference["found"]["p_holm"] = p
+            differences += column
     return differences
+
+
+def _best(
+    methods: Sequence[Method], columns: Mapping[str, Sequence[str]], users: Mapping[tuple[object, ...], pl.DataFrame]
+) -> dict[str, dict[str, str | None]]:
+    def best(part: str, metric: str) -> str | None:
+        """The one of the largest mean, if the randomisation test tells it from each other one at 5 %, Holm over these."""
+        means = {row["name"]: found["mean"] for row in methods if (found := row["test"][part][metric])}
+        first = max(means, key=lambda name: means[name])
+        if any((part, metric, name) not in users for name in means) or len(means) < 2:
+            return None
+        p = []
+        for name in means.keys() - {first}:
+            a_U, b_U = _paired(users[part, metric, first], users[part, metric, name])
+            p.append(metrics.randomisation(a_U - b_U, DRAWS, np.random.default_rng(0)) if len(a_U) else 1.0)
+        return first if max(metrics.holm(p)) < 0.05 else None
+
+    return {part: {metric: best(part, metric) for metric in names} for part, names in columns.items()}
 
 
 def table(results: Results) -> Table:
@@ -229,30 +284,33 @@ def table(results: Results) -> Table:
             "baselines": baselines,
             "strongest": strongest,
             "differences": differences,
+            "best": {part: dict.fromkeys(names) for part, names in columns.items()},
         }
     )
 
 
 def draw(section: Section) -> Table:
-    """For each metric the means ± sd over seeds, the strongest baseline (*), then paired differences with 95 % interval and p."""
+    """For each metric the means ± sd over runs, the strongest baseline (*), bold what is significantly better than all else; then
+    paired differences with 95 % interval and p, Holm's."""
     grid, groups = section["strongest"], [group["name"] for group in section["groups"]]
     drawn = Table(title=Text(visible(section["title"])), title_justify="left")
     for place, column in enumerate(["", *grid]):
         drawn.add_column(Text(visible(column)), justify="right" if place else "left")
 
-    def row(name: str, cells: Mapping[str, str], style: str = "") -> None:
+    def row(name: str, cells: Mapping[str, str], style: str = "", bold: Sequence[str] = ()) -> None:
+        styles = [style, *("bold" if part in bold else style for part in grid)]
         texts = [visible(name), *(cells.get(part, "") for part in grid)]
-        drawn.add_row(*(Text(text, style) for text in texts))  # a Text, as rich would read markup in a str
+        # a Text, as rich would read markup in a str
+        drawn.add_row(*(Text(text, style) for text, style in zip(texts, styles, strict=True)))
 
     for metric in dict.fromkeys(metric for names in grid.values() for metric in names):
         parts = [part for part in grid if metric in grid[part]]
         row(metric, {}, "bold")
-        for method in section["groups"]:
-            seeds = f" (seed {', '.join(map(str, method['seeds']))})" if method["seeds"] else ""
-            row(method["name"] + seeds, {part: _mean(method["test"][part][metric]) for part in parts})
-        for method in section["baselines"]:
+        for method in [*section["groups"], *section["baselines"]]:
             marks = {part: "*" if grid[part][metric] == method["name"] else "" for part in parts}
-            row(method["name"], {part: _mean(method["test"][part][metric]) + marks[part] for part in parts})
+            name = method["name"] + (_seeds(method) if method["name"] in groups else "")
+            cells = {part: _mean(method["test"][part][metric]) + marks[part] for part in parts}
+            row(name, cells, bold=[part for part in parts if section["best"][part][metric] == method["name"]])
         pairs: dict[str, dict[str, str]] = {}
         for d in section["differences"]:
             if d["metric"] == metric:
@@ -262,6 +320,12 @@ def draw(section: Section) -> Table:
             row(name, cells)
         drawn.add_section()
     return drawn
+
+
+def _seeds(method: Method) -> str:
+    splits = list(dict.fromkeys(map(str, method["splits"])))
+    told = f"; split.seed {', '.join(splits)}" if len(splits) > 1 else ""
+    return f" (seed {', '.join(map(str, dict.fromkeys(method['seeds'])))}{told})" if method["seeds"] else ""
 
 
 def show(tables: Iterable[Table]) -> None:
@@ -287,7 +351,7 @@ def _mean(spread: Spread | None) -> str:
 
 def _interval(found: metrics.Comparison) -> str:
     low, high = found["ci95"]
-    return f"{found['difference']:+.4f}\n[{low:+.4f},\n{high:+.4f}]\np {found['p']:.4f}"
+    return f"{found['difference']:+.4f}\n[{low:+.4f},\n{high:+.4f}]\np {found.get('p_holm', found['p']):.4f}"
 
 
 def _short(name: str) -> str:

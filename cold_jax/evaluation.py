@@ -1,5 +1,6 @@
 """Scores and parts → metrics of each user, means, comparisons; and the choice of a setting by them."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -57,8 +58,8 @@ class FullRanking:
             for name in (self.metric, *_split(self.metrics)[0]):
                 metrics.parse(name)
         except ValueError as error:
-            raise ValueError(f"evaluation.metrics: {error}, coverage@k") from None
-        if too_far := [f"coverage@{k}" for k in _split(self.metrics)[1] if not 1 <= k <= self.top]:
+            raise ValueError(f"evaluation.metrics: {error}, {', '.join(f'{name}@k' for name in metrics.OF_LISTS)}") from None
+        if too_far := [f"{name}@{k}" for name, k in _split(self.metrics)[1] if not 1 <= k <= self.top]:
             raise ValueError(f"evaluation.metrics: {too_far[0]} needs places that evaluation.top {self.top} does not keep")
 
     def __call__(self, scorer: Scorer, parts: Mapping[str, Part], score_rows: RowScorer | None = None) -> Evaluation:
@@ -71,10 +72,10 @@ class FullRanking:
         return validate(scorer, parts, self.metric, self.chunk, score_rows)
 
 
-def _split(names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """(metrics of a user, each k of coverage@k)."""
-    coverages = [name for name in names if name.startswith("coverage@") and name.removeprefix("coverage@").isdigit()]
-    return [name for name in names if name not in coverages], [int(name.removeprefix("coverage@")) for name in coverages]
+def _split(names: Sequence[str]) -> tuple[list[str], list[tuple[str, int]]]:
+    """(metrics that follow from ranks, those of lists with their k)."""
+    of_lists = [name for name in names if re.fullmatch(rf"({'|'.join(metrics.OF_LISTS)})@[0-9]+", name)]
+    return [name for name in names if name not in of_lists], [(n, int(k)) for n, k in (name.split("@") for name in of_lists)]
 
 
 def evaluate(
@@ -95,7 +96,7 @@ def evaluate(
         FloatingPointError: a score is NaN.
     """
     evaluation = Evaluation({}, {}, {}, {})
-    of_user, coverages = _split(names)
+    of_ranks, of_lists = _split(names)
     for name, part in parts.items():
         if part.task is Task.rows:
             score_N = _entries(scorer, part, chunk) if score_rows is None else np.asarray(score_rows(part))
@@ -108,11 +109,28 @@ def evaluate(
             ranking = rank(_of_positions(scorer, part), part, top, chunk)
             offset_U = part.positive_UI.indptr
             evaluation.users[name], evaluation.rankings[name] = part.user_U, ranking
-            evaluation.per_user[name] = metrics.per_user(ranking.rank_P, offset_U, ranking.candidates_U, of_user)
-            evaluation.whole[name] = {
-                f"coverage@{k}": metrics.coverage(ranking.top_UK, k, len(part.candidate_I)) for k in coverages
-            }
+            evaluation.per_user[name] = metrics.per_user(ranking.rank_P, offset_U, ranking.candidates_U, of_ranks)
+            values, evaluation.whole[name] = _of_lists(part, ranking, of_lists)
+            evaluation.per_user[name] |= values
     return evaluation
+
+
+def _of_lists(part: Part, ranking: Ranking, names: Sequence[tuple[str, int]]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """(metrics of each user, of the whole) that need the lists, or who took what."""
+    count_I, candidates = np.asarray(part.shown_UI.sum(0) + part.positive_UI.sum(0)), len(part.candidate_I)
+    per_user, whole = {}, {}
+    for name, k in names:
+        match name:
+            case "coverage":
+                whole[f"coverage@{k}"] = metrics.coverage(ranking.top_UK, k, candidates)
+            case "gini":
+                whole[f"gini@{k}"] = metrics.gini(ranking.top_UK, k, candidates)
+            case "novelty":
+                per_user[f"novelty@{k}"] = metrics.novelty(ranking.top_UK, k, count_I, len(part.user_U))
+            case _:
+                offset_U, count_P = part.positive_UI.indptr, count_I[part.positive_UI.indices]
+                per_user[f"stratified_recall@{k}"] = metrics.stratified_recall(ranking.rank_P, offset_U, count_P, k)
+    return per_user, whole
 
 
 def _of_positions(scorer: Scorer, part: Part) -> Callable[[np.ndarray], Array]:
@@ -159,16 +177,16 @@ def choose(
 def versus(
     evaluation: Evaluation, baselines: Mapping[str, Evaluation], draws: int, generator: np.random.Generator
 ) -> dict[str, dict[str, dict[str, Comparison]]]:
-    """results.json's "versus": baseline → part → metric → the method against the baseline, paired over users."""
-    return {
-        baseline: {
-            part: {
-                name: metrics.compare(value_U, other.per_user[part][name], draws, generator) for name, value_U in values.items()
-            }
-            for part, values in evaluation.per_user.items()
-        }
-        for baseline, other in baselines.items()
-    }
+    """results.json's "versus": baseline → part → metric → the method against the baseline, paired over users; Holm over baselines."""
+    found: dict[str, dict[str, dict[str, Comparison]]] = {name: {part: {} for part in evaluation.users} for name in baselines}
+    for part, values in evaluation.per_user.items():
+        for metric, value_U in values.items():
+            others = [other.per_user[part][metric] for other in baselines.values()]
+            family = [metrics.compare(value_U, other_U, draws, generator) for other_U in others]
+            corrected = metrics.holm([comparison["p"] for comparison in family])
+            for name, comparison, p in zip(baselines, family, corrected, strict=True):
+                found[name][part][metric] = {**comparison, "p_holm": p}
+    return found
 
 
 def protocol(split: Split, evaluation: Evaluation, baselines: Mapping[str, Evaluation], metric: str) -> dict[str, dict[str, Any]]:

@@ -9,18 +9,27 @@ Ranking metrics follow from the ranks of a user's positives among his candidates
     mrr          1 / smallest rank
     auc          share of the (positive, negative) pairs in which the positive stands first
 
+Beside accuracy, from whom an item is known to please: c_i of a part's U users took it, shown or hidden.
+
+    stratified_recall@k  Σ c_i^-½ over the positives with rank ≤ k, over the same sum for all (popularity-stratified recall: Steck,
+                         RecSys 2011, with β = ½)
+    novelty@k            mean of −log2((c_i + 1) / (U + 1)) over the first k, in bits (Zhou et al., PNAS 2010)
+    coverage@k           share of the candidates that stand among the first k of at least one user
+    gini@k               0 where every candidate stands among the first k equally often, towards 1 where one of them does alone
+
 A value that is not a number is an error everywhere: a mean that skipped it, or a rank that it took, would look like a result.
 """
 
 import re
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 AT_K = ("recall", "ndcg", "hr", "precision")
 WHOLE = ("mrr", "auc")
+OF_LISTS = ("coverage", "gini", "novelty", "stratified_recall")  # at k too; they need more than ranks
 
 
 class Comparison(TypedDict):
@@ -30,6 +39,7 @@ class Comparison(TypedDict):
     ratio: float | None  # mean of a / mean of b; None where b's is zero
     ci95: list[float]  # of the difference
     p: float  # two-sided
+    p_holm: NotRequired[float]  # corrected over the methods of a family
 
 
 def parse(name: str) -> tuple[str, int | None]:
@@ -90,6 +100,29 @@ def coverage(top_UK: np.ndarray, k: int, candidates: int) -> float:
     return len(np.setdiff1d(top_UK[:, :k], [-1])) / candidates
 
 
+def gini(top_UK: np.ndarray, k: int, candidates: int) -> float:
+    """Gini's coefficient of how often each of the `candidates` items stands among the first k; -1 in top_UK is an empty place."""
+    if not 1 <= k <= top_UK.shape[1]:
+        raise ValueError(f"gini@{k}: the rankings have {top_UK.shape[1]} places")
+    first = top_UK[:, :k]
+    seen_I = np.sort(np.unique(first[first >= 0], return_counts=True)[1])
+    place_I = np.arange(candidates - len(seen_I), candidates) + 1  # after the items that never stand there
+    return float(((2 * place_I - candidates - 1) * seen_I).sum() / (candidates * seen_I.sum()))
+
+
+def novelty(top_UK: np.ndarray, k: int, count_I: np.ndarray, users: int) -> np.ndarray:
+    """−log2((c_i + 1) / (users + 1)), a mean over each user's first k places that are filled; shape (users,)."""
+    first_UK = top_UK[:, :k]
+    bits_UK = np.log2(users + 1) - np.log2(1 + count_I[first_UK])
+    return np.where(first_UK >= 0, bits_UK, 0).sum(1) / (first_UK >= 0).sum(1)
+
+
+def stratified_recall(rank_P: np.ndarray, offset_U: np.ndarray, count_P: np.ndarray, k: int) -> np.ndarray:
+    """Σ c^-½ over a user's positives with rank ≤ k, over the sum for all of them; arguments as those of `per_user`."""
+    weight_P = count_P**-0.5
+    return np.add.reduceat(weight_P * (rank_P <= k), offset_U[:-1]) / np.add.reduceat(weight_P, offset_U[:-1])
+
+
 def user_auc(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(users with rows of both labels, ascending; auc of each). Equal scores count half; labels are 0 and 1 (Mann-Whitney)."""
     _require_numbers(score_N=score_N, label_N=label_N)
@@ -128,34 +161,62 @@ def of_rows(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> dic
 
 
 def compare(a_U: np.ndarray, b_U: np.ndarray, draws: int, generator: np.random.Generator) -> Comparison:
-    """A metric of method a against b's on the same users in the same order.
-
-    ci95 is the percentile interval of the mean difference users drawn with replacement (paired bootstrap). p is the two-sided
-    randomisation test's: signs of differences flipped, (1 + hits) / (1 + draws) (Smucker, Allan and Carterette, CIKM 2007).
-    """
+    """A metric of method a against b's on the same users in the same order: paired bootstrap and randomisation test."""
     if a_U.shape != b_U.shape or not len(a_U):
         raise ValueError(f"compare: {a_U.shape} values against {b_U.shape}; both need one for each user, in the same order")
     _require_numbers(a_U=a_U, b_U=b_U)
-    difference_U = np.asarray(a_U, np.float64) - b_U
+    difference_U, base = np.asarray(a_U, np.float64) - b_U, float(np.mean(b_U))
+    return {
+        "difference": float(difference_U.mean()),
+        "ratio": float(np.mean(a_U)) / base if base else None,
+        "ci95": bootstrap(difference_U, draws, generator),
+        "p": randomisation(difference_U, draws, generator),
+    }
+
+
+def bootstrap(value_U: np.ndarray, draws: int, generator: np.random.Generator) -> list[float]:
+    """The percentile interval of 95 % of the mean, users drawn with replacement (Efron and Tibshirani, 1993, ch. 13)."""
+    users, batch = len(value_U), 1 + 2**18 // len(value_U)  # 2 MiB at a time
+    counts = [min(batch, draws - start) for start in range(0, draws, batch)]
+    means = [value_U[generator.integers(0, users, (count, users))].mean(1) for count in counts]
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return [float(low), float(high)]
+
+
+def randomisation(difference_U: np.ndarray, draws: int, generator: np.random.Generator) -> float:
+    """Two-sided p of the mean difference under flipped signs, (1 + hits) / (1 + draws) (Smucker, Allan and Carterette, CIKM 2007)."""
     users, observed = len(difference_U), float(difference_U.mean())
     slack = 1e-12 * np.abs(difference_U).mean()  # sums in another order of the same numbers are the same
-
-    batch = 1 + 2**18 // users  # 2 MiB at a time
-    means, hits = [], 0
+    batch, hits = 1 + 2**18 // users, 0
     for start in range(0, draws, batch):
-        count = min(batch, draws - start)
-        means.append(difference_U[generator.integers(0, users, (count, users))].mean(1))
-        flip_BU = np.unpackbits(generator.integers(0, 256, (count, -(-users // 8)), np.uint8), axis=1, count=users)
+        shape = (min(batch, draws - start), -(-users // 8))
+        flip_BU = np.unpackbits(generator.integers(0, 256, shape, np.uint8), axis=1, count=users)
         flipped_B = observed - 2 * (flip_BU.astype(np.float64) @ difference_U) / users
         hits += int(np.sum(np.abs(flipped_B) >= abs(observed) - slack))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    base = float(np.mean(b_U))
-    return {
-        "difference": observed,
-        "ratio": float(np.mean(a_U)) / base if base else None,
-        "ci95": [float(low), float(high)],
-        "p": (1 + hits) / (1 + draws),
-    }
+    return (1 + hits) / (1 + draws)
+
+
+def holm(p_M: Sequence[float]) -> list[float]:
+    """A family's p-values corrected: the i-th smallest of M times M + 1 − i, none less than one before, at most 1 (Holm, 1979)."""
+    order_M = np.argsort(p_M, kind="stable")
+    step_M = np.maximum.accumulate(np.asarray(p_M)[order_M] * np.arange(len(p_M), 0, -1))
+    corrected_M = np.empty(len(p_M))
+    corrected_M[order_M] = np.minimum(step_M, 1)
+    return corrected_M.tolist()
+
+
+def pooled(value_N: np.ndarray, user_N: np.ndarray, run_N: np.ndarray) -> np.ndarray:
+    """A value for each user, of the mean m of the runs' means m_r: x_u = m + U/R · Σ_r (v_ur − m_r) / n_r over the runs that have u.
+
+    Users of several splits may differ, and one user's values are not independent: drawing users, with all that they have, is the
+    cluster bootstrap of m to first order. Where every run has every user, x_u is his mean over runs.
+    """
+    user_N, run_N = (np.unique(x_N, return_inverse=True)[1] for x_N in (user_N, run_N))
+    users_R = np.bincount(run_N)
+    mean_R = np.bincount(run_N, value_N) / users_R
+    share_N = (value_N - mean_R[run_N]) / users_R[run_N]
+    total_U = np.bincount(user_N, share_N)
+    return mean_R.mean() + len(total_U) / len(users_R) * total_U
 
 
 def smallest_difference(difference_U: np.ndarray) -> float:

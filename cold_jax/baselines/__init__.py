@@ -23,7 +23,7 @@ Setting = TypeVar("Setting")
 Parts = Mapping[str, Part]
 
 
-def _of_shown(train: Train, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> Scorer:
+def of_shown(train: Train, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> Scorer:
     """A scorer that reads what users show; popularity's order for those who show nothing."""
     count_I = closed_forms.popularity(train)
 
@@ -36,10 +36,10 @@ def _of_shown(train: Train, score: Callable[[sparse.csr_array, np.ndarray], np.n
 
 def _weighted(train: Train, weight_II: np.ndarray, prior_I: np.ndarray) -> Scorer:
     """score_ui = Σ_{j shown by u} W_ji + prior_i."""
-    return _of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I] + prior_I[candidate_I])
+    return of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I] + prior_I[candidate_I])
 
 
-def _chosen(
+def chosen(
     fit: Callable[[Train], Callable[[Setting], Scorer]],
     settings: Sequence[Setting],
     train: Train,
@@ -57,7 +57,7 @@ def _chosen(
     return fitted(settings[int(np.argmax(np.mean(scores, 0)))])
 
 
-def _check(baseline: object, metric: str, **grids: Sequence[float | None]) -> None:
+def check(baseline: object, metric: str, **grids: Sequence[float | None]) -> None:
     """Lists become tuples; ValueError with the key where one is empty or holds a number below 0, or the metric is unknown."""
     for key, values in grids.items():
         if not values or min(value for value in (*values, 0) if value is not None) < 0:
@@ -103,7 +103,7 @@ class ContentMean:
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         vector_ID = closed_forms.vectors(train, "items", self.text)
-        return _of_shown(train, lambda shown_UI, candidate_I: shown_UI @ vector_ID @ vector_ID[candidate_I].T)
+        return of_shown(train, lambda shown_UI, candidate_I: shown_UI @ vector_ID @ vector_ID[candidate_I].T)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class ContentKnn:
         def score(shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             return shown_UI @ closed_forms.nearest(vector_ID, candidate_I, train.warm_I, self.neighbours).T
 
-        return _of_shown(train, score)
+        return of_shown(train, score)
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class RidgeText:
     metric: str
 
     def __post_init__(self) -> None:
-        _check(self, self.metric, penalties=self.penalties)
+        check(self, self.metric, penalties=self.penalties)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         feature_IF = closed_forms.features(train, "items", self.texts, self.indicators, self.constant)
@@ -160,11 +160,11 @@ class RidgeText:
 
             def of_penalty(penalty: float) -> Scorer:
                 source_IF = sources[penalty].T
-                return _of_shown(train, lambda shown_UI, candidate_I: shown_UI @ source_IF @ feature_IF[candidate_I].T)
+                return of_shown(train, lambda shown_UI, candidate_I: shown_UI @ source_IF @ feature_IF[candidate_I].T)
 
             return of_penalty
 
-        return _chosen(fit, self.penalties, train, [(train, validation)], self.metric)
+        return chosen(fit, self.penalties, train, [(train, validation)], self.metric)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class RidgeSvd:
     seed: int
 
     def __post_init__(self) -> None:
-        _check(self, self.metric, ranks=self.ranks, penalties=self.penalties)
+        check(self, self.metric, ranks=self.ranks, penalties=self.penalties)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         feature_IF = closed_forms.features(train, "items", self.texts, self.indicators, self.constant)
@@ -198,12 +198,12 @@ class RidgeSvd:
             def of_setting(setting: tuple[int, float]) -> Scorer:
                 rank, penalty = setting
                 item_IV = np.where(train.warm_I[:, None], target_IV, feature_IF @ maps[penalty])[:, :rank]
-                return _of_shown(train, lambda shown_UI, candidate_I: shown_UI @ source_IV[:, :rank] @ item_IV[candidate_I].T)
+                return of_shown(train, lambda shown_UI, candidate_I: shown_UI @ source_IV[:, :rank] @ item_IV[candidate_I].T)
 
             return of_setting
 
         tasks = [(train, validation)] if self.folds is None else folds(train, "items", self.folds, self.seed, ())
-        return _chosen(fit, list(product(self.ranks, self.penalties)), train, tasks, self.metric)
+        return chosen(fit, list(product(self.ranks, self.penalties)), train, tasks, self.metric)
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class RidgeProfile:
     metric: str
 
     def __post_init__(self) -> None:
-        _check(self, self.metric, penalties=self.penalties)
+        check(self, self.metric, penalties=self.penalties)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         feature_UF = closed_forms.features(train, "users", self.texts, self.indicators, self.constant)
@@ -226,7 +226,7 @@ class RidgeProfile:
             maps = closed_forms.ridge(feature_UF[train.warm_U], train.interaction_UI[train.warm_U], self.penalties)
             return lambda penalty: lambda user_U, shown_UI, candidate_I: feature_UF[user_U] @ maps[penalty][:, candidate_I]
 
-        return _chosen(fit, self.penalties, train, [(train, validation)], self.metric)
+        return chosen(fit, self.penalties, train, [(train, validation)], self.metric)
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class Ease:
     metric: str
 
     def __post_init__(self) -> None:
-        _check(self, self.metric, penalties=self.penalties)
+        check(self, self.metric, penalties=self.penalties)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         count_I = closed_forms.popularity(train)
@@ -248,7 +248,7 @@ class Ease:
             gram_II = closed_forms.gram(train)
             return lambda penalty: _weighted(train, closed_forms.ease(gram_II, penalty), prior_I)
 
-        return _chosen(fit, self.penalties, train, [(train, validation)], self.metric)
+        return chosen(fit, self.penalties, train, [(train, validation)], self.metric)
 
 
 @dataclass(frozen=True)
@@ -260,14 +260,14 @@ class ItemKnn:
     metric: str
 
     def __post_init__(self) -> None:
-        _check(self, self.metric, shrinks=self.shrinks, neighbours=self.neighbours)
+        check(self, self.metric, shrinks=self.shrinks, neighbours=self.neighbours)
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         def fit(train: Train) -> Callable[[tuple[float, int | None]], Scorer]:
             gram_II = closed_forms.gram(train)
             return lambda setting: _weighted(train, closed_forms.item_knn(gram_II, *setting), np.zeros(len(train.items)))
 
-        return _chosen(fit, list(product(self.shrinks, self.neighbours)), train, [(train, validation)], self.metric)
+        return chosen(fit, list(product(self.shrinks, self.neighbours)), train, [(train, validation)], self.metric)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,200 @@
+"""Closed forms with kernels: over items, of text and attributes; over users, of profile and support.
+
+R is the binary matrix of training interactions, c_j the number of item j's; w marks the warm entities, * those that are scored.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import eigh, solve
+
+from cold_jax.baselines import Parts, chosen, closed_forms, of_shown
+from cold_jax.baselines import check as check_grids
+from cold_jax.evaluation import Scorer
+from cold_jax.parts import Train, folds
+
+
+@dataclass(frozen=True)
+class ItemKernel:
+    """S = W (K_ww + λI)⁻¹ K_w*, W = A Aᵀ (A Aᵀ + ρI)⁻¹ R, A = R diag(c + 1)^-½: a kernel ridge on softly filtered users.
+
+        K = Σ_text a eᵀe' + b exp(−|e − e'|² / ½) + s G + o Y + p G∘Y + q G∘D + constant
+
+    e is a text's unit vector (in b that of the first text), G a third of the number of shared indicators, Y = exp(−(n − n')² / 2) for the
+    places n, n' of two items' intervals among those of the `ordered` attribute, D whether they are one. Since
+    A Aᵀ (A Aᵀ + ρI)⁻¹ = A (Aᵀ A + ρI)⁻¹ Aᵀ, scores are linear in what a user shows.
+
+    Where `shares` is true, share × popularity, with y_j = (c_j + 10)^½ and their mean m:
+
+        S = [W diag(c + 10)^-½ (K_ww + λI)⁻¹ K_w*] · max(m + (y − m)(K_ww + ½λI)⁻¹ K_w*, 0.3)
+    """
+
+    texts: dict[str, float]
+    closeness: float  # b
+    sets: float  # s
+    ordered: str | None
+    order: float  # o
+    sets_order: float  # p
+    sets_interval: float  # q
+    constant: float
+    shrink: float  # ρ
+    shares: bool
+    penalties: list[float]
+    metric: str
+    folds: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_grids(self, self.metric, penalties=self.penalties)
+
+    def kernel(self, train: Train) -> np.ndarray:
+        """K of all items, of shape (I, I)."""
+        vectors = {text: closed_forms.vectors(train, "items", text).astype(np.float64) for text in self.texts}
+        count = len(train.items)
+        kernel_II = np.full((count, count), self.constant)
+        for text, weight in self.texts.items():
+            kernel_II += weight * vectors[text] @ vectors[text].T
+        if self.closeness:
+            first = next(iter(vectors.values()))
+            kernel_II += self.closeness * np.exp(-4 * (1 - first @ first.T))  # unit vectors: |e − e'|² = 2 − 2 eᵀe'
+        indicators = dict(train.items.indicators)
+        if self.ordered is not None and self.ordered not in indicators:
+            raise ValueError(f"baseline.ordered: items have no attribute {self.ordered!r}; they have {', '.join(indicators)}")
+        interval_IF = indicators.pop(self.ordered, np.zeros((count, 0))) if self.ordered else np.zeros((count, 0))
+        sets_IF = np.concatenate([np.zeros((count, 0)), *indicators.values()], 1)
+        shared_II = sets_IF @ sets_IF.T / 3
+        same_II = interval_IF @ interval_IF.T
+        place_F = np.arange(interval_IF.shape[1])
+        near_II = interval_IF @ np.exp(-((place_F[:, None] - place_F) ** 2) / 2) @ interval_IF.T
+        kernel_II += self.sets * shared_II + self.order * near_II
+        return kernel_II + shared_II * (self.sets_order * near_II + self.sets_interval * same_II)
+
+    def __call__(self, train: Train, validation: Parts) -> Scorer:
+        kernel_II = self.kernel(train)
+
+        def fit(train: Train) -> Callable[[float], Scorer]:
+            warm_I = np.flatnonzero(train.warm_I)
+            taken_UI = train.interaction_UI[:, warm_I].toarray().astype(np.float64)
+            count_I = taken_UI.sum(0)
+            root_I = (count_I + 1) ** -0.5
+            gram_II = taken_UI.T @ taken_UI
+            filtered_II = root_I[:, None] * gram_II * root_I
+            filtered_II[np.diag_indices_from(filtered_II)] += self.shrink
+            source_II = root_I[:, None] * solve(filtered_II, root_I[:, None] * gram_II, assume_a="pos")
+            value_I, vector_II = eigh(kernel_II[np.ix_(warm_I, warm_I)])
+            rotated_II = vector_II.T @ kernel_II[warm_I]
+            fame_I = (count_I + 10) ** 0.5
+            mean = fame_I.mean()
+            projected_II = (source_II / fame_I if self.shares else source_II) @ vector_II
+
+            def of_penalty(penalty: float) -> Scorer:
+                weight_II = np.zeros((len(kernel_II), len(kernel_II)))
+                weight_II[warm_I] = projected_II @ (rotated_II / (value_I + penalty)[:, None])
+                if self.shares:
+                    expected_I = mean + (fame_I - mean) @ vector_II / (value_I + penalty / 2) @ rotated_II
+                    weight_II *= np.maximum(expected_I, 0.3)
+                return of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I])
+
+            return of_penalty
+
+        return chosen(fit, self.penalties, train, folds(train, "items", self.folds, self.seed, ()), self.metric)
+
+
+@dataclass(frozen=True)
+class UserProcess:
+    """S = μ + K_*w (K_ww + λI)⁻¹ (Y − μ), a Gaussian process over users; rows of Y are R_u (n_u / mean n)^-γ, μ is their mean.
+
+        K = a cos(profile) + b cos(support diag(c + 1)^-¼) + d cos(support diag(c + 1)^-½ V_r) + 1
+
+    V_r are the right factors of `svd_factors`. A warm user shows his k earliest training items, as a cold one does; so each k has a kernel of its own, and
+    γ, λ and the weight of EASE in S / max S + a · EASE are chosen for each k by folds of pseudo-cold warm users. The profile is the
+    users' indicators, or where they have none the vector of their text.
+    """
+
+    profile: float
+    items: float
+    factors: float
+    rank: int
+    supports: list[int]
+    powers: list[float]
+    penalties: list[float]
+    ease: list[float]
+    ease_penalty: float
+    metric: str
+    folds: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_grids(self, self.metric, powers=self.powers, penalties=self.penalties, ease=self.ease, supports=self.supports)
+
+    def __call__(self, train: Train, validation: Parts) -> Scorer:
+        fits = {k: self._of_support(train, k) for k in self.supports}
+
+        def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            shown_U = np.diff(shown_UI.indptr)
+            score_UI = np.empty((len(user_U), len(candidate_I)))
+            for k, after in zip(self.supports, [*self.supports[1:], np.inf], strict=True):
+                mine = np.flatnonzero((shown_U >= k) & (shown_U < after))
+                if len(mine):
+                    score_UI[mine] = fits[k](user_U[mine], shown_UI[mine], candidate_I)
+            return score_UI
+
+        return scorer
+
+    def _of_support(self, train: Train, k: int) -> Scorer:
+        fitted = lambda train: self._fit(train, k)  # noqa: E731
+        settings = list(product(self.powers, self.penalties, self.ease if k else [0.0]))
+        return chosen(fitted, settings, train, folds(train, "users", self.folds, self.seed, [k]), self.metric)
+
+    def _fit(self, train: Train, k: int) -> Callable[[tuple[float, float, float]], Scorer]:
+        features = self._features(train)
+        warm_U = np.flatnonzero(train.warm_U)
+        warm_UF = features(warm_U, closed_forms.earliest(train, k)[warm_U])
+        value_U, vector_UU = eigh(warm_UF @ warm_UF.T)
+        taken_UI = train.interaction_UI[warm_U].toarray().astype(np.float64)
+        count_U = taken_UI.sum(1)
+
+        @cache
+        def ease() -> np.ndarray:
+            return closed_forms.ease(closed_forms.gram(train), self.ease_penalty)
+
+        def of_setting(setting: tuple[float, float, float]) -> Scorer:
+            power, penalty, share = setting
+            scaled_UI = taken_UI * (count_U / count_U.mean())[:, None] ** -power
+            mean_I = scaled_UI.mean(0)
+            map_FI = warm_UF.T @ (vector_UU / (value_U + penalty) @ (vector_UU.T @ (scaled_UI - mean_I)))
+
+            def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+                score_UI = mean_I + features(user_U, shown_UI) @ map_FI
+                if share:
+                    score_UI = score_UI / score_UI.max(1, keepdims=True) + share * (shown_UI @ ease())
+                return score_UI[:, candidate_I]
+
+            return scorer
+
+        return of_setting
+
+    def _features(self, train: Train) -> Callable[[np.ndarray, sparse.csr_array], np.ndarray]:
+        """Rows x with K = x x'ᵀ, for users who show items."""
+        blocks = [*train.users.indicators.values()] or [closed_forms.profiles(train)]
+        profile_UF = _unit(np.concatenate(blocks, 1).astype(np.float64))
+        count_I = closed_forms.popularity(train) + 1
+        source_IV = closed_forms.svd_factors(train.interaction_UI, self.rank)[0]
+
+        def features(user_U: np.ndarray, shown_UI: sparse.csr_array) -> np.ndarray:
+            shown = shown_UI.toarray().astype(np.float64)
+            items_UI, factors_UV = _unit(shown * count_I**-0.25), _unit(shown @ source_IV)
+            weighted = (self.profile**0.5 * profile_UF[user_U], self.items**0.5 * items_UI, self.factors**0.5 * factors_UV)
+            return np.concatenate([*weighted, np.ones((len(user_U), 1))], 1)
+
+        return features
+
+
+def _unit(row_UF: np.ndarray) -> np.ndarray:
+    """Rows of unit length; rows of zeros stay."""
+    norm_U = np.linalg.norm(row_UF, axis=1, keepdims=True)
+    return row_UF / np.where(norm_U > 0, norm_U, 1)

@@ -1,0 +1,247 @@
+"""python scripts/experiment.py NAME [KEY=VALUE …]: remakes experiments/NAME/table.json and the table in its README.md.
+
+experiment.yaml lists tables. A table's `runs` are commands of cold_jax.train, each made once for every split seed and every training seed; its
+`rows` say which method of which run stands there (`RUN.model`, or `RUN.BASELINE`), beside what it was measured or published as. A row without
+a method is quoted. `$KEY` in a run takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
+KEY=VALUE go to every run. Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
+
+Exit code 1: a figure lies outside the interval that is committed, which then stays. To commit other figures, delete table.json.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import polars as pl
+from omegaconf import OmegaConf
+
+from cold_jax import metrics
+from cold_jax.results import Run
+
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+BEGIN, END = "<!-- table: made by the command above -->", "<!-- end of the table -->"
+DRAWS = 10_000
+Row = dict[str, Any]  # table.json's, of these keys
+KEYS = [
+    "method",
+    "kind",
+    "data",
+    "part",
+    "metric",
+    "mean",
+    "sd",
+    "ci95",
+    "seeds",
+    "reference",
+    "within",
+    "significant",
+    "source",
+    "protocol",
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="NAME", help="a folder of experiments/")
+    parser.add_argument("given", metavar="KEY=VALUE", nargs="*", help="for $KEY in experiment.yaml, or an override of every run")
+    args = parser.parse_args()
+    folder = EXPERIMENTS / args.name
+    if not (folder / "experiment.yaml").is_file():
+        known = ", ".join(sorted(path.parent.name for path in EXPERIMENTS.glob("*/experiment.yaml")))
+        parser.error(f"there is no experiment {args.name!r}; there are {known}")
+    given = dict(text.split("=", 1) for text in args.given)
+    tables = read(folder)
+    path = folder / "table.json"
+    committed: list[Row] = json.loads(path.read_text()) if path.exists() else []
+
+    found: list[Row] = []
+    for table in tables:
+        if missing := wanted(table) - given.keys():
+            print(f"{table['title']}: as committed; {', '.join(f'{key}=…' for key in sorted(missing))} was not given (README.md)")
+            found += [row for row in committed if row["data"] == table["title"]]
+        else:
+            found += rows(table, measured(table, folder, given, {key for other in tables for key in wanted(other)}))
+    outside = [line for row in found if (line := beyond(row, committed))]
+    print(text := "\n\n".join(markdown(table, found) for table in tables))
+    if outside:
+        sys.exit("\n".join(["", *outside, f"{path} stays as it is; delete it to commit other figures"]))
+    lines = (json.dumps({key: row[key] for key in KEYS}, ensure_ascii=False) for row in found)
+    path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    readme = folder / "README.md"
+    before, _, after = readme.read_text().partition(BEGIN)
+    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after.partition(END)[2]}")
+
+
+def read(folder: Path) -> list[Any]:
+    """The tables of experiment.yaml, with what they need not say."""
+    tables: Any = OmegaConf.to_container(OmegaConf.load(folder / "experiment.yaml"), resolve=False)
+    return [{"split_seeds": [None], "seeds": [1], "ratio": None, **table} for table in tables["tables"]]
+
+
+def wanted(table: Mapping[str, Any]) -> set[str]:
+    """The keys that its runs want to be given."""
+    return {key for overrides in table["runs"].values() for override in overrides for key in Template(override).get_identifiers()}
+
+
+def commands(
+    table: Mapping[str, Any], given: Mapping[str, str], keys: set[str]
+) -> Iterator[tuple[str, int | None, int, list[str]]]:
+    """(run, split seed, training seed, arguments of cold_jax.train) of all the table's runs."""
+    everywhere = [f"{key}={value}" for key, value in given.items() if key not in keys]
+    for (name, overrides), split, seed in product(table["runs"].items(), table["split_seeds"], table["seeds"]):
+        arguments = [Template(override).substitute(given) for override in overrides] + everywhere
+        yield name, split, seed, [*arguments, f"seed={seed}", *([] if split is None else [f"split.seed={split}"])]
+
+
+def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], keys: set[str]) -> pl.DataFrame:
+    """A value in each row, with its run, split, seed and draw (both), method, part, metric, user (null: of no user), and protocol."""
+    frames = []
+    for name, split, seed, arguments in commands(table, given, keys):
+        digest = hashlib.sha256(" ".join(arguments).encode()).hexdigest()[:8]
+        run = Run(folder / "runs" / f"{name}-{split}-{seed}-{digest}")
+        if not run.finished:
+            where = f"resume={run.path}" if (run.path / "config.yaml").exists() else f"hydra.run.dir={run.path}"
+            print(f"# python -m cold_jax.train {' '.join(arguments)}", flush=True)
+            subprocess.run([sys.executable, "-m", "cold_jax.train", "logger=none", *arguments, where], check=True)
+        results = run.read_results()
+        of_users = pl.DataFrame(run.read_per_user()._asdict()).rename({"user_id": "user"})
+        whole = [
+            (part, method, None, metric, value)
+            for method, parts in {"model": results["test"], **results["baselines"]}.items()
+            for part, values in parts.items()
+            for metric, value in values.items()
+        ]
+        key = ["part", "method", "metric"]
+        of_none = pl.DataFrame(whole, schema=of_users.schema, orient="row").join(of_users.select(key).unique(), key, "anti")
+        told = [f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}" for p in results["protocol"].values()]
+        asked = pl.DataFrame({"part": list(results["protocol"]), "protocol": told})
+        labels = {"run": pl.lit(name), "split": pl.lit(split, pl.Int64), "seed": pl.lit(seed), "draw": pl.lit(f"{split} {seed}")}
+        frames.append(pl.concat([of_users, of_none]).join(asked, "part").with_columns(**labels))
+    return pl.concat(frames)
+
+
+def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
+    """table.json's rows of one table: quoted figures, measured ones, and ratios of these to the method `ratio`."""
+    made: list[Row] = []
+    own = [entry for entry in table["rows"] if "method" in entry]
+    for part, metric in product(table["parts"], table["metrics"]):
+        of = {entry["name"]: of_method(values.filter(part=part, metric=metric), entry["method"]) for entry in own}
+        best = strongest(of)
+        bar = next((entry["name"] for entry in own if entry["method"] == table["ratio"]), None)
+        for entry in table["rows"]:
+            reference = entry.get("reference", {}).get(part, {})
+            about = {"method": entry["name"], "kind": entry["kind"], "data": table["title"], "part": part}
+            told = {"source": entry.get("source"), "within": entry.get("within")}
+            if entry in own:
+                ours, protocol = of[entry["name"]], of[entry["name"]]["protocol"][0]
+                told |= {"protocol": protocol, "significant": entry["name"] == best}
+                made.append({**about, "metric": metric, **figure(ours), "reference": reference.get(metric), **told})
+                if bar not in (None, entry["name"]):
+                    name, told = f"{metric} / {bar}", told | {"significant": False}
+                    found = figure(ratio(ours, of[bar]))
+                    made.append({**about, "metric": name, **found, "reference": reference.get(name), **told})
+            elif metric in reference:
+                quoted = dict.fromkeys(("sd", "ci95", "seeds", "protocol")) | {"mean": reference[metric], "significant": False}
+                made.append({**about, "metric": metric, **quoted, "reference": reference[metric], **told})
+    return made
+
+
+def of_method(values: pl.DataFrame, method: str) -> pl.DataFrame:
+    """The values of RUN.METHOD. Raises ValueError where there are none."""
+    run, _, name = method.partition(".")
+    found = values.filter(run=run, method=name)
+    if found.is_empty():
+        known = ", ".join(f"{run}.{name}" for run, name in values.select("run", "method").unique().sort("run", "method").rows())
+        raise ValueError(f"experiment.yaml: {method} has no values here; there are {known or 'none'}")
+    return found
+
+
+def strongest(of: Mapping[str, pl.DataFrame]) -> str | None:
+    """The method of the largest mean, if a randomisation test over users tells it from each other one, Holm's correction over these."""
+    best = max(of, key=lambda name: figure_mean(of[name]))
+    p = []
+    for name in of.keys() - {best}:
+        both = of[best].join(of[name], ["draw", "user"], suffix="_other")
+        if both.is_empty():  # a metric of no user
+            return None
+        difference_U = pooled(both.with_columns(value=pl.col("value") - pl.col("value_other")))
+        p.append(metrics.randomisation(difference_U, DRAWS, np.random.default_rng(0)))
+    return best if max(metrics.holm(p), default=0) < 0.05 else None
+
+
+def ratio(ours: pl.DataFrame, bar: pl.DataFrame) -> pl.DataFrame:
+    """Values whose mean in each draw is the ratio r of the means: (a_u − r b_u) / b + r, which carry it to first order."""
+    both = ours.join(bar, ["draw", "user"], suffix="_bar", nulls_equal=True)
+    mean, mean_bar = (pl.col(name).mean().over("draw") for name in ("value", "value_bar"))
+    r = mean / mean_bar
+    return both.with_columns(value=(pl.col("value") - r * pl.col("value_bar")) / mean_bar + r)
+
+
+def figure_mean(values: pl.DataFrame) -> float:
+    return float(values.group_by("draw").agg(pl.col("value").mean())["value"].mean())  # type: ignore[arg-type]
+
+
+def figure(values: pl.DataFrame) -> dict[str, Any]:
+    """Mean and sd over the draws' means, and the mean's interval over users."""
+    mean_R = values.group_by("draw").agg(pl.col("value").mean())["value"].sort().to_numpy()
+    interval = None if values["user"].null_count() else metrics.bootstrap(pooled(values), DRAWS, np.random.default_rng(0))
+    seeds = {"split": sorted(values["split"].drop_nulls().unique()), "training": sorted(values["seed"].unique())}
+    sd = float(np.std(mean_R, ddof=1)) if len(mean_R) > 1 else None
+    return {"mean": float(np.mean(mean_R)), "sd": sd, "ci95": interval, "seeds": seeds}
+
+
+def pooled(values: pl.DataFrame) -> np.ndarray:
+    return metrics.pooled(*(values.sort("draw", "user")[name].to_numpy() for name in ("value", "user", "draw")))
+
+
+def beyond(row: Row, committed: Sequence[Row]) -> str | None:
+    """What is wrong where a figure lies outside the interval that is committed."""
+    for old in committed:
+        if all(old[key] == row[key] for key in ("method", "data", "part", "metric")) and old["ci95"]:
+            low, high = old["ci95"]
+            if not low <= row["mean"] <= high:
+                what = ", ".join(row[key] for key in ("method", "data", "part", "metric"))
+                return f"{what}: {row['mean']:.4f} lies outside the committed [{low:.4f}, {high:.4f}]"
+    return None
+
+
+def met(row: Row) -> bool | None:
+    """Whether a figure is its reference's, `within` so much, or without that reaches it; None where there is nothing to meet."""
+    if row["reference"] is None or row["seeds"] is None:
+        return None
+    return row["mean"] >= row["reference"] if row["within"] is None else abs(row["mean"] - row["reference"]) <= row["within"]
+
+
+def shown(row: Row) -> str:
+    """A cell: mean ± sd over the draws, bold where no other is as good, the reference behind it with ✓ or ✗."""
+    text = f"{row['mean']:.4f}" + (f" ± {row['sd']:.4f}" if row["sd"] is not None else "")
+    against = {None: "", True: f" (✓ {row['reference']})", False: f" (✗ {row['reference']})"}[met(row)]
+    return (f"**{text}**" if row["significant"] else text) + against
+
+
+def markdown(table: Mapping[str, Any], found: Sequence[Row]) -> str:
+    """A line for each method, the best of the first column last; a column for each metric of each part."""
+    own = [row for row in found if row["data"] == table["title"]]
+    columns = list(dict.fromkeys((row["part"], row["metric"]) for row in own))
+    lines: dict[str, dict[tuple[str, str], Row]] = {}
+    for row in own:
+        lines.setdefault(row["method"], {})[row["part"], row["metric"]] = row
+    heads = [metric if len(table["parts"]) == 1 else f"{part}: {metric}" for part, metric in columns]
+    text = [f"**{table['title']}**", "", "| " + " | ".join(["", *heads, ""]) + " |", "|---" * (len(columns) + 2) + "|"]
+    for name, cells in sorted(lines.items(), key=lambda line: next(iter(line[1].values()))["mean"]):
+        some = next(iter(cells.values()))
+        by = ", ".join(filter(None, [some["kind"].replace("_", " "), some["source"]]))
+        text.append("| " + " | ".join([name, *(shown(cells[c]) if c in cells else "" for c in columns), by]) + " |")
+    return "\n".join(text)
+
+
+if __name__ == "__main__":
+    main()
