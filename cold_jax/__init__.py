@@ -7,7 +7,7 @@ The legend of shapes. An array's name ends in its axes, so `score_UI` is users Ã
     S  texts that a row holds     D  width of the encoder      M  width of its MLP
     H  heads                      C  width of a head           F  features of an entity
     V  width of the towers        B  examples in a batch       J  items that a step scores
-    A  rank of an adapter         Y  layers of an encoder      K  places of a ranking
+    A  rank of an adapter         Y  layers of an encoder      K  places of a ranking, or in a history
 
 Flax's own parameter names (kernel, bias, scale, embedding) stay as they are.
 """

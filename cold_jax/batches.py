@@ -24,6 +24,7 @@ class Examples(NamedTuple):
     known_BJ: np.ndarray  # training positives of the user: never negatives
     value_B: np.ndarray
     weight_B: np.ndarray  # 0 in the rows that fill up an epoch's last batch
+    newest_BK: np.ndarray | None = None  # of a sequence: positions of the items before the target, newest first, -1 for none
 
 
 class Items(NamedTuple):
@@ -85,6 +86,32 @@ class Batching:
         object.__setattr__(self, "support", tuple(self.support))
         if self.size < 1:
             raise ValueError(f"batching.size: {self.size} is not a batch size; give 1 or more")
+
+    def __call__(self, train: Train, length_T: np.ndarray, place: Place, seed: int, multiple: int, devices: int) -> "Batches":
+        return Batches(self, train, length_T, place, seed, multiple, devices)
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """Sequences: every training interaction but a user's first is a target, and shows all that came before it.
+
+    A step's items are all there are. history: how many of the newest stand in their order. untrained: items without a training interaction
+    are negatives like any other; else they are no part of the softmax.
+    """
+
+    size: int
+    history: int
+    untrained: bool
+
+    def __post_init__(self) -> None:
+        for key in ("size", "history"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"batching.{key}: {getattr(self, key)} must be 1 or more")
+
+    def __call__(
+        self, train: Train, length_T: np.ndarray, place: Place, seed: int, multiple: int, devices: int
+    ) -> "PrefixBatches":
+        return PrefixBatches(self, train, length_T, place, seed, multiple, devices)
 
 
 class Batches:
@@ -162,3 +189,72 @@ class Batches:
 
     def _fill(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
         return np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)
+
+
+def newest(place_N: np.ndarray, row_N: np.ndarray, item_N: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """newest_BK of (row, item, place from the end, 1 for the newest); -1 where there is none."""
+    newest_BK = np.full(shape, -1, np.int32)
+    near_N = place_N <= shape[1]
+    newest_BK[row_N[near_N], place_N[near_N] - 1] = item_N[near_N]
+    return newest_BK
+
+
+class PrefixBatches:
+    """`batches(step)` is the step's batch. An epoch is a permutation of all training interactions that have one before them."""
+
+    def __init__(
+        self, batching: Prefixes, train: Train, length_T: np.ndarray, place: Place, seed: int, multiple: int, devices: int
+    ):
+        """As `Batches`."""
+        self.batching, self.train, self.length_T, self.place, self.seed = batching, train, length_T, place, seed
+        self.first_N = np.searchsorted(train.user_N, train.user_N)
+        self.row_N = np.flatnonzero(self.first_N < np.arange(len(train.user_N)))
+        self.devices, self.packed = devices, isinstance(place, Packed)
+        self.steps_per_epoch = math.ceil(len(self.row_N) / batching.size)
+        self.size = math.ceil(batching.size / devices) * devices
+        self.multiple = multiple
+        self.multiple = max(_row_count(self._texts(self._rows(step))[0]) for step in range(32))  # as in `Batches`
+
+    def _rows(self, step: int) -> np.ndarray:
+        """The training interactions that the step's examples ask for."""
+        B, (epoch, within) = self.batching.size, divmod(step, self.steps_per_epoch)
+        return seeds.generator(self.seed, "order", epoch).permutation(self.row_N)[within * B : (within + 1) * B]
+
+    def _texts(self, row_B: np.ndarray) -> tuple[text.Rows | np.ndarray, np.ndarray, np.ndarray]:
+        """(rows of the users' texts and all items', the slots of the users', of the items')."""
+        user_T, profile_B = np.unique(self.train.user_N[row_B], return_inverse=True)
+        item_T = len(self.train.users) + np.arange(len(self.train.items))
+        rows, slot_T = self.place(np.concatenate([user_T, item_T]), self.multiple)
+        return rows, slot_T[profile_B], slot_T[len(user_T) :]
+
+    def __call__(self, step: int) -> Batch:
+        row_B, I = self._rows(step), len(self.train.items)
+        rows, profile_B, slot_I = self._texts(row_B)
+        user_B, target_B, before_B = self.train.user_N[row_B], self.train.item_N[row_B], row_B - self.first_N[row_B]
+
+        of_N = np.repeat(np.arange(len(row_B)), before_B)
+        place_N = np.arange(len(of_N)) - np.repeat(np.cumsum(before_B) - before_B, before_B) + 1
+        item_N = self.train.item_N[row_B[of_N] - place_N]
+        shown_BI = np.zeros((self.size, I), np.float32)
+        shown_BI[of_N, item_N] = 1
+        fill = lambda value_B, dtype: np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)  # noqa: E731
+        examples = Examples(
+            user_B=fill(user_B, np.int32),
+            profile_B=fill(profile_B, np.int32),
+            length_B=fill(self.length_T[user_B], np.int32),
+            target_B=fill(target_B, np.int32),
+            shown_BJ=shown_BI,
+            known_BJ=shown_BI > 0,
+            value_B=fill(self.train.value_N[row_B], np.float32),
+            weight_B=fill(np.ones(len(row_B)), np.float32),
+            newest_BK=newest(place_N, of_N, item_N, (self.size, self.batching.history)),
+        )
+        all_I = np.arange(I)
+        items = Items(
+            item_J=all_I.astype(np.int32),
+            slot_J=slot_I.astype(np.int32),
+            length_J=self.length_T[len(self.train.users) + all_I].astype(np.int32),
+            valid_J=np.full(I, True) if self.batching.untrained else self.train.warm_I,
+            log_q_J=np.zeros(I, np.float32),
+        )
+        return Batch(rows, examples, items)

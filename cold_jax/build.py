@@ -22,6 +22,7 @@ GROUPS = (
     "loop",
     "parallel",
     "evaluation",
+    "blend",
 )
 MANY = ("baseline", "logger")  # several of these can be chosen, by name
 
@@ -85,6 +86,7 @@ class Settings(NamedTuple):
     loop: Any
     parallel: Any
     evaluation: Any
+    blend: Any
     baselines: Mapping[str, Any]
     loggers: Mapping[str, Any]
     seed: int
@@ -197,9 +199,9 @@ def learner(s: Settings, q: Question) -> Learner:
     lengths, users = q.tokens.length_T, len(q.dataset.users)
     return Learner(
         partition,
-        batches.Batches(s.batching, q.train, lengths, place, s.seed, multiple, devices),
+        s.batching(q.train, lengths, place, s.seed, multiple, devices),
         ModelScorer(partition, place, lengths, users, s.loop.rows_at_once),
-        isinstance(s.adapter, adapters.Lora) and s.adapter.dropout > 0,
+        (isinstance(s.adapter, adapters.Lora) and s.adapter.dropout > 0) or isinstance(s.model, models.TextMetric),
     )
 
 
@@ -302,9 +304,14 @@ def baselines(s: Settings, q: Question) -> dict[str, Any]:
     return {name: s.evaluation(fit(q.train, q.split.validation), q.split.test) for name, fit in s.baselines.items()}
 
 
+def scorer(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
+    """The model at these parameters, with what it is joined with."""
+    return s.blend(le.scorer(trainable), q.train, q.split.validation)
+
+
 def test(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
     """The test parts at these parameters."""
-    return s.evaluation(le.scorer(trainable), q.split.test, le.scorer.of_rows(trainable))
+    return s.evaluation(scorer(s, q, le, trainable), q.split.test, le.scorer.of_rows(trainable))
 
 
 def learned(s: Settings, le: Learner, trainable: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -205,6 +205,8 @@ def protocol(split: Split, evaluation: Evaluation, baselines: Mapping[str, Evalu
         else:
             candidates = "all items" if len(cold_I) == len(split.cold_I) else "all cold items" if cold_I.all() else "warm items"
             mask = "training items" if warm_U.all() else "training items and support" if warm_U.any() else "support"
+            if part.task is Task.next:
+                mask = "earlier items" if part.masked else "nothing"
             ties = "by item index"
         entries[name] = {
             "task": part.task.value,

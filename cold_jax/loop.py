@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cold_jax import steps
-from cold_jax.batches import Batch, Batches
+from cold_jax.batches import Batch, Batches, PrefixBatches
 from cold_jax.checkpoints import Checkpoints
 from cold_jax.loggers import Logger
 from cold_jax.models import Partition
@@ -72,7 +72,7 @@ class Training:
         self,
         loop: Loop,
         partition: Partition,
-        batches: Batches,
+        batches: Batches | PrefixBatches,
         objective: Any,
         optimizer: AdamW,
         encoder_rate: float,

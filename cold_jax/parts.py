@@ -22,13 +22,15 @@ KNOWN = ("train", "warm_val", "warm_test")
 COLD = ("cold_val", "cold_test")  # of the one side that is cold
 OF_USERS = ("cold_users_val", "cold_users_test", "cold_both_val", "cold_both_test")
 OF_ITEMS = ("cold_items_val", "cold_items_test", "cold_both_val", "cold_both_test")
-LABELS = (*KNOWN, *COLD, *OF_USERS[:2], *OF_ITEMS, "")
+NEXT = ("next_val", "next_test")  # the last but one of a user's sequence, and its last
+LABELS = (*KNOWN, *COLD, *OF_USERS[:2], *OF_ITEMS, *NEXT, "")
 
 
 class Task(Enum):
-    """What a part asks: an order of all candidates for each user, or a score for each given row."""
+    """What a part asks: an order of all candidates for each user, the same for what comes next in a sequence, or a score for each given row."""
 
     rank = "rank"
+    next = "next"
     rows = "rows"
 
 
@@ -39,12 +41,15 @@ class Part:
     name: str
     task: Task
     user_U: np.ndarray
-    shown_UI: sparse.csr_array  # what the method sees of each user: train items of a warm one, the support of a cold one; masked
+    # What the method sees of each user, as 1: train items of a warm one, the support of a cold one. Where task is next, all that came
+    # before, as its place from the end: 1 for the newest
+    shown_UI: sparse.csr_array
     positive_UI: sparse.csr_array  # the hidden items
     candidate_I: np.ndarray  # the items that are ranked, ascending
     user_N: np.ndarray  # the given rows, where task is rows; else empty
     item_N: np.ndarray
     value_N: np.ndarray  # their labels, 0 or 1
+    masked: bool = True  # what is shown is not ranked
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,14 @@ def binary(user_N: np.ndarray, item_N: np.ndarray, shape: tuple[int, int]) -> sp
     return pair_UI
 
 
+def ones(shown_UI: sparse.csr_array) -> sparse.csr_array:
+    """1 for what is shown, whatever its place."""
+    return sparse.csr_array((np.ones_like(shown_UI.data), shown_UI.indices, shown_UI.indptr), shape=shown_UI.shape)
+
+
 def ranking_part(name: str, shown_UI: sparse.csr_array, positive_UI: sparse.csr_array, candidate_I: np.ndarray) -> Part:
     """A part that ranks, from matrices over all users: those who keep a positive that is not shown stand in it."""
-    positive_UI = sparse.csr_array(positive_UI - positive_UI.multiply(shown_UI))
+    positive_UI = sparse.csr_array(positive_UI - positive_UI.multiply(ones(shown_UI)))
     positive_UI.eliminate_zeros()
     user_U, none_N = np.flatnonzero(np.diff(positive_UI.indptr)), np.empty(0, np.int64)
     return Part(
@@ -193,6 +203,44 @@ def questions(
         cold_N, whose = np.flatnonzero(part_N == f"cold_{stage}"), f"cold {'test' if stage == 'test' else 'validation'} user"
         parts |= support_parts(dataset.user_N[cold_N], dataset.item_N[cold_N], dataset.time_N[cold_N], shape, support, whose)
     return parts
+
+
+def history(dataset: Dataset, index_N: np.ndarray) -> sparse.csr_array:
+    """Places from the end of each user's given interactions; an item that comes again stands where it is newest."""
+    user_N, item_N, items = dataset.user_N[index_N], dataset.item_N[index_N].astype(np.int64), len(dataset.items)
+    place_N = np.bincount(user_N, minlength=1)[user_N] - order(user_N, dataset.time_N[index_N])
+    sorted_N = np.argsort(place_N, kind="stable")
+    pair_N, first_N = np.unique(user_N[sorted_N] * items + item_N[sorted_N], return_index=True)
+    place_N = place_N[sorted_N][first_N].astype(np.float32)
+    return sparse.csr_array((place_N, divmod(pair_N, items)), shape=(len(dataset.users), items))
+
+
+def next_items(dataset: Dataset, part_N: np.ndarray, stage: str, masked: bool, window: int | None) -> dict[str, Part]:
+    """The parts of a stage that ask for the item labelled next_val or next_test, among all items, given all before it.
+
+    A target that its history holds already is not asked for. The test is also asked apart: `cold` for items that stand in nobody's training
+    interactions, or in nobody's last `window` interactions less the two held out (LIGER, arXiv 2411.18814: 20), and `warm` for the rest. Where
+    earlier items are masked, `unmasked` is `all` in the other reading, for figures that were published so.
+    """
+    known, asked_N = ["train"] if stage == "val" else ["train", "next_val"], np.flatnonzero(part_N == f"next_{stage}")
+    shape = (len(dataset.users), len(dataset.items))
+    positive_UI = binary(dataset.user_N[asked_N], dataset.item_N[asked_N], shape)
+    shown_UI = history(dataset, np.flatnonzero(np.isin(part_N, known)))
+    every = replace(ranking_part("all", shown_UI, positive_UI, np.arange(shape[1])), task=Task.next, masked=masked)
+    if stage == "val":
+        return {"all": every}
+    index_N = np.flatnonzero(part_N != "")
+    end_N = np.bincount(dataset.user_N)[dataset.user_N[index_N]] - order(dataset.user_N[index_N], dataset.time_N[index_N])
+    seen_N = index_N[(part_N[index_N] == "train") & (window is None or end_N <= window)]
+    cold_U = ~np.isin(every.positive_UI.indices, dataset.item_N[seen_N])  # each has one positive
+    apart = {
+        name: replace(
+            every, name=name, user_U=every.user_U[of_U], shown_UI=every.shown_UI[of_U], positive_UI=every.positive_UI[of_U]
+        )
+        for name, of_U in (("warm", ~cold_U), ("cold", cold_U))
+        if of_U.any()
+    }
+    return {"all": every, **apart} | ({"unmasked": replace(every, name="unmasked", masked=False)} if masked else {})
 
 
 def given_rows(dataset: Dataset, part_N: np.ndarray, threshold: float, asked: str = "warm_test") -> dict[str, Part]:

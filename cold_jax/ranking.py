@@ -1,6 +1,6 @@
 """Where each positive stands among all candidates of its user, and the first places of the user's ranking.
 
-All candidates are ranked, in chunks of users; shown items are masked. Scores are compared as float32; equal ones stand in the
+All candidates are ranked, in chunks of users; shown items are masked, where the part says so. Scores are compared as float32; equal ones stand in the
 order of item indices. Users come in chunks of one shape and positives in a power of two: a part is one compiled program.
 """
 
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import sparse
 
 from cold_jax.parts import Part
 
@@ -75,6 +76,7 @@ def rank(score: Callable[[np.ndarray], Array], part: Part, top: int = 100, chunk
     """
     users, items = len(part.user_U), len(part.candidate_I)
     shown_UI, positive_UI = part.shown_UI[:, part.candidate_I], part.positive_UI[:, part.candidate_I]
+    shown_UI = shown_UI if part.masked else sparse.csr_array(shown_UI.shape)
     chunk, places = min(chunk, users), min(top, items)
     chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
     offset_U = positive_UI.indptr

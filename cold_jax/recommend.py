@@ -32,7 +32,8 @@ def recommend(cfg: DictConfig) -> None:
 
     learner = build.learner(settings, question)
     trainable, _ = build.training(settings, question, learner, run, together([])).best()
-    score_I = np.asarray(learner.scorer(trainable)(np.array([user]), shown_UI, np.arange(len(items))))[0]
+    scorer = build.scorer(settings, question, learner, trainable)
+    score_I = np.asarray(scorer(np.array([user]), shown_UI, np.arange(len(items))))[0]
     text = next(iter(items.texts.values()))
     rows = [(rank, items.ids[i], text[i], float(score_I[i])) for rank, i in enumerate(first(score_I, shown, cfg.k), 1)]
     command.show_list(("rank", "item_id", "text", "score"), rows, cfg.format)

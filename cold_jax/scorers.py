@@ -8,9 +8,10 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax import models
-from cold_jax.batches import Place
+from cold_jax.batches import Place, newest
 from cold_jax.evaluation import RowScorer, Scorer
 from cold_jax.models import Partition
+from cold_jax.parts import ones
 
 Tree = Any
 TEXTS_AT_ONCE = 2048
@@ -24,16 +25,15 @@ class ModelScorer:
         """`length_T` counts the tokens of the texts of `users` users, then of the items."""
         self.frozen, self.length_T, self.users = jax.device_put(partition.frozen), length_T.astype(np.int32), users
         self.reads_states = partition.model().reads_states
+        self.history = 0 if self.reads_states else partition.model().history
         chunks = [np.arange(t, min(t + TEXTS_AT_ONCE, len(length_T))) for t in range(0, len(length_T), TEXTS_AT_ONCE)]
         self.placed = [place(text_T, rows_at_once) for text_T in chunks]
         model = lambda trainable, frozen: Partition(partition.graph, trainable, frozen).model()  # noqa: E731
 
         def scores(
-            trainable: Tree, frozen: Tree, profile_UD: jax.Array, shown_UI: jax.Array, sides: Tree, candidate_I: jax.Array
+            trainable: Tree, frozen: Tree, profile_UD: jax.Array, shown: jax.Array, sides: Tree, candidate_I: jax.Array
         ) -> jax.Array:
-            source_IV, target_IV, bias_I = sides
-            user_UV = model(trainable, frozen).users(profile_UD, shown_UI, source_IV)
-            return user_UV @ target_IV[candidate_I].T + bias_I[candidate_I][None]
+            return model(trainable, frozen).scores(profile_UD, shown, sides, candidate_I)
 
         self._encode = jax.jit(lambda trainable, frozen, rows: models.encode(model(trainable, frozen), rows, rows_at_once))
         self._items = jax.jit(
@@ -53,7 +53,11 @@ class ModelScorer:
         sides = self._items(trainable, self.frozen, encoded[self.users :])
 
         def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> jax.Array:
-            shown = jnp.asarray(shown_UI.toarray(), jnp.float32)
+            if self.history:
+                user_N, item_N = shown_UI.tocoo().coords
+                shown = newest(shown_UI.data.astype(np.int64), user_N, item_N, (len(user_U), self.history))
+            else:
+                shown = ones(shown_UI).toarray().astype(np.float32)
             return self._scores(trainable, self.frozen, encoded[user_U], shown, sides, jnp.asarray(candidate_I))
 
         return scorer

@@ -15,7 +15,7 @@ import numpy as np
 
 from cold_jax import parts, seeds
 from cold_jax.data import DataError, Dataset
-from cold_jax.parts import COLD, KNOWN, LABELS, OF_ITEMS, OF_USERS, Cold, Part, Task, Train, binary, folds, order  # noqa: F401
+from cold_jax.parts import COLD, KNOWN, LABELS, NEXT, OF_ITEMS, OF_USERS, Cold, Part, Task, Train, binary, folds, order  # noqa: F401
 from cold_jax.results import read_split
 
 log = logging.getLogger(__name__)
@@ -46,15 +46,18 @@ def assemble(
     support: Sequence[int] = (),
     both_support: int = 0,
     threshold: float | None = None,
+    masked: bool = True,
+    window: int | None = None,
 ) -> Split:
     """The split that follows from a label for each interaction.
 
     Args:
         part_N: train, warm_val, warm_test; where one side is cold cold_val, cold_test, where both are cold_users_*, cold_items_*,
-            cold_both_*; "" for what is not used.
+            cold_both_*; next_val, next_test where the next item of a sequence is asked for; "" for what is not used.
         support: each k of the parts support_k, where users are cold.
         both_support: how many interactions with warm items a cold user shows, where both sides are cold.
         threshold: the value from which a given row has label 1, where nothing is cold; None: no given rows.
+        masked, window: of the parts of `parts.next_items`.
 
     Raises:
         DataError: training or a part is empty.
@@ -73,11 +76,14 @@ def assemble(
     cold_I = occurs(*items, OF_ITEMS + COLD * (cold is Cold.items))
 
     wants = (cold, cold_I, support, both_support)
-    test = parts.questions(dataset, part_N, "test", *wants)
-    if cold is Cold.none and threshold is not None:
-        test |= parts.given_rows(dataset, part_N, threshold)
-    validated = any(label.endswith("_val") for label in np.unique(part_N) if cold is Cold.none or label not in KNOWN)
-    validation = parts.questions(dataset, part_N, "val", *wants) if validated else {}
+    if (part_N == "next_test").any():
+        validation, test = (parts.next_items(dataset, part_N, stage, masked, window) for stage in ("val", "test"))
+    else:
+        test = parts.questions(dataset, part_N, "test", *wants)
+        if cold is Cold.none and threshold is not None:
+            test |= parts.given_rows(dataset, part_N, threshold)
+        validated = any(label.endswith("_val") for label in np.unique(part_N) if cold is Cold.none or label not in KNOWN)
+        validation = parts.questions(dataset, part_N, "val", *wants) if validated else {}
     split = Split(part_N, train_N, warm_U, warm_I, cold_U, cold_I, validation, test)
     check(dataset, split)
     return split
@@ -108,8 +114,9 @@ def digest(split: Split) -> str:
     sha = hashlib.sha256("\n".join(split.part_N.tolist()).encode())
     for stage, asked in (("validation", split.validation), ("test", split.test)):
         for name, part in asked.items():
-            sha.update(f"{stage} {name} {part.task.value}".encode())
-            matrices = (part.shown_UI.indptr, part.shown_UI.indices, part.positive_UI.indptr, part.positive_UI.indices)
+            sha.update(f"{stage} {name} {part.task.value} {part.masked}".encode())
+            shown = (part.shown_UI.indptr, part.shown_UI.indices, part.shown_UI.data)
+            matrices = (*shown, part.positive_UI.indptr, part.positive_UI.indices)
             for array in (part.user_U, *matrices, part.candidate_I, part.user_N, part.item_N, part.value_N):
                 sha.update(np.ascontiguousarray(array, np.float64).tobytes())
     return sha.hexdigest()
@@ -251,6 +258,28 @@ class Warm:
             parts.given_rows(dataset, part_N, self.threshold or 0, of) for of in ("train", "warm_val", "warm_test")
         )
         return replace(split, validation=val, test=test | ({"train": known["all"]} if known else {}))
+
+
+@dataclass(frozen=True)
+class NextItem:
+    """Leave-one-out over sequences: a user's last interaction is the test, the one before it validation (Kang & McAuley, ICDM 2018).
+
+    Users with fewer than three only train. mask_seen: earlier items are not ranked (SASRec, S3-Rec), else they are (TIGER, LIGER).
+    cold_window: see `parts.next_items`.
+    """
+
+    mask_seen: bool
+    cold_window: int | None
+
+    def __post_init__(self) -> None:
+        if self.cold_window is not None and self.cold_window < 3:
+            raise ValueError(f"split.cold_window: {self.cold_window} leaves no training interaction: give 3 or more, or null")
+
+    def __call__(self, dataset: Dataset) -> Split:
+        length_N = np.bincount(dataset.user_N)[dataset.user_N]
+        end_N = length_N - order(dataset.user_N, dataset.time_N)
+        part_N = np.where((end_N > 2) | (length_N < 3), "train", np.where(end_N == 2, *NEXT))
+        return assemble(dataset, part_N, Cold.none, masked=self.mask_seen, window=self.cold_window)
 
 
 def _read(path: Path, dataset: Dataset) -> np.ndarray:

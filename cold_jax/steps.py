@@ -49,10 +49,10 @@ class Training(NamedTuple):
     def key(self, step: jax.Array) -> jax.Array | None:
         return seeds.key(self.seed, "dropout", step) if self.dropout else None
 
-    def loss(self, model: Any, encoded: jax.Array, batch: Batch, across: Across) -> jax.Array:
+    def loss(self, model: Any, encoded: jax.Array, batch: Batch, across: Across, key: jax.Array | None) -> jax.Array:
         """This device's share of the mean loss."""
         score = models.score_pairs if self.objective.pairs else models.score
-        loss, weight = self.objective(score(model, encoded, batch.examples, batch.items), batch.examples, batch.items)
+        loss, weight = self.objective(score(model, encoded, batch.examples, batch.items, key), batch.examples, batch.items)
         return loss / across.total(weight)
 
     def update(self, state: State, loss: jax.Array, gradient: Tree) -> tuple[State, Tree]:
@@ -69,8 +69,9 @@ def whole(training: Training) -> Step:
     def step(frozen: Tree, state: State, batch: Batch, across: Across) -> tuple[State, Tree]:
         def loss_of(trainable: Tree) -> jax.Array:
             model = Partition(training.graph, trainable, frozen).model()
-            encoded = models.encode(model, batch.rows, training.rows_at_once * across.rows, training.key(state.step))
-            return training.loss(model, across.gather(encoded), batch, across)
+            key = training.key(state.step)
+            encoded = models.encode(model, batch.rows, training.rows_at_once * across.rows, key)
+            return training.loss(model, across.gather(encoded), batch, across, key)
 
         loss, gradient = across.total(jax.value_and_grad(loss_of)(state.trainable))
         return training.update(state, loss, gradient)
@@ -91,7 +92,9 @@ def slices(training: Training) -> Parallel:
     def head(frozen: Tree, state: State, pieces: list[jax.Array], batch: Batch) -> tuple[jax.Array, tuple[Tree, list[jax.Array]]]:
         def loss_of(trainable: Tree, pieces: list[jax.Array]) -> jax.Array:
             encoded = jnp.concatenate(pieces)
-            return training.loss(model(trainable, frozen), encoded.reshape(-1, *encoded.shape[2:]), batch, alone)
+            return training.loss(
+                model(trainable, frozen), encoded.reshape(-1, *encoded.shape[2:]), batch, alone, training.key(state.step)
+            )
 
         return jax.value_and_grad(loss_of, (0, 1))(state.trainable, pieces)
 

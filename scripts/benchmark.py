@@ -43,15 +43,13 @@ Row = dict[str, Any]
 Side = Callable[[], Any]
 
 
-class Dot(nnx.Module):
+class Dot(models.UserTimesItem):
     """u·v of unit vectors, u = profile + Σ support / √k: what both libraries are given to learn with."""
-
-    reads_states = False
 
     def __init__(self, encoder: Any):
         self.encoder = encoder
 
-    def items(self, vector_JD: jax.Array, item_J: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> models.Sides:
         return vector_JD, vector_JD * SHARP, jnp.zeros(len(item_J))
 
     def users(self, profile_BD: jax.Array, shown_BJ: jax.Array, source_JD: jax.Array) -> jax.Array:

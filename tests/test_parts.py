@@ -1,5 +1,7 @@
 """Questions of hand-made splits, orders by sorting in Python, folds by what must hold of them."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from cold_jax import parts, splits
 from cold_jax.data import DataError, Dataset, Entities
 from cold_jax.parts import Cold, Part, Task
+from cold_jax.ranking import rank
 
 
 def dataset_of(rows: list[tuple[str, str, float, float]]) -> Dataset:
@@ -166,3 +169,59 @@ def test_folds_need_two_and_enough_entities(train: splits.Train):
     for count in (1, 31):
         with pytest.raises(DataError, match=f"{count} folds of 30 warm items"):
             next(parts.folds(train, "items", count, seed=3, supports=[]))
+
+
+def sequences() -> Dataset:
+    """u: a b c a d, v: b a e (by time, not by row), w: c b a f, and s, who is too short."""
+    rows = [
+        (user, item, 1, time) for user, items in (("u", "abcad"), ("w", "cbaf"), ("s", "db")) for time, item in enumerate(items)
+    ]
+    return dataset_of([*rows, ("v", "e", 1, 9), ("v", "b", 1, 1), ("v", "a", 1, 2)])
+
+
+def places(dataset: Dataset, part: Part) -> dict[str, dict[str, int]]:
+    """user -> item -> its place from the end."""
+    shown_UI = part.shown_UI.tocoo()
+    found: dict[str, dict[str, int]] = {dataset.users.ids[u]: {} for u in part.user_U}
+    for row, item, place in zip(*shown_UI.coords, shown_UI.data, strict=True):
+        found[dataset.users.ids[part.user_U[row]]][dataset.items.ids[item]] = int(place)
+    return found
+
+
+def test_the_next_item_is_asked_for_with_the_order_of_all_before_it():
+    dataset = sequences()
+    split = splits.NextItem(mask_seen=True, cold_window=None)(dataset)
+    assert Counter(split.part_N.tolist()) == {"train": 2 + 2 + 3 + 1, "next_val": 3, "next_test": 3}
+    assert {name: {user: of[1] for user, of in asked(dataset, part).items()} for name, part in split.test.items()} == {
+        "all": {"u": "d", "v": "e", "w": "f"},
+        "warm": {"u": "d"},  # s was trained on it
+        "cold": {"v": "e", "w": "f"},
+        "unmasked": {"u": "d", "v": "e", "w": "f"},
+    }
+    assert [name for name, part in split.test.items() if not part.masked] == ["unmasked"]
+    assert places(dataset, split.test["all"]) == {  # u's a came again: it stands where it is newest
+        "u": {"a": 1, "c": 2, "b": 3},
+        "v": {"a": 1, "b": 2},
+        "w": {"a": 1, "b": 2, "c": 3},
+    }
+    assert {user: of[1] for user, of in asked(dataset, split.validation["all"]).items()} == {"v": "a", "w": "a"}  # u showed his a
+    assert places(dataset, split.validation["all"]) == {"v": {"b": 1}, "w": {"b": 1, "c": 2}}
+    assert {part.task for part in (*split.test.values(), *split.validation.values())} == {Task.next}
+    assert {candidates(dataset, part) for part in split.test.values()} == {"abcdef"}
+
+
+def test_a_window_makes_items_cold_that_only_old_history_holds():
+    rows = [("u", item, 1, time) for time, item in enumerate("abcde")] + [("v", item, 1, time) for time, item in enumerate("cda")]
+    dataset = dataset_of(rows)
+    for window, cold in ((5, "e"), (4, "ae"), (None, "e")):  # the last five of u are all, of the last four a is none
+        test = splits.NextItem(mask_seen=True, cold_window=window)(dataset).test
+        assert "".join(sorted(dataset.items.ids[i] for i in test["cold"].positive_UI.indices)) == cold
+
+
+def test_a_reading_that_masks_nothing_ranks_what_was_seen():
+    dataset = sequences()
+    for masked, others in ((True, {"u": 3, "v": 4, "w": 3}), (False, {"u": 6, "v": 6, "w": 6})):
+        part = splits.NextItem(mask_seen=masked, cold_window=None)(dataset).test["all"]
+        ranking = rank(lambda position_B: np.tile(-np.arange(6.0), (len(position_B), 1)), part, 6)
+        assert {dataset.users.ids[u]: int(n) for u, n in zip(part.user_U, ranking.candidates_U, strict=True)} == others
+        assert ranking.rank_P.tolist() == ([1, 3, 3] if masked else [4, 5, 6])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cold_jax import parts, results, splits
 from cold_jax.data import DataError, Dataset, Entities
-from cold_jax.splits import BothCold, FromFile, ItemCold, LeakError, UserCold, Warm
+from cold_jax.splits import BothCold, FromFile, ItemCold, LeakError, NextItem, UserCold, Warm
 
 USER_COLD = UserCold(seed=42, cold=0.2, validation=0.5, held_out=0.2, support=[0, 1, 5])
 ITEM_COLD = ItemCold(seed=42, cold=0.2, validation=0.5, held_out=0.2)
@@ -272,3 +272,11 @@ def test_empty_training_and_empty_parts_are_errors():
 def test_settings_are_checked_by_name(change: dict, message: str):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(USER_COLD, **change)
+
+
+def test_a_file_of_sequences_is_the_split_that_was_written(tmp_path: Path):
+    dataset = make_dataset()
+    split = NextItem(mask_seen=True, cold_window=None)(dataset)
+    again = from_file(write(tmp_path, dataset, split.part_N))(dataset)
+    assert splits.digest(again) == splits.digest(split)
+    assert splits.digest(again) != splits.digest(NextItem(mask_seen=False, cold_window=None)(dataset))

@@ -17,7 +17,7 @@ from scipy import sparse
 from cold_jax import metrics, seeds
 from cold_jax.baselines import closed_forms
 from cold_jax.evaluation import Scorer, choose
-from cold_jax.parts import Part, Train, folds
+from cold_jax.parts import Part, Train, folds, ones
 
 Setting = TypeVar("Setting")
 Parts = Mapping[str, Part]
@@ -29,7 +29,7 @@ def of_shown(train: Train, score: Callable[[sparse.csr_array, np.ndarray], np.nd
 
     def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         shows_U = np.diff(shown_UI.indptr) > 0
-        return np.where(shows_U[:, None], score(shown_UI, candidate_I), count_I[candidate_I])
+        return np.where(shows_U[:, None], score(ones(shown_UI), candidate_I), count_I[candidate_I])
 
     return scorer
 
@@ -297,7 +297,7 @@ class FoldIn:
         profile_UD = closed_forms.profiles(train)
 
         def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            user_UV = profile_UD[user_U] @ at.profile_DV + closed_forms.unit_rows(shown_UI) @ at.source_IV
+            user_UV = profile_UD[user_U] @ at.profile_DV + closed_forms.unit_rows(ones(shown_UI)) @ at.source_IV
             return user_UV @ at.target_IV[candidate_I].T + at.bias_I[candidate_I]
 
         return scorer

@@ -1,0 +1,71 @@
+"""What a trained model's scores are joined with when it is asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from cold_jax.baselines import sequences
+from cold_jax.evaluation import Scorer, validate
+from cold_jax.parts import Part, Train
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The model's own scores."""
+
+    def __call__(self, model: Scorer, train: Train, validation: Mapping[str, Part]) -> Scorer:
+        return model
+
+
+@dataclass(frozen=True)
+class History(sequences.History):
+    """The model beside the closed forms for sequences, weights chosen on validation, the model's being 1.
+
+    bonus, tolerance: see `lifted`, whose text is that of titles and vectors.
+    """
+
+    bonus: list[float]
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "bonus", tuple(self.bonus))
+        if not self.bonus:
+            raise ValueError("blend.bonus: give one size or more; [0.0] lifts nothing")
+
+    def __call__(self, model: Scorer, train: Train, validation: Mapping[str, Part]) -> Scorer:  # type: ignore[override]
+        joined = self.fit(train, validation, {"model": model})
+        if self.bonus == (0,):
+            return joined
+        text = replace(self, members=["titles", "vectors"]).fit(train, validation, {})
+        some = sequences.some(validation["all"], self.users, self.seed)
+        return lifted(joined, text, ~train.warm_I, validation["all"], some, self.bonus, self.metric, self.tolerance)
+
+
+def lifted(
+    scorer: Scorer, text: Scorer, new_I: np.ndarray, part: Part, some: Part, bonus: Sequence[float], metric: str, tolerance: float
+) -> Scorer:
+    """s_ui + w (1 + t_ui) for new items, s and the similarity of texts t at unit standard deviation.
+
+    A model that never saw an item taken ranks it by what it knows of items that were: too low. w is what ranks the new items best that
+    the part asks for, of those that lose no more than a share `tolerance` of the metric over `some` of its users.
+    """
+    asked = some.user_U[:512], some.shown_UI[:512], some.candidate_I
+    own, of_text = (float(np.asarray(one(*asked)).std()) for one in (scorer, text))
+
+    def at(weight: float) -> Scorer:
+        def lift(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            score_UI, text_UI = (np.asarray(one(user_U, shown_UI, candidate_I)) for one in (scorer, text))
+            return score_UI / own + weight * new_I[candidate_I] * (1 + text_UI / of_text)
+
+        return lift
+
+    new_U = new_I[part.positive_UI.indices]  # each user has one positive
+    if not new_U.any():
+        return scorer
+    new = replace(part, user_U=part.user_U[new_U], shown_UI=part.shown_UI[new_U], positive_UI=part.positive_UI[new_U])
+    whole, apart = ([validate(at(w), {"all": asked}, metric)[0] for w in bonus] for asked in (some, new))
+    allowed = [n for n, reached in enumerate(whole) if reached >= (1 - tolerance) * max(whole)]
+    return at(bonus[max(allowed, key=lambda n: apart[n])])

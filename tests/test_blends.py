@@ -1,0 +1,65 @@
+"""A model alone, and beside closed forms."""
+
+from dataclasses import replace
+
+import numpy as np
+from test_sequences import SHOWN_UI, asking, trained
+
+from cold_jax.blends import Alone, History, lifted
+from cold_jax.parts import Part
+
+USERS, ITEMS = np.arange(2), np.arange(5)
+
+
+def blend(grid: list[float]) -> History:
+    members, metric = ["titles", "vectors", "transitions", "popularity"], "ndcg@5"
+    return History(
+        members=members,
+        line="line",
+        title="title",
+        decay=0.7,
+        own=False,
+        grid=grid,
+        metric=metric,
+        users=9,
+        seed=0,
+        bonus=[0.0],
+        tolerance=0.0,
+    )
+
+
+def test_a_model_alone_is_itself() -> None:
+    model = lambda *asked: asked  # noqa: E731
+    assert Alone()(model, trained([(0, 0)]), {}) is model
+
+
+def test_a_blend_begins_at_the_model_and_leaves_it_where_that_ranks_better() -> None:
+    train, part = trained([(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]), asking([4, 0])
+    right_UI = part.positive_UI.toarray()
+    asked = USERS, SHOWN_UI, ITEMS
+    for grid in ([0.0], [0.0, 0.1]):  # a perfect model needs none of it: the first of equals is 0
+        score_UI = np.asarray(blend(grid)(lambda user_U, *_: right_UI[user_U], train, {"all": part})(*asked))
+        np.testing.assert_allclose(score_UI * right_UI.std(), right_UI, atol=1e-6)
+    wrong_UI = -right_UI
+    score_UI = np.asarray(blend([0.0, 4.0])(lambda user_U, *_: wrong_UI[user_U], train, {"all": part})(*asked))
+    assert np.abs(score_UI * right_UI.std() - wrong_UI).max() > 0.1
+
+
+def select(part: Part, rows: list[int]) -> Part:
+    return replace(part, user_U=part.user_U[rows], shown_UI=part.shown_UI[rows], positive_UI=part.positive_UI[rows])
+
+
+def test_new_items_are_lifted_as_far_as_the_others_allow() -> None:
+    """u is asked for an old item, v for a new one; the weight that puts the new ones first costs u's metric, so it needs tolerance."""
+    part, new_I = asking([3, 0]), np.isin(np.arange(5), [0, 4])
+    score_UI, text_UI = np.zeros((2, 5)), np.zeros((2, 5))
+    score_UI[:, 3], score_UI[1, 0], text_UI[0, 4], text_UI[1, 0] = 1, -1, 1, 1
+    model, text = (lambda user_U, *_, of_UI=of_UI: of_UI[user_U] for of_UI in (score_UI, text_UI))
+    place = []
+    for tolerance in (0.0, 0.6):
+        scorer = lifted(model, text, new_I, part, select(part, [0]), [0.0, 0.1, 9.0], "ndcg@5", tolerance)
+        lifted_UI = np.asarray(scorer(USERS, SHOWN_UI, ITEMS))
+        np.testing.assert_allclose(lifted_UI[:, 1:4], (score_UI / score_UI[:1].std())[:, 1:4])
+        place.append(int((lifted_UI[1] > lifted_UI[1, 0]).sum()))
+    assert place == [4, 0]
+    assert lifted(model, text, np.zeros(5, bool), part, part, [0.0, 9.0], "ndcg@5", 1.0) is model
