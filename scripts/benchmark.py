@@ -273,7 +273,7 @@ def real_steps(work: str, layers: str, targets: dict[str, float]) -> Iterator[Ro
 def encode() -> Iterator[Row]:
     from sentence_transformers import SentenceTransformer
 
-    with question() as (settings, q):
+    with question() as (_, q):
         texts = list(next(iter(q.dataset.items.texts.values())))
         folder = q.loaded.tokenizer.parent
         peer = SentenceTransformer(modules=_modules(folder), device="cpu")
