@@ -10,6 +10,7 @@ from cold_jax import CONF, build, command
 
 def export(cfg: DictConfig) -> None:
     from cold_jax import adapters, huggingface
+    from cold_jax.encoders import Pretrained
     from cold_jax.results import Run
 
     run, folder = Run(Path(cfg.run)), Path(cfg.to)
@@ -24,7 +25,8 @@ def export(cfg: DictConfig) -> None:
     if cfg.format == "hf":
         huggingface.write_encoder(folder, loaded, adapters.add(settings.adapter, loaded.encoder, delta))  # type: ignore[arg-type]
     else:
-        huggingface.write_peft(folder, loaded, settings.adapter, delta, str(getattr(settings.encoder, "id", None) or ""))
+        base = settings.encoder.id or "" if isinstance(settings.encoder, Pretrained) else ""
+        huggingface.write_peft(folder, loaded, settings.adapter, delta, base)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
