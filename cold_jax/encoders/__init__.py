@@ -1,5 +1,6 @@
 """Pre-trained encoders θ: packed texts → a unit vector for each text. Which one, where its weights come from, how it pools."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -186,7 +187,8 @@ class Tiny(_Encoder):
             array = draw.normal(0, self.initial, parameter.shape) if constant is None else np.full(parameter.shape, constant)
             parameter.set_value(jnp.asarray(array, parameter.dtype))
         tensors = weights.save(backbone, bert.CHECKPOINT)
-        values = {key: getattr(config, name) for name, key in bert.NAMES.items()} | {"model_type": "bert"}
+        shape = dataclasses.asdict(config)
+        values = {key: shape[name] for name, key in bert.NAMES.items()} | {"model_type": "bert"}
         return self._loaded(backbone, CHARACTERS, cache.digest(repr(config), *tensors.values()), values)
 
 
