@@ -165,6 +165,21 @@ def delta(
     return {name: after[name] for name in encoder if name.rsplit(".", 1)[-1] in ("A", "B")}
 
 
+def add(adapter: Full | Frozen | Lora, encoder: nnx.Module, delta: Mapping[str, np.ndarray]) -> nnx.Module:
+    """φ = θ + Δθ as a plain encoder: a copy of θ with what `delta` gave. Δθ of fewer layers belongs to the last ones."""
+    encoder = nnx.clone(encoder)
+    change = {name.removeprefix("encoder."): array for name, array in delta.items()}
+    if isinstance(adapter, Lora):
+        adapted = [name.removesuffix(".A") for name in change if name.endswith(".A")]
+        change = {f"{name}.kernel": adapter.scale * (change[f"{name}.A"] @ change[f"{name}.B"]) for name in adapted}
+    for path, parameter in nnx.to_flat_state(nnx.state(encoder, nnx.Param)):
+        if (own := change.get(".".join(map(str, path)))) is not None:
+            array = np.array(parameter[...])
+            array[-len(own) :] += own
+            parameter.set_value(jnp.asarray(array))
+    return encoder
+
+
 def parameters(module: nnx.Module, which: Any) -> dict[str, np.ndarray]:
     """The module's variables that the filter `which` picks, on the host, by dotted path."""
     return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(nnx.state(module, which))}

@@ -204,6 +204,9 @@ class Run:
             with atomic(self.path / name, new=False) as file:
                 file.write(safetensors.numpy.save(in_order))
 
+    def read_delta(self) -> dict[str, np.ndarray]:
+        return safetensors.numpy.load_file(self.path / "delta.safetensors")
+
     def write_results(self, results: Results) -> None:
         """ValueError where a figure of test or baselines is not a finite number."""
         _require_finite(results["test"], "test")

@@ -28,6 +28,7 @@ ORDER = [
     "batches",
     "encoders",
     "adapters",
+    "huggingface",
     "models",
     "objectives",
     "optimizers",
@@ -48,9 +49,10 @@ ORDER = [
     "train",
     "evaluate",
     "recommend",
+    "export",
     "report",
 ]
-SEES_CONFIG = {"build.py", "command.py", "train.py", "evaluate.py", "recommend.py", "comparison.py"}
+SEES_CONFIG = {"build.py", "command.py", "train.py", "evaluate.py", "recommend.py", "export.py", "comparison.py"}
 
 
 def module_of(path: Path) -> str:
@@ -120,7 +122,7 @@ def test_nothing_is_unpickled() -> None:
 
 def test_nothing_heavy_is_imported_before_a_job_runs() -> None:
     heavy = ("jax", "transformers", "wandb", "polars", "orbax")
-    for command in ("train", "evaluate", "recommend", "report"):
+    for command in ("train", "evaluate", "recommend", "export", "report"):
         probe = f"import sys, cold_jax.{command}; print([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.strip() == "[]", command
@@ -140,5 +142,5 @@ def test_sizes(path: Path) -> None:
         if isinstance(node, ast.FunctionDef):
             own = set(range(node.lineno, (node.end_lineno or node.lineno) + 1)) - prose
             assert len(own) <= 60, node.name
-    if path.name in ("train.py", "evaluate.py", "recommend.py", "report.py"):
+    if path.name in ("train.py", "evaluate.py", "recommend.py", "export.py", "report.py"):
         assert len(lines) <= 60

@@ -1,7 +1,8 @@
 """Pre-trained encoders θ: packed texts → a unit vector for each text. Which one, where its weights come from, how it pools."""
 
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -91,6 +92,7 @@ class Loaded:
     max_length: int  # tokens of a text, at most
     row_length: int  # tokens of a row, at least; longer texts make longer rows
     digest: str  # sha256 of architecture and weights
+    config: Mapping[str, Any]  # the contents of a config.json
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,9 @@ class _Encoder:
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"encoder.dtype: {self.dtype!r} is not one of float32, bfloat16")
 
-    def _loaded(self, backbone: Transformer, tokenizer: Path, digest: str) -> Loaded:
-        return Loaded(
-            TextEncoder(backbone, self.pooling, self.texts_per_row), tokenizer, self.max_length, self.row_length, digest
-        )
+    def _loaded(self, backbone: Transformer, tokenizer: Path, digest: str, config: Mapping[str, Any]) -> Loaded:
+        encoder = TextEncoder(backbone, self.pooling, self.texts_per_row)
+        return Loaded(encoder, tokenizer, self.max_length, self.row_length, digest, config)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class Pretrained(_Encoder):
         weight_files = weights.files(folder)
         backbone = _abstract(a.model, config, self.dtype)
         weights.load(backbone, weight_files, a.table(config), a.ignored, a.renamed, a.given)
-        return self._loaded(backbone, tokenizer, cache.digest(*map(assets.digest, (config_file, *weight_files))))
+        digest = cache.digest(*map(assets.digest, (config_file, *weight_files)))
+        return self._loaded(backbone, tokenizer, digest, json.loads(config_file.read_text()))
 
     def _folder(self) -> Path:
         if self.id is not None:
@@ -185,7 +187,9 @@ class Tiny(_Encoder):
             array = draw.normal(0, self.initial, parameter.shape) if constant is None else np.full(parameter.shape, constant)
             parameter.set_value(jnp.asarray(array, parameter.dtype))
         tensors = weights.save(backbone, bert.CHECKPOINT)
-        return self._loaded(backbone, CHARACTERS, cache.digest(repr(config), *tensors.values()))
+        shape = dataclasses.asdict(config)
+        values = {key: shape[name] for name, key in bert.NAMES.items()} | {"model_type": "bert"}
+        return self._loaded(backbone, CHARACTERS, cache.digest(repr(config), *tensors.values()), values)
 
 
 def architecture(config_file: Path) -> weights.Architecture:

@@ -1,0 +1,43 @@
+"""python -m cold_jax.export run=DIR to=FOLDER format=hf|peft: a run's encoder in the folder of another library."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from cold_jax import CONF, build, command
+
+
+def export(cfg: DictConfig) -> None:
+    from cold_jax import adapters, huggingface
+    from cold_jax.encoders import Pretrained
+    from cold_jax.results import Run
+
+    run, folder = Run(Path(cfg.run)), Path(cfg.to)
+    if cfg.format not in ("hf", "peft"):
+        raise build.ConfigError(f"format: {cfg.format!r} is not one of hf, peft")
+    settings = build.settings(build.read_config(run))
+    if cfg.format == "peft" and not isinstance(settings.adapter, adapters.Lora):
+        raise build.ConfigError(f"format: peft wants the run of a LoRA; {run.path} is of {type(settings.adapter).__name__}")
+    if folder.exists():
+        raise build.ConfigError(f"to: {folder} is there already; name a new folder")
+    loaded, delta = settings.encoder(), run.read_delta()
+    if cfg.format == "hf":
+        huggingface.write_encoder(folder, loaded, adapters.add(settings.adapter, loaded.encoder, delta))  # type: ignore[arg-type]
+    else:
+        base = settings.encoder.id or "" if isinstance(settings.encoder, Pretrained) else ""
+        huggingface.write_peft(folder, loaded, settings.adapter, delta, base)
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+@hydra.main(version_base="1.3", config_path=CONF, config_name="export")
+def _job(cfg: DictConfig) -> None:
+    command.run(export, cfg)
+
+
+def main() -> None:
+    command.main(_job, "export")
+
+
+if __name__ == "__main__":
+    main()

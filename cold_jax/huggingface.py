@@ -1,0 +1,110 @@
+"""Encoders in other libraries' folders: φ for transformers and sentence-transformers, Δθ of a LoRA for PEFT."""
+
+import json
+import math
+import operator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+
+from cold_jax.adapters import Lora
+from cold_jax.encoders import ARCHITECTURES, Loaded, Pooling, TextEncoder, weights
+
+# sentence-transformers' words for how a text's vector is pooled
+POOLING = {
+    Pooling.mean: "pooling_mode_mean_tokens",
+    Pooling.cls: "pooling_mode_cls_token",
+    Pooling.last: "pooling_mode_lasttoken",
+    Pooling.weighted_mean: "pooling_mode_weightedmean_tokens",
+}
+PADDING = ("[PAD]", "<pad>", "<|endoftext|>", "<|im_end|>", "</s>")  # any will do: what is padded is masked
+
+
+def write_encoder(folder: Path, loaded: Loaded, phi: TextEncoder) -> None:
+    """A checkpoint with tokenizer, pooling and normalisation. `phi` is a plain encoder of the shape of `loaded`."""
+    a = ARCHITECTURES[loaded.config["model_type"]]
+    tokenizer = Tokenizer.from_file(str(loaded.tokenizer))
+    config = {key: value for key, value in loaded.config.items() if key not in ("architectures", "torch_dtype")}
+    files: dict[str, Any] = {
+        "config.json": {**config, "dtype": "float32"},
+        "tokenizer.json": json.loads(loaded.tokenizer.read_text()),
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": loaded.max_length,
+            "model_input_names": ["input_ids", "attention_mask"],
+            "pad_token": next((token for token in PADDING if tokenizer.token_to_id(token) is not None), None),
+        },
+        "modules.json": [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+            {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+        ],
+        "sentence_bert_config.json": {"max_seq_length": loaded.max_length, "do_lower_case": False},
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": phi.width,
+            **{name: pooling is phi.pooling for pooling, name in POOLING.items()},
+        },
+    }
+    (folder / "2_Normalize").mkdir(parents=True)
+    tensors = weights.save(phi.backbone, a.table(phi.backbone.config), a.given)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    _write(folder, files)
+
+
+def write_peft(folder: Path, loaded: Loaded, lora: Lora, delta: Mapping[str, np.ndarray], base: str) -> None:
+    """Δθ of a LoRA as an adapter of the checkpoint `base`; `delta` as adapters.delta gives it.
+
+    Where a checkpoint keeps several of our linear maps in one, theirs has the ranks of all: A below A, and B in blocks.
+    """
+    backbone: Any = loaded.encoder.backbone
+    a, layers = ARCHITECTURES[loaded.config["model_type"]], backbone.config.layers
+    tensors, ranks, alphas = {}, {}, {}
+    for name, (paths, _) in a.table(backbone.config).items():
+        paths = (paths,) if isinstance(paths, str) else paths
+        adapted = [
+            path.removesuffix(".kernel") for path in paths if f"encoder.backbone.{path.removesuffix('.kernel')}.A" in delta
+        ]
+        if not adapted or not paths[0].endswith(".kernel"):
+            continue
+        A, B = ({path: delta[f"encoder.backbone.{path}.{part}"] for path in adapted} for part in "AB")
+        outs = [operator.attrgetter(path)(backbone).shape[-1] for path in paths]
+        first = layers - len(A[adapted[0]])
+        for layer in range(first, layers):
+            module = name.removesuffix(".weight").format(layer=layer)
+            rank = lora.rank * len(adapted)
+            b = np.zeros((sum(outs), rank), np.float32)
+            for n, path in enumerate(adapted):
+                place = [p.removesuffix(".kernel") for p in paths].index(path)
+                rows = slice(sum(outs[:place]), sum(outs[: place + 1]))
+                b[rows, n * lora.rank : (n + 1) * lora.rank] = B[path][layer - first].T
+            stem = f"base_model.model.{module}"
+            tensors[f"{stem}.lora_A.weight"] = np.concatenate([A[path][layer - first].T for path in adapted]).astype(np.float32)
+            tensors[f"{stem}.lora_B.weight"] = b
+            ranks[module], alphas[module] = rank, lora.scale * (math.sqrt(rank) if lora.rslora else rank)
+    config = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": base,
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "use_rslora": lora.rslora,
+        "lora_dropout": lora.dropout,
+        "target_modules": sorted(ranks),
+        "rank_pattern": {module: rank for module, rank in ranks.items() if rank != lora.rank},
+        "alpha_pattern": {module: alpha for module, alpha in alphas.items() if ranks[module] != lora.rank},
+        "fan_in_fan_out": loaded.config["model_type"] == "gpt2",
+        "bias": "none",
+        "inference_mode": True,
+    }
+    folder.mkdir(parents=True)
+    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
+    _write(folder, {"adapter_config.json": config})
+
+
+def _write(folder: Path, files: Mapping[str, Any]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
