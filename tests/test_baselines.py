@@ -298,7 +298,7 @@ def test_each_file_is_a_baseline_under_its_own_name(path: Path):
     package, comment, *rest = path.read_text().splitlines()
     assert package == f"# @package baseline.{path.stem}"
     assert comment.startswith("# ")
-    assert len(rest) <= 15
+    assert len(rest) <= 13
     named(path.stem)
 
 

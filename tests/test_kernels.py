@@ -14,7 +14,7 @@ from cold_jax import build
 from cold_jax.baselines import closed_forms
 from cold_jax.parts import Train
 
-GENRE_ONLY = {"ordered": None, "closeness": 0.9, "order": 0.0, "sets_order": 0.0, "sets_interval": 0.0}
+GENRE_ONLY = {"ordered": None}
 
 
 def filtered(train: Train, shrink: float) -> np.ndarray:
@@ -55,15 +55,8 @@ def test_kernels_of_sets_and_intervals_by_hand():
     train = train_of(np.ones((2, 3)))
     indicators = {"genre": np.array([[1, 1], [1, 0], [0, 0]]), "year": np.array([[1, 0], [0, 1], [0, 1]])}
     train = replace(train, items=replace(train.items, indicators=indicators))
-    weights = {
-        "texts": {"line": 0.0, "title": 0.0},
-        "closeness": 0.0,
-        "sets": 3.0,
-        "ordered": "year",
-        "order": 10.0,
-        "constant": 1.0,
-    }
-    kernel_II = named("item_kernel", **weights, sets_order=0.3, sets_interval=30.0).kernel(train)
+    only = {"texts": {"line": 0.0, "title": 0.0}, "closeness": 0.0, "constant": 1.0, "ordered": "year"}
+    kernel_II = named("item_kernel", **only, weights={"G": 3.0, "Y": 10.0, "GY": 0.3, "GD": 30.0}).kernel(train)
     near = np.exp(-0.5)
     cross = [[2 / 3 * 30.3, 1 / 3 * 0.3 * near, 0], [1 / 3 * 0.3 * near, 1 / 3 * 30.3, 0], [0, 0, 0]]
     sums = [[2 + 10, 1 + 10 * near, 10 * near], [1 + 10 * near, 1 + 10, 10], [10 * near, 10, 10]]
@@ -109,5 +102,7 @@ def test_ease_is_added_to_scores_of_at_most_one(train: Train):
 def test_a_wrong_value_is_named():
     with pytest.raises(build.ConfigError, match=r"baseline\.penalties: \[\]"):
         named("item_kernel", penalties=[])
+    with pytest.raises(build.ConfigError, match=r"baseline\.weights: G, Y, GY, GD, DY must be"):
+        named("item_kernel", weights={"DY": 1.0})
     with pytest.raises(build.ConfigError, match=r"baseline\.powers: \[-1\.0\]"):
         named("user_process", powers=[-1.0])
