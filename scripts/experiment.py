@@ -74,6 +74,9 @@ def main() -> None:
     if outside:
         sys.exit("\n".join(["", *outside, f"{path} stays as it is; delete it to commit other figures"]))
     lines = (json.dumps({key: row[key] for key in KEYS}, ensure_ascii=False) for row in found)
+    for table in tables:
+        if table["plot"]:
+            draw(table, found, folder / table["plot"])
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     readme = folder / "README.md"
     before, _, after = readme.read_text().partition(BEGIN)
@@ -83,7 +86,7 @@ def main() -> None:
 def read(folder: Path) -> list[Any]:
     """The tables of experiment.yaml, with what they need not say."""
     tables: Any = OmegaConf.to_container(OmegaConf.load(folder / "experiment.yaml"), resolve=False)
-    return [{"split_seeds": [None], "seeds": [1], "ratio": None, **table} for table in tables["tables"]]
+    return [{"split_seeds": [None], "seeds": [1], "ratio": None, "plot": None, **table} for table in tables["tables"]]
 
 
 def wanted(table: Mapping[str, Any]) -> set[str]:
@@ -241,6 +244,29 @@ def markdown(table: Mapping[str, Any], found: Sequence[Row]) -> str:
         by = ", ".join(filter(None, [some["kind"].replace("_", " "), some["source"]]))
         text.append("| " + " | ".join([name, *(shown(cells[c]) if c in cells else "" for c in columns), by]) + " |")
     return "\n".join(text)
+
+
+def draw(table: Mapping[str, Any], found: Sequence[Row], path: Path) -> None:
+    """A line for each measured method with the intervals of its points, over the parts in their order."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = table["title"]
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    lines: dict[str, list[Row]] = {}
+    for row in found:
+        if row["data"] == table["title"] and row["ci95"] and row["metric"] == table["metrics"][0]:
+            lines.setdefault(row["method"], []).append(row)
+    for number, (method, points) in enumerate(lines.items()):
+        place = np.array([table["parts"].index(row["part"]) for row in points]) + 0.05 * number
+        mean, (low, high) = np.array([row["mean"] for row in points]), np.array([row["ci95"] for row in points]).T
+        axes.errorbar(place, mean, [mean - low, high - mean], marker="o", markersize=3, linewidth=1, label=method)
+    axes.set_xticks(range(len(table["parts"])), table["parts"], rotation=30)
+    axes.set(ylabel=table["metrics"][0])
+    axes.legend(fontsize="small", frameon=False)
+    figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -276,6 +276,10 @@ def test_scores_are_finite_and_deaf_to_what_is_held_out(side: str):
             if "ridge_svd" in path.stem
             else {"rank": 8, "supports": [0, 3]}
             if path.stem == "fold_in"
+            else {"rank": 8, "supports": [0, 1, 3], "powers": [0.3], "penalties": [20.0]}
+            if path.stem == "user_process"
+            else {"ordered": None}
+            if path.stem in ("item_kernel", "item_shares")
             else {}
         )
         scorers = [named(path.stem, **small)(train, split.validation) for train in trains]

@@ -238,3 +238,33 @@ def test_table_of_a_finished_run() -> None:
         ["", "", "+0.0220]"],
         ["", "", "p 0.1100"],
     ]
+
+
+# --- several splits
+
+
+def of_split(folder: Path, seed: int, values_U: np.ndarray, adapter: str, users: str) -> Path:
+    config = f"adapter: {{_target_: cold_jax.adapters.{adapter}}}\nsplit: {{_target_: cold_jax.splits.UserCold, seed: {seed}, cold: 0.2}}"
+    return write(folder, values_U=values_U, config=config, users=users)
+
+
+def test_splits_of_several_seeds_are_one_question(tmp_path: Path) -> None:
+    for seed, mean in ((1, 0.30), (2, 0.36)):
+        of_split(tmp_path / f"a{seed}", seed, np.full(USERS, mean + 0.05), "Lora", users=f"u{seed}_")
+        of_split(tmp_path / f"b{seed}", seed, np.full(USERS, mean), "Full", users=f"u{seed}_")
+    [section] = sections(tmp_path)
+    lora, full = section["groups"]
+    assert lora["splits"] == full["splits"] == [1, 2]
+    assert lora["test"]["support_5"]["recall@20"] == pytest.approx({"mean": 0.38, "sd": 0.06 / 2**0.5})
+    assert of_groups(section["differences"]) == pytest.approx([0.05] * 3)
+    assert section["best"] == {"support_5": {"recall@20": lora["name"]}}
+    assert "(seed 1; split.seed 1, 2)" in printed(comparison.draw(section))
+
+
+def test_nothing_is_best_that_one_other_reaches(tmp_path: Path) -> None:
+    noise_U = np.random.default_rng(1).normal(0, 0.1, USERS)
+    write(tmp_path / "a", baselines={"popularity": BASE_U - 0.1, "ridge_svd": BASE_U - 0.001 + noise_U - noise_U.mean()})
+    [section] = sections(tmp_path)
+    assert section["best"] == {"support_5": {"recall@20": None}}
+    [difference] = section["differences"]
+    assert difference["found"]["p_holm"] == difference["found"]["p"] > 0.05

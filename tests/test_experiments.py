@@ -2,14 +2,20 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from string import Template
 
+import numpy as np
+import polars as pl
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cold_jax import CONF, build, command  # noqa: F401  (command registers the resolvers)
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+import experiment
 
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[1] / "experiments").glob("*/experiment.yaml"))
 KEYS = ["method", "kind", "data", "part", "metric", "mean", "sd", "ci95", "seeds", "reference", "source", "protocol"]
@@ -58,3 +64,53 @@ def test_every_run_composes_and_every_row_is_of_one(folder: Path) -> None:
         for row in table["rows"]:
             run, _, method = row.get("method", "").partition(".")
             assert not run or method == "model" or method in asked[run], row
+
+
+TABLE = {"title": "t", "parts": ["cold"], "metrics": ["recall@20"], "ratio": "base.ridge"}
+ROWS = [
+    {"name": "published", "kind": "baseline", "reference": {"cold": {"recall@20": 0.3}}, "source": "a paper"},
+    {"name": "bar", "method": "base.ridge", "kind": "closed_form", "reference": {"cold": {"recall@20": 0.3}}, "within": 0.01},
+    {"name": "ours", "method": "base.model", "kind": "method", "reference": {"cold": {"recall@20 / bar": 1.5}}},
+]
+
+
+def values(model_U: np.ndarray, bar_U: np.ndarray, draws: int) -> pl.DataFrame:
+    """The same users in each draw; figures of draw d are d hundredths higher."""
+    return pl.DataFrame(
+        {
+            "part": "cold", "method": method, "user": f"u{u}", "metric": "recall@20", "value": value + d / 100,
+            "protocol": "all cold items", "run": "base", "split": d, "seed": 1, "draw": f"{d} 1",
+        }
+        for d in range(draws) for method, of in (("model", model_U), ("ridge", bar_U)) for u, value in enumerate(of)
+    )  # fmt: skip
+
+
+def test_rows_of_a_table() -> None:
+    bar_U = np.random.default_rng(0).uniform(0.1, 0.5, 40)
+    bar_U += 0.3 - bar_U.mean()
+    quoted, bar, ours, over = experiment.rows({**TABLE, "rows": ROWS}, values(bar_U + 0.06, bar_U, 3))
+    assert (quoted["mean"], quoted["ci95"], experiment.met(quoted)) == (0.3, None, None)
+    assert [bar["mean"], bar["sd"]] == pytest.approx([0.31, 0.01])
+    assert bar["ci95"][1] - bar["ci95"][0] == pytest.approx(2 * 1.96 * bar_U.std() / 40**0.5, rel=0.1)
+    assert (experiment.met(bar), experiment.met({**bar, "within": 0.009})) == (True, False)
+    assert [ours["mean"], ours["seeds"]] == [pytest.approx(0.37), {"split": [0, 1, 2], "training": [1]}]
+    assert (bar["significant"], ours["significant"]) == (False, True)
+    assert experiment.shown(ours) == "**0.3700 ± 0.0100**"
+    assert over["mean"] == pytest.approx(np.mean([0.36 / 0.30, 0.37 / 0.31, 0.38 / 0.32]))
+    assert experiment.shown(over).endswith("(✗ 1.5)")
+
+
+def test_a_draw_is_not_bold() -> None:
+    bar_U, noise_U = np.random.default_rng(0).uniform(0.1, 0.5, (2, 40))
+    found = experiment.rows({**TABLE, "rows": ROWS}, values(bar_U + noise_U - noise_U.mean() + 0.001, bar_U, 1))
+    assert not any(row["significant"] for row in found)
+
+
+def test_a_figure_outside_the_committed_interval_is_told() -> None:
+    row = {"method": "m", "data": "d", "part": "p", "metric": "recall@20", "mean": 0.3, "ci95": [0.28, 0.32]}
+    assert experiment.beyond({**row, "mean": 0.31}, [row]) is None
+    assert (
+        experiment.beyond({**row, "mean": 0.33}, [row])
+        == "m, d, p, recall@20: 0.3300 lies outside the committed [0.2800, 0.3200]"
+    )
+    assert experiment.beyond({**row, "mean": 0.33, "part": "q"}, [row]) is None

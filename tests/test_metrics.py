@@ -286,3 +286,61 @@ def test_smallest_difference_needs_two_numbers():
         metrics.smallest_difference(np.ones(1))
     with pytest.raises(ValueError, match="difference_U is not a finite number"):
         metrics.smallest_difference(np.array([1, np.nan]))
+
+
+def test_gini_by_hand():
+    """Of four items two are shown, three times and once; an empty place counts for nothing. Then all alike, and one alone."""
+    top_UK = np.array([[0, 1], [0, -1], [0, -1]])
+    # mean absolute difference over twice the mean: pairs of 3, 1, 0, 0 differ by 2 + 3 + 3 + 1 + 1 + 0 = 10, each counted twice
+    assert metrics.gini(top_UK, 2, 4) == pytest.approx(2 * 10 / (2 * 4**2 * 1))
+    assert metrics.gini(np.array([[0, 1], [2, 3]]), 2, 4) == pytest.approx(0)
+    assert metrics.gini(np.array([[0], [0]]), 1, 5) == pytest.approx(1 - 1 / 5)
+
+
+def test_novelty_by_hand():
+    """Seven users; of the items one was taken by all, one by three, one by nobody: 0, 1 and 3 bits."""
+    top_UK, count_I = np.array([[0, 1, 2], [2, 1, -1]]), np.array([7, 3, 0])
+    np.testing.assert_allclose(metrics.novelty(top_UK, 3, count_I, 7), [4 / 3, 2])
+    np.testing.assert_allclose(metrics.novelty(top_UK, 1, count_I, 7), [0, 3])
+
+
+def test_stratified_recall_by_hand_and_as_recall():
+    """Positives of 1, 4 and 4 takers weigh 1, 1/2 and 1/2."""
+    rank_P, offset_U, count_P = np.array([1, 9, 2, 3]), np.array([0, 3, 4]), np.array([1, 4, 4, 4])
+    np.testing.assert_allclose(metrics.stratified_recall(rank_P, offset_U, count_P, 2), [1.5 / 2, 0])
+    _, _, rank_P, offset_U = random_users(20, 60, seed=1)
+    recall_U = metrics.per_user(rank_P, offset_U, np.full(20, 60), ["recall@20"])["recall@20"]
+    np.testing.assert_allclose(metrics.stratified_recall(rank_P, offset_U, np.full(len(rank_P), 7), 20), recall_U)
+
+
+def test_holm_by_hand():
+    """Holm's steps: .01 · 4, then the larger of that and .02 · 3, of .03 · 2, of .5 · 1."""
+    assert metrics.holm([0.03, 0.5, 0.01, 0.02]) == pytest.approx([0.06, 0.5, 0.04, 0.06])
+    assert metrics.holm([0.4, 0.6]) == pytest.approx([0.8, 0.8])
+    assert metrics.holm([0.9, 0.8]) == [1, 1]
+    assert metrics.holm([]) == []
+
+
+def test_pooled_runs_keep_the_mean_of_means():
+    """Runs of other users, of other sizes; and where all have all users, each one's mean."""
+    value_N, user_N, run_N = np.array([0.2, 0.4, 0.6, 0.9]), np.array(["a", "b", "c", "a"]), np.array([1, 1, 1, 2])
+    pooled_U = metrics.pooled(value_N, user_N, run_N)
+    assert pooled_U.mean() == pytest.approx((0.4 + 0.9) / 2)
+    np.testing.assert_allclose(pooled_U - 0.65, 3 / 2 * np.array([-0.2 / 3 + 0, 0, 0.2 / 3]), atol=1e-12)
+    value_UR = np.random.default_rng(0).random((8, 3))
+    user_UR, run_UR = np.indices(value_UR.shape)
+    np.testing.assert_allclose(metrics.pooled(value_UR.ravel(), user_UR.ravel(), run_UR.ravel()), value_UR.mean(1))
+
+
+def test_pooled_users_vary_as_the_cluster_bootstrap():
+    """Users of random runs, with a level of their own: the linear values' bootstrap against drawing users with all that they have."""
+    generator = np.random.default_rng(0)
+    level_U = generator.random(120)
+    user_N, run_N = np.nonzero(generator.random((120, 6)) < 0.4)
+    value_N = level_U[user_N] + 0.2 * generator.random(len(user_N))
+    means = []
+    for _ in range(2000):
+        times_N = np.bincount(generator.integers(0, 120, 120), minlength=120)[user_N]
+        means.append(np.mean(np.bincount(run_N, times_N * value_N) / np.bincount(run_N, times_N)))
+    low, high = metrics.bootstrap(metrics.pooled(value_N, user_N, run_N), 2000, generator)
+    np.testing.assert_allclose([low, high], np.percentile(means, [2.5, 97.5]), atol=0.01)  # 2,000 draws of an interval of 0.1

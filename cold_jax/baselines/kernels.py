@@ -22,10 +22,10 @@ from cold_jax.parts import Train, folds
 class ItemKernel:
     """S = W (K_ww + λI)⁻¹ K_w*, W = A Aᵀ (A Aᵀ + ρI)⁻¹ R, A = R diag(c + 1)^-½: a kernel ridge on softly filtered users.
 
-        K = Σ_text a eᵀe' + b exp(−|e − e'|² / ½) + s G + o Y + p G∘Y + q G∘D + constant
+        K = Σ_text a eᵀe' + b exp(−|e − e'|² / ½) + c + w_G G + w_Y Y + w_GY G∘Y + w_GD G∘D
 
-    e is a text's unit vector (in b that of the first text), G a third of the number of shared indicators, Y = exp(−(n − n')² / 2) for the
-    places n, n' of two items' intervals among those of the `ordered` attribute, D whether they are one. Since
+    e is a text's unit vector (in b = `closeness` that of the first text), G a third of the number of shared indicators, Y = exp(−(n − n')² / 2)
+    for the places n, n' of two items' intervals among those of the `ordered` attribute, D whether they are one, c the `constant`. Since
     A Aᵀ (A Aᵀ + ρI)⁻¹ = A (Aᵀ A + ρI)⁻¹ Aᵀ, scores are linear in what a user shows.
 
     Where `shares` is true, share × popularity, with y_j = (c_j + 10)^½ and their mean m:
@@ -34,13 +34,10 @@ class ItemKernel:
     """
 
     texts: dict[str, float]
-    closeness: float  # b
-    sets: float  # s
-    ordered: str | None
-    order: float  # o
-    sets_order: float  # p
-    sets_interval: float  # q
+    closeness: float
     constant: float
+    ordered: str | None
+    weights: dict[str, float]  # of G, Y, GY and GD
     shrink: float  # ρ
     shares: bool
     penalties: list[float]
@@ -50,6 +47,8 @@ class ItemKernel:
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
+        if self.weights.keys() != {"G", "Y", "GY", "GD"}:
+            raise ValueError(f"baseline.weights: {', '.join(self.weights)} must be G, Y, GY and GD")
 
     def kernel(self, train: Train) -> np.ndarray:
         """K of all items, of shape (I, I)."""
@@ -70,8 +69,8 @@ class ItemKernel:
         same_II = interval_IF @ interval_IF.T
         place_F = np.arange(interval_IF.shape[1])
         near_II = interval_IF @ np.exp(-((place_F[:, None] - place_F) ** 2) / 2) @ interval_IF.T
-        kernel_II += self.sets * shared_II + self.order * near_II
-        return kernel_II + shared_II * (self.sets_order * near_II + self.sets_interval * same_II)
+        products = {"G": shared_II, "Y": near_II, "GY": shared_II * near_II, "GD": shared_II * same_II}
+        return kernel_II + sum(self.weights[name] * product_II for name, product_II in products.items())
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         kernel_II = self.kernel(train)

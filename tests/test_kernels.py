@@ -1,0 +1,108 @@
+# ruff: noqa: F811
+"""The kernels' closed forms against scikit-learn's kernel ridge, and their kernels by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
+from test_baselines import asking, named, scores, train, train_of  # noqa: F401
+
+from cold_jax import build
+from cold_jax.baselines import closed_forms
+from cold_jax.parts import Train
+
+GENRE_ONLY = {"ordered": None}
+
+
+def filtered(train: Train, shrink: float) -> np.ndarray:
+    """W of the warm users and items, in the dual form A Aᵀ (A Aᵀ + ρI)⁻¹ R."""
+    taken_UI = train.interaction_UI.toarray().astype(float)[:25, :16]
+    scaled_UI = taken_UI / np.sqrt(taken_UI.sum(0) + 1)
+    kernel_UU = scaled_UI @ scaled_UI.T
+    return kernel_UU @ np.linalg.solve(kernel_UU + shrink * np.eye(25), taken_UI)
+
+
+def item_kernel(train: Train) -> np.ndarray:
+    line_ID, title_ID = (train.item_vectors[name].astype(float) for name in ("line", "title"))
+    genre_IF = train.items.indicators["genre"].astype(float)
+    texts_II = 0.5 * line_ID @ line_ID.T + 0.5 * title_ID @ title_ID.T + 0.9 * rbf_kernel(line_ID, gamma=2)
+    return texts_II + 0.75 * genre_IF @ genre_IF.T / 3 + 0.1
+
+
+def kernel_ridge(kernel_II: np.ndarray, target_IN: np.ndarray, penalty: float) -> np.ndarray:
+    return KernelRidge(alpha=penalty, kernel="precomputed").fit(kernel_II[:16, :16], target_IN).predict(kernel_II[:, :16])
+
+
+def test_the_item_kernel_is_kernel_ridge_on_filtered_users(train: Train):
+    score_UI = scores(named("item_kernel", penalties=[2.0], **GENRE_ONLY), train)
+    expected_IU = kernel_ridge(item_kernel(train), filtered(train, 3.0).T, 2.0)
+    np.testing.assert_allclose(score_UI[:25], expected_IU.T, rtol=1e-4, atol=1e-6)  # unit vectors in float32
+
+
+def test_shares_are_multiplied_by_expected_popularity(train: Train):
+    score_UI = scores(named("item_shares", penalties=[4.0], **GENRE_ONLY), train)
+    fame_I = np.sqrt(train.interaction_UI.toarray()[:25, :16].sum(0) + 10)
+    share_IU = kernel_ridge(item_kernel(train), (filtered(train, 3.0) / fame_I).T, 4.0)
+    popular_I = fame_I.mean() + kernel_ridge(item_kernel(train), fame_I - fame_I.mean(), 2.0)
+    np.testing.assert_allclose(score_UI[:25], (share_IU.T * np.maximum(popular_I, 0.3)), rtol=1e-4, atol=1e-6)
+
+
+def test_kernels_of_sets_and_intervals_by_hand():
+    """Items of intervals 0, 1, 1; the first two share one genre, the last has none."""
+    train = train_of(np.ones((2, 3)))
+    indicators = {"genre": np.array([[1, 1], [1, 0], [0, 0]]), "year": np.array([[1, 0], [0, 1], [0, 1]])}
+    train = replace(train, items=replace(train.items, indicators=indicators))
+    only = {"texts": {"line": 0.0, "title": 0.0}, "closeness": 0.0, "constant": 1.0, "ordered": "year"}
+    kernel_II = named("item_kernel", **only, weights={"G": 3.0, "Y": 10.0, "GY": 0.3, "GD": 30.0}).kernel(train)
+    near = np.exp(-0.5)
+    cross = [[2 / 3 * 30.3, 1 / 3 * 0.3 * near, 0], [1 / 3 * 0.3 * near, 1 / 3 * 30.3, 0], [0, 0, 0]]
+    sums = [[2 + 10, 1 + 10 * near, 10 * near], [1 + 10 * near, 1 + 10, 10], [10 * near, 10, 10]]
+    np.testing.assert_allclose(kernel_II, 1 + np.array(cross) + np.array(sums), rtol=1e-12)
+    with pytest.raises(ValueError, match=r"baseline\.ordered: items have no attribute 'age'"):
+        named("item_kernel", ordered="age").kernel(train)
+
+
+def test_the_process_over_users_is_kernel_ridge(train: Train):
+    """With a support of 3, without EASE: warm users show their three earliest items, all are asked for everything they took."""
+    only = {"supports": [0, 3], "powers": [0.3], "penalties": [2.0], "ease": [0.0], "rank": 4}
+    taken_UI = train.interaction_UI.toarray().astype(float)
+    shown_UI = taken_UI * (taken_UI.cumsum(1) <= 3)
+    count_I = taken_UI.sum(0) + 1
+    right_IV = np.linalg.svd(taken_UI / np.sqrt(count_I), full_matrices=False)[2][:4].T
+    of_items = cosine_similarity(shown_UI * count_I**-0.25)
+    of_factors = cosine_similarity(shown_UI / np.sqrt(count_I) @ right_IV)
+    kernel_UU = cosine_similarity(train.user_vectors["profile"].astype(float)) + 2 * of_items + 3 * of_factors + 1
+    count_U = taken_UI[:25].sum(1, keepdims=True)
+    value_UI = taken_UI[:25] * (count_U / count_U.mean()) ** -0.3
+    mean_I = value_UI.mean(0)
+    ridge = KernelRidge(alpha=2.0, kernel="precomputed").fit(kernel_UU[:25, :25], value_UI - mean_I)
+    scorer = named("user_process", **only)(train, {})
+    found_UI = scorer(np.arange(25), sparse.csr_array(shown_UI[:25]), np.arange(20))
+    np.testing.assert_allclose(found_UI, mean_I + ridge.predict(kernel_UU[:25, :25]), rtol=1e-4, atol=1e-5)  # float32 profiles
+
+    none_UU = cosine_similarity(train.user_vectors["profile"].astype(float)) + 1
+    ridge = KernelRidge(alpha=2.0, kernel="precomputed").fit(none_UU[:25, :25], value_UI - mean_I)
+    found_UI = scorer(np.arange(25, 30), sparse.csr_array((5, 20)), np.arange(20))
+    np.testing.assert_allclose(found_UI, mean_I + ridge.predict(none_UU[25:, :25]), rtol=1e-4, atol=1e-5)
+
+
+def test_ease_is_added_to_scores_of_at_most_one(train: Train):
+    only = {"supports": [3], "powers": [0.3], "penalties": [2.0], "rank": 4}
+    shown = closed_forms.earliest(train, 3)[:25]
+    plain_UI, mixed_UI = (
+        named("user_process", **only, ease=[share])(train, {})(np.arange(25), shown, np.arange(20)) for share in (0.0, 0.3)
+    )
+    weight_II = closed_forms.ease(closed_forms.gram(train), 300.0)
+    np.testing.assert_allclose(mixed_UI, plain_UI / plain_UI.max(1, keepdims=True) + 0.3 * (shown @ weight_II), rtol=1e-9)
+
+
+def test_a_wrong_value_is_named():
+    with pytest.raises(build.ConfigError, match=r"baseline\.penalties: \[\]"):
+        named("item_kernel", penalties=[])
+    with pytest.raises(build.ConfigError, match=r"baseline\.weights: G, Y, GY, GD, DY must be"):
+        named("item_kernel", weights={"DY": 1.0})
+    with pytest.raises(build.ConfigError, match=r"baseline\.powers: \[-1\.0\]"):
+        named("user_process", powers=[-1.0])
