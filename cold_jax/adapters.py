@@ -51,7 +51,26 @@ class LoraLinear(nnx.Module):
 
 
 @dataclass(frozen=True)
-class Full:
+class _Adapter:
+    """rate: Δθ's learning rate over the head's. layers: all, or last_N: the layers below are θ, and a table of token states."""
+
+    rate: float
+    layers: str
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError(f"adapter.rate: {self.rate} is below 0")
+        if not re.fullmatch("all|last_[1-9][0-9]*", self.layers):
+            raise ValueError(f"adapter.layers: {self.layers!r} is neither all nor last_N, as in last_2")
+
+    @property
+    def last(self) -> int | None:
+        """How many layers, from the last, have a Δθ; None: all, and the embeddings."""
+        return None if self.layers == "all" else int(self.layers.removeprefix("last_"))
+
+
+@dataclass(frozen=True)
+class Full(_Adapter):
     """Every parameter of the encoder learns."""
 
     @property
@@ -66,6 +85,8 @@ class Full:
 class Frozen:
     """No parameter of the encoder learns: it is a table of vectors."""
 
+    rate = 0.0
+
     @property
     def trains(self) -> nnx.filterlib.Filter:
         return nnx.Nothing()
@@ -75,7 +96,7 @@ class Frozen:
 
 
 @dataclass(frozen=True)
-class Lora:
+class Lora(_Adapter):
     """A and B of the linear layers whose dotted path matches one of `targets` learn."""
 
     rank: int
@@ -85,6 +106,7 @@ class Lora:
     targets: list[str]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "targets", tuple(self.targets))
         if self.rank < 1:
             raise ValueError(f"adapter.rank: {self.rank} is not a rank; give 1 or more (adapter=frozen learns no Δθ)")

@@ -125,6 +125,7 @@ class Batches:
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
         self.count_I = np.bincount(train.item_N, minlength=len(train.items))
         self.trained_I = np.flatnonzero(self.count_I)
+        self.devices, self.packed = devices, isinstance(place, Packed)
         self.steps_per_epoch = math.ceil(len(train.user_N) / batching.size)
         self.size = math.ceil(batching.size / devices) * devices
         shown = max(batching.support, default=batching.history or len(self.trained_I))
@@ -208,6 +209,7 @@ class PrefixBatches:
         self.batching, self.train, self.length_T, self.place, self.seed = batching, train, length_T, place, seed
         self.first_N = np.searchsorted(train.user_N, train.user_N)
         self.row_N = np.flatnonzero(self.first_N < np.arange(len(train.user_N)))
+        self.devices, self.packed = devices, isinstance(place, Packed)
         self.steps_per_epoch = math.ceil(len(self.row_N) / batching.size)
         self.size = math.ceil(batching.size / devices) * devices
         self.multiple = multiple

@@ -54,9 +54,9 @@ def make(node: DictConfig, name: str) -> Any:
     if not dataclasses.is_dataclass(cls) or not cls.__module__.startswith("cold_jax."):
         raise ConfigError(f"{name}._target_: {target} is not a config class of cold_jax")
     fields = [field.name for field in dataclasses.fields(cls)]
-    for key in values.keys() - set(fields):
+    for key in (key for key in values if key not in fields):
         raise ConfigError(f"{name}.{key}: {target} has no such key; {_nearest(key, fields)}")
-    for key in set(fields) - values.keys():
+    for key in (field for field in fields if field not in values):
         raise ConfigError(f"{name}.{key}: is missing; {target} needs {', '.join(fields)}")
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), values))
@@ -189,7 +189,8 @@ def learner(s: Settings, q: Question) -> Learner:
         encoder = table.States(*table.states(q.loaded, q.tokens)) if states else table.Table(np.concatenate(main))
         place, multiple = batches.lookup, devices
     else:
-        encoder = s.adapter(q.loaded.encoder, s.seed)
+        theta = q.loaded.encoder if s.adapter.last is None else table.upper(q.loaded, q.tokens, s.adapter.last)
+        encoder = s.adapter(theta, s.seed)
         row_length, texts_per_row = (8, 1) if states else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
         place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
         multiple = devices * s.loop.rows_at_once
@@ -213,7 +214,7 @@ def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> An
 
     choices = ("adapter", "model", "start", "objective", "batching", "optimizer", "seed")
     about = q.digests | {name: repr(getattr(s, name)) for name in choices}
-    steps = (le.partition, le.batches, s.objective, s.optimizer, s.parallel, validate, le.dropout, s.seed)
+    steps = (le.partition, le.batches, s.objective, s.optimizer, s.adapter.rate, s.parallel, validate, le.dropout, s.seed)
     return Training(s.loop, *steps, run, about, logger)
 
 

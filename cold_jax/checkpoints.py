@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from cold_jax.results import digest
+from cold_jax.results import digest, room
 
 log = logging.getLogger(__name__)
 Tree = Any
@@ -37,7 +37,7 @@ class Checkpoints:
     def save(self, step: int, state: Tree, about: Mapping[str, Any], progress: Mapping[str, Any], best: int) -> None:
         """`about` tells the runs apart that may not share a checkpoint; `progress` is what else must be restored; both are JSON.
 
-        Of the steps before, the newest and the `best` are kept.
+        Of the steps before, the newest and the `best` are kept. Raises CheckpointError where the disk takes no more.
         """
         arrays = _flat(state)
         record = {"step": step, "about": dict(about), "progress": dict(progress)}
@@ -49,8 +49,14 @@ class Checkpoints:
             state=ocp.args.StandardSave({f"{i:04d}": array for i, array in enumerate(arrays[name] for name in sorted(arrays))}),
             meta=ocp.args.JsonSave(meta),
         )
-        self.manager.save(step, args=saved, force=True)
-        self.manager.wait_until_finished()
+        try:
+            self.manager.save(step, args=saved, force=True)
+            self.manager.wait_until_finished()
+        except Exception as error:  # orbax and tensorstore raise what they like on a full disk
+            why = str(error).split("\n")[0][:200]
+            raise CheckpointError(
+                f"{self.folder / str(step)}: step {step} could not be saved: {why}; {room(self.folder)}; the steps before it are whole"
+            ) from error
         for old in self.steps()[2:]:
             if old != best:
                 self.manager.delete(old)

@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from cold_jax import models, seeds
+from cold_jax import steps
 from cold_jax.batches import Batch, Batches, PrefixBatches
 from cold_jax.checkpoints import Checkpoints
 from cold_jax.loggers import Logger
 from cold_jax.models import Partition
 from cold_jax.optimizers import AdamW
-from cold_jax.parallel import Across, Parallel, Step
+from cold_jax.parallel import Parallel, Step
 from cold_jax.results import Run
+from cold_jax.steps import Form, State
 
 log = logging.getLogger(__name__)
 Tree = Any
@@ -35,12 +35,6 @@ class NonFinite(FloatingPointError):
     """A loss, gradient or validation metric was NaN or infinite; training stopped before the update."""
 
 
-class State(NamedTuple):
-    trainable: Tree
-    optimizer: Tree
-    step: jax.Array
-
-
 class Progress(NamedTuple):
     """What early stopping knows."""
 
@@ -50,36 +44,12 @@ class Progress(NamedTuple):
     stopped: bool
 
 
-def training_step(
-    graph: Any, objective: Any, optimizer: optax.GradientTransformation, rows_at_once: int, dropout: bool, seed: int
-) -> Step:
-    """(θ, state, batch) → (state, {loss, finite}). The state that comes back is the old one where anything is not finite."""
-
-    def step(frozen: Tree, state: State, batch: Batch, across: Across) -> tuple[State, Tree]:
-        key = seeds.key(seed, "dropout", state.step) if dropout else None
-
-        def loss_of(trainable: Tree) -> jax.Array:
-            model = Partition(graph, trainable, frozen).model()
-            encoded = across.gather(models.encode(model, batch.rows, rows_at_once * across.rows, key))
-            score = models.score_pairs if objective.pairs else models.score
-            loss, weight = objective(score(model, encoded, batch.examples, batch.items, key), batch.examples, batch.items)
-            return loss / across.total(weight)
-
-        loss, gradient = across.total(jax.value_and_grad(loss_of)(state.trainable))
-        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in [loss, *jax.tree.leaves(gradient)]])
-        updates, moments = optimizer.update(gradient, state.optimizer, state.trainable)
-        new = State(optax.apply_updates(state.trainable, updates), moments, state.step + 1)
-        return jax.tree.map(lambda a, b: jnp.where(finite.all(), a, b), new, state), {"loss": loss, "finite": finite}
-
-    return step
-
-
 @dataclass(frozen=True)
 class Loop:
     """epochs, or max_steps where that is less; null: no limit. validate_every in steps, besides before the first and after the last.
 
     patience: validations without a better one before training stops; 0: never before its time. rows_at_once: packed rows in a slice.
-    log_every: in steps, beyond the first hundred.
+    log_every: in steps, beyond the first hundred. step: see steps.Form.
     """
 
     epochs: int
@@ -88,6 +58,7 @@ class Loop:
     patience: int
     rows_at_once: int
     log_every: int
+    step: Form
 
     def steps(self, steps_per_epoch: int) -> int:
         whole = self.epochs * steps_per_epoch
@@ -104,6 +75,7 @@ class Training:
         batches: Batches | PrefixBatches,
         objective: Any,
         optimizer: AdamW,
+        encoder_rate: float,
         parallelise: Callable[[Step], Parallel],
         validate: Validate,
         dropout: bool,
@@ -113,13 +85,16 @@ class Training:
         logger: Logger,
     ):
         self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
-        self.run, self.about, self.logger = run, about, logger
+        self.run, self.logger = run, logger
         self.checkpoints = Checkpoints(run.path / "checkpoints")
         self.steps = loop.steps(batches.steps_per_epoch)
         updates = max(self.steps // optimizer.accumulate, 1)
         self.rate = lambda step: optimizer.rate(updates)(step // optimizer.accumulate)
-        transformation = optimizer(updates)
-        self.parallel = parallelise(training_step(partition.graph, objective, transformation, loop.rows_at_once, dropout, seed))
+        transformation = optimizer(updates, encoder_rate)
+        made_of = steps.Training(partition.graph, objective, transformation, loop.rows_at_once, dropout, seed)
+        form = steps.resolved(loop.step, batches.devices, batches.packed)
+        self.parallel = steps.slices(made_of) if form is Form.slices else parallelise(steps.whole(made_of))
+        self.about = {**about, "loop.step": form.name}
         self.step, self.progress = 0, Progress(-math.inf, 0, 0, False)
         self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))
         self.unread: tuple[Batch, Tree] | None = None  # the newest step's batch and record

@@ -67,26 +67,26 @@ def encode(model: Any, rows: Rows | np.ndarray | jax.Array, rows_at_once: int, k
     """Vectors (or token states, where the model reads those) of a step's texts, one for each slot of `rows`.
 
     Packed rows go through the encoder in slices of `rows_at_once`, so that activations stay in the cache. Rows are dealt to slices like
-    cards: each slice then holds rows of every device that the rows are spread over. `key` turns dropout on; a token's noise is a function
-    of (key, text, place), whatever row or device it stands on.
+    cards: each slice then holds rows of every device that the rows are spread over. `key` turns dropout on.
     """
-    read = model.encoder.states if model.reads_states else model.encoder
     if not isinstance(rows, Rows):
-        return read(rows)
+        return (model.encoder.states if model.reads_states else model.encoder)(rows)
     R, L = rows.token_RL.shape
-    count = R // rows_at_once
+    dealt = jax.tree.map(lambda x_RL: x_RL.reshape(rows_at_once, R // rows_at_once, L).swapaxes(0, 1), rows)
+    out = jax.lax.map(lambda piece: encode_slice(model, piece, key), dealt).swapaxes(0, 1)
+    return out.reshape(-1, *out.shape[3:])
+
+
+def encode_slice(model: Any, piece: Rows, key: jax.Array | None = None) -> jax.Array:
+    """The same of one slice; a row and its slots have an axis each. A token's noise is a function of (key, text, place) alone."""
+    read = model.encoder.states if model.reads_states else model.encoder
 
     def noise(key: jax.Array, text: Any, place: Any) -> jax.Array:
         return jax.random.fold_in(jax.random.fold_in(key, text), place)
 
-    def one(piece: Rows) -> jax.Array:
-        each = jax.vmap(jax.vmap(noise, (None, 0, 0)), (None, 0, 0))
-        out = read(piece, None if key is None else each(key, piece.text_RL, piece.place_RL))
-        return out.reshape(rows_at_once, -1, *out.shape[1:])
-
-    dealt = jax.tree.map(lambda x_RL: x_RL.reshape(rows_at_once, count, L).swapaxes(0, 1), rows)
-    out = jax.lax.map(one, dealt).swapaxes(0, 1)
-    return out.reshape(R * out.shape[2], *out.shape[3:])
+    each = jax.vmap(jax.vmap(noise, (None, 0, 0)), (None, 0, 0))
+    out = read(piece, None if key is None else each(key, piece.text_RL, piece.place_RL))
+    return out.reshape(len(piece.token_RL), -1, *out.shape[1:])
 
 
 class UserTimesItem(nnx.Module):

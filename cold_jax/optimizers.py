@@ -21,12 +21,11 @@ class Schedule(Enum):
 class AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
-    learning_rate of the head; adapter_rate, a factor on it for Δθ; warmup in steps; weight_decay of matrices only, never of biases,
+    learning_rate of the head; warmup in steps; weight_decay of matrices only, never of biases,
     norms and scalars; clip, the gradient's largest global norm; accumulate, steps for one update.
     """
 
     learning_rate: float
-    adapter_rate: float
     schedule: Schedule
     warmup: int
     weight_decay: float
@@ -49,13 +48,16 @@ class AdamW:
             else after
         )
 
-    def __call__(self, updates: int) -> optax.GradientTransformation:
-        """For a run of so many updates, on a pytree whose paths begin with "encoder" where a leaf is of Δθ."""
+    def __call__(self, updates: int, encoder_rate: float) -> optax.GradientTransformation:
+        """For a run of so many updates, on a pytree whose paths begin with "encoder" where a leaf is of Δθ.
+
+        Δθ has `encoder_rate` times the head's learning rate.
+        """
         rate = self.rate(updates)
         adamw = [optax.scale_by_adam(self.b1, self.b2), optax.add_decayed_weights(self.weight_decay, _are_matrices)]
         parts: dict[Hashable, optax.GradientTransformation] = {
             "head": optax.chain(*adamw, optax.scale_by_learning_rate(rate)),
-            "encoder": optax.chain(*adamw, optax.scale_by_learning_rate(lambda step: self.adapter_rate * rate(step))),
+            "encoder": optax.chain(*adamw, optax.scale_by_learning_rate(lambda step: encoder_rate * rate(step))),
         }
         update = optax.chain(optax.clip_by_global_norm(self.clip), optax.partition(parts, _labels))
         return optax.MultiSteps(update, self.accumulate).gradient_transformation() if self.accumulate > 1 else update

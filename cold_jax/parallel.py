@@ -30,6 +30,7 @@ class Across(NamedTuple):
     rows: int  # how many devices' rows a step sees at once
 
 
+alone = Across(gather=lambda x: x, total=lambda tree: tree, rows=1)
 Step = Callable[[Tree, Tree, Batch, Across], tuple[Tree, Tree]]  # (constants, state, batch, across) -> (state, record)
 
 
@@ -122,8 +123,7 @@ class Mesh:
 
 
 def _one(step: Step) -> Parallel:
-    across = Across(gather=lambda x: x, total=lambda tree: tree, rows=1)
-    compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, across), donate_argnums=1)
+    compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, alone), donate_argnums=1)
     return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, jax.device_put, compiled)
 
 

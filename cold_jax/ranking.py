@@ -17,6 +17,7 @@ from cold_jax.parts import Part
 
 Array = np.ndarray | jax.Array
 COMPARED = 2**22  # scores that are compared at once
+BLOCK = 100  # items whose maximum stands for them
 
 
 class Ranking(NamedTuple):
@@ -44,8 +45,23 @@ def _rank(score_BI: Array, shown_BI: Array, user_P: Array, item_P: Array, top: i
     rank_P = jax.lax.map(rank, (user_P.reshape(-1, block), item_P.reshape(-1, block))).ravel()
     lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it stands before what is masked
     score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
-    _, top_BK = jax.lax.top_k(jnp.where(shown_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
+    top_BK = _first(jnp.where(shown_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
     return rank_P, top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
+
+
+def _first(score_BI: jax.Array, top: int) -> jax.Array:
+    """The places of the `top` best, equal ones in the order of their places.
+
+    Of many items the best stand in the `top` blocks with the best maxima: a block that is not among them has as many before it.
+    """
+    B, I = score_BI.shape
+    if 4 * BLOCK * top > I:
+        return jax.lax.top_k(score_BI, top)[1]
+    score_BI = jnp.pad(score_BI, ((0, 0), (0, -I % BLOCK)), constant_values=-jnp.inf)
+    blocks_BNI = score_BI.reshape(B, -1, BLOCK)
+    block_BK = jnp.sort(jax.lax.top_k(blocks_BNI.max(2), top)[1], axis=1)
+    _, at_BK = jax.lax.top_k(jnp.take_along_axis(blocks_BNI, block_BK[:, :, None], 1).reshape(B, -1), top)
+    return jnp.take_along_axis(block_BK, at_BK // BLOCK, 1) * BLOCK + at_BK % BLOCK
 
 
 def rank(score: Callable[[np.ndarray], Array], part: Part, top: int = 100, chunk: int = 256) -> Ranking:

@@ -18,6 +18,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class Rankings(NamedTuple):
     score: np.ndarray
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEXT = pa.string()
 _UNSIGNED = b"0" * 64  # stands in a Parquet file where its own sha256 goes
 PER_USER = pa.schema({"part": _TEXT, "method": _TEXT, "user_id": _TEXT, "metric": _TEXT, "value": pa.float64()})
@@ -101,11 +103,19 @@ def digest(array: np.ndarray) -> str:
     return hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode() + array.tobytes()).hexdigest()
 
 
+class NoRoom(OSError):
+    """A file could not be written whole; the message names it and the room that is left."""
+
+
+def room(path: Path) -> str:
+    return f"{shutil.disk_usage(path.parent).free:,} bytes are free on its disk"
+
+
 @contextmanager
 def atomic(path: Path, new: bool) -> Iterator[BinaryIO]:
     """A private file beside `path` that takes its name when all of it is on disk; after an error `path` is what it was before.
 
-    A file that is to be `new` never replaces another: FileExistsError.
+    A file that is to be `new` never replaces another: FileExistsError. NoRoom where the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
@@ -114,6 +124,10 @@ def atomic(path: Path, new: bool) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         (os.link if new else os.replace)(temporary, path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise NoRoom(f"{path}: not written: {error.strerror}; {room(path)}; make room and go on with resume=") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -154,7 +168,7 @@ class Run:
             size = file.tell()
             if file.write(line) < len(line):
                 file.truncate(size)
-                raise OSError(errno.ENOSPC, f"no room for the line of step {record['step']}", str(self.path / "metrics.jsonl"))
+                raise NoRoom(f"{file.name}: no room for the line of step {record['step']}; {room(self.path / 'metrics.jsonl')}")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The whole lines; what a killed process left of its last one is no line."""

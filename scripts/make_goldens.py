@@ -1,4 +1,4 @@
-"""Makes the golden files of tests/parity: what torch's BERT and PEFT's LoRA compute, in float64, for the same weights and tokens.
+"""Makes the golden files of tests/parity: what torch's encoders and PEFT's LoRA compute, in float64, for the same weights and tokens.
 
     python scripts/make_goldens.py MINILM tests/parity
 
@@ -6,6 +6,7 @@ MINILM is a folder of sentence-transformers/all-MiniLM-L6-v2 (config.json, model
 environment of its own with torch 2.13.0 (CPU), transformers 5.24.0, peft 0.21.2 and tokenizers 0.23; takes half a minute.
 
     bert_NAME/          config.json and model.safetensors of a small random BERT, golden.safetensors of what it computes
+    NAME/               the same of other architectures, with their heads of pre-training and their prefixes where checkpoints have them
     minilm.*            .json: a dozen texts; .safetensors: what MiniLM computes for them and for random tokens
     peft_lora*.*        LoRA on bert_small: .safetensors: A, B and outputs for bert_small's tokens; .json: what the names mean
 
@@ -14,15 +15,42 @@ A golden.safetensors holds token_TL, type_TL (0 where there is no token), length
 """
 
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 from peft import LoraConfig, get_peft_model  # pyright: ignore[reportMissingImports]
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertForPreTraining, BertModel
+from transformers import (
+    BertConfig,
+    BertForPreTraining,
+    BertModel,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetForMaskedLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2Model,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    RobertaConfig,
+    RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
 
 SAMPLES = 6
 TEXTS = [
@@ -46,7 +74,7 @@ def randomise(model: torch.nn.Module, scale: float) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.normal_(0, scale)
-            if name.endswith("LayerNorm.weight"):
+            if re.search(r"(norm|ln_\w|LayerNorm)\.weight$", name):
                 parameter.add_(1)
 
 
@@ -63,11 +91,11 @@ def outputs(model: torch.nn.Module, tokens: dict[str, np.ndarray], generator: np
     model = model.double().eval()
     length_T = tokens["length_T"]
     mask_TL = (np.arange(tokens["token_TL"].shape[1]) < length_T[:, None]).astype(np.int64)
-    state_TLD = model(
-        input_ids=torch.from_numpy(tokens["token_TL"].astype(np.int64)),
-        token_type_ids=torch.from_numpy(tokens["type_TL"].astype(np.int64)),
-        attention_mask=torch.from_numpy(mask_TL),
-    ).last_hidden_state.numpy()
+    state_TLD = np.zeros((*mask_TL.shape, model.config.hidden_size))
+    for t, length in enumerate(length_T):  # each alone, so that no state depends on how padding is masked
+        rows = {"input_ids": tokens["token_TL"], **({"token_type_ids": tokens["type_TL"]} if tokens["type_TL"].any() else {})}
+        given = {name: torch.from_numpy(row_TL[t : t + 1, :length].astype(np.int64)) for name, row_TL in rows.items()}
+        state_TLD[t, :length] = model(**given).last_hidden_state[0].numpy()
     mean_TD = (state_TLD * mask_TL[:, :, None]).sum(1) / length_T[:, None]
     place_TP = np.stack([np.sort(generator.integers(0, length, SAMPLES)) for length in length_T]).astype(np.int32)
     place_TP[:, -1] = length_T - 1
@@ -94,6 +122,59 @@ def write_bert(folder: Path, config: BertConfig, lengths: list[int], legacy: boo
     tokens = random_tokens(lengths, config.vocab_size, generator)
     save_file({**tokens, **outputs(model.bert if legacy else model, tokens, generator)}, folder / "golden.safetensors")
     return tokens
+
+
+def write_other(folder: Path, model: PreTrainedModel, lengths: list[int], generator: np.random.Generator) -> None:
+    randomise(model, 0.2)
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(model.config.to_json_string())
+    save_file({name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
+    tokens = random_tokens(lengths, model.config.vocab_size - 5, generator)
+    real_TL = np.arange(max(lengths)) < tokens["length_T"][:, None]
+    tokens = {
+        **tokens,
+        "token_TL": (tokens["token_TL"] + 5) * real_TL,
+        "type_TL": 0 * tokens["type_TL"],
+    }  # 0 … 4: padding and its like
+    save_file({**tokens, **outputs(model.base_model, tokens, generator)}, folder / "golden.safetensors")
+
+
+def others() -> dict[str, tuple[PreTrainedModel, list[int]]]:
+    """Name → a model, and the lengths of its texts."""
+    common = {"vocab_size": 70, "attn_implementation": "eager"}
+    shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40, **common}
+    after_two = {"max_position_embeddings": 66, "pad_token_id": 1}  # texts of 64 tokens
+    distilled = {"dim": 24, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "max_position_embeddings": 64, **common}
+    narrow = {"hidden_size": 16, "intermediate_size": 24}
+    gpt2 = {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 64, **common}
+    modern = {"max_position_embeddings": 64, "local_attention": 8, "pad_token_id": 0, **shape, **narrow, "num_hidden_layers": 4}
+    bias = {"attention_bias": True, "mlp_bias": True}
+    rope: dict[Any, Any] = {
+        "full_attention": {"rope_type": "default", "rope_theta": 500.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 70.0},
+    }
+    kinds = ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]
+    llama = {"max_position_embeddings": 64, "num_key_value_heads": 2, **shape}
+    lengths = [1, 2, 3, 5, 8, 16, 31, 33, 63, 64]
+    return {
+        "roberta": (RobertaModel(RobertaConfig(type_vocab_size=1, **after_two, **shape)), lengths),
+        "xlm_roberta": (XLMRobertaForMaskedLM(XLMRobertaConfig(type_vocab_size=1, **after_two, **shape)), lengths),
+        "distilbert": (DistilBertForMaskedLM(DistilBertConfig(**distilled)), lengths),
+        "mpnet": (
+            MPNetForMaskedLM(MPNetConfig(**{**after_two, **shape, **narrow, "max_position_embeddings": 302})),
+            [1, 7, 40, 129, 300],
+        ),
+        "modernbert": (ModernBertForMaskedLM(ModernBertConfig(**modern)), lengths),
+        "modernbert_bias": (
+            ModernBertModel(ModernBertConfig(norm_bias=True, layer_types=kinds, rope_parameters=rope, **bias, **modern)),
+            lengths,
+        ),
+        "gpt2": (GPT2LMHeadModel(GPT2Config(**gpt2)), lengths),
+        "llama": (LlamaForCausalLM(LlamaConfig(tie_word_embeddings=True, **llama)), lengths),
+        "llama_bias": (LlamaModel(LlamaConfig(rope_parameters=rope["full_attention"], head_dim=10, **bias, **llama)), lengths),
+        "qwen2": (Qwen2Model(Qwen2Config(**llama)), lengths),
+        "qwen3": (Qwen3ForCausalLM(Qwen3Config(head_dim=10, **llama)), lengths),
+    }
 
 
 def write_minilm(minilm: Path, folder: Path, generator: np.random.Generator) -> None:
@@ -171,6 +252,8 @@ def main(minilm: Path, folder: Path) -> None:
     write_minilm(minilm, folder, generator)
     write_lora(folder, "peft_lora", tokens, ["query", "value"], False, generator)
     write_lora(folder, "peft_lora_all", tokens, ["query", "key", "value", "dense"], True, generator)
+    for name, (model, lengths) in others().items():
+        write_other(folder / name, model, lengths, generator)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,16 @@ import numpy as np
 import optax
 from flax import nnx
 
-from cold_jax import build, cache, objectives, splits, text
+from cold_jax import build, cache, objectives, splits, steps, text
 from cold_jax.adapters import Frozen, Full, Lora  # noqa: F401
 from cold_jax.batches import Batching, Prefixes
 from cold_jax.data.synthetic import Synthetic
 from cold_jax.encoders import Pooling, Tiny, table
-from cold_jax.loop import Loop, State, training_step
+from cold_jax.loop import Loop
 from cold_jax.models import Linear, Lstm, TextMetric, TwoTower  # noqa: F401
 from cold_jax.parallel import Pmap
 from cold_jax.starts import Random
+from cold_jax.steps import Form, State
 
 DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0)
 SPLIT = splits.ItemCold(seed=0, cold=0.3, validation=0.5, held_out=0.1)
@@ -34,8 +35,9 @@ ENCODER = Tiny(
     pooling=Pooling.mean,
     dtype="float32",
 )
-LORA = Lora(rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"])
-LORA_ALL = Lora(rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"])
+FULL = Full(rate=1.0, layers="all")
+LORA = Lora(rate=1.0, layers="all", rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"])
+LORA_ALL = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"])
 TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True)
 METRIC = TextMetric(
     title="title",
@@ -79,7 +81,7 @@ def learner(
     q: build.Question, adapter: Any, model: Any, batching: Batching | Prefixes = IN_BATCH, parallel: Any = ONE, seed: int = 0
 ) -> build.Learner:
     """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
-    loop = Loop(epochs=1, max_steps=None, validate_every=1, patience=0, rows_at_once=ROWS_AT_ONCE, log_every=1)
+    loop = Loop(epochs=1, max_steps=None, validate_every=1, patience=0, rows_at_once=ROWS_AT_ONCE, log_every=1, step=Form.auto)
     chosen = {
         "adapter": adapter,
         "model": model,
@@ -93,9 +95,13 @@ def learner(
     return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), own)
 
 
+def made_of(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> steps.Training:
+    return steps.Training(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed)
+
+
 def step_of(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> tuple[Any, State]:
     """The step of a learner, and the state before the first."""
-    step = training_step(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed)
+    step = steps.whole(made_of(le, objective, optimizer, seed))
     return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
 
 
@@ -116,15 +122,20 @@ def remembering(le: build.Learner) -> build.Learner:
 
 
 def fit(
-    le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, steps: int, parallel: Any = ONE
+    le: build.Learner,
+    objective: Any,
+    optimizer: optax.GradientTransformation,
+    count: int,
+    parallel: Any = ONE,
+    form: Form = Form.whole,
 ) -> tuple[np.ndarray, list[State]]:
     """The losses of so many steps, and the states on the host, from the one before the first."""
     step, state = step_of(le, objective, optimizer)
-    many = parallel(step)
+    many = parallel(step) if form is Form.whole else steps.slices(made_of(le, objective, optimizer))
     frozen, state = many.share(le.partition.frozen), many.put(state)
     host = lambda tree: jax.tree.map(np.array, many.get(tree))  # noqa: E731  # a copy: the step is given the arrays themselves
     losses, states = [], [host(state)]
-    for n in range(steps):
+    for n in range(count):
         batch = many.spread(le.batches(n))
         with jax.transfer_guard("disallow"):
             state, record = many.step(frozen, state, batch)

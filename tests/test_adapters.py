@@ -13,8 +13,8 @@ import safetensors.numpy
 import small
 from flax import nnx
 from safetensors.numpy import load_file
-from small import LORA, LORA_ALL, TWO_TOWER, Frozen, Full, Linear, Lora, replace
-from test_bert import PARITY, errors, load
+from small import FULL, LORA, LORA_ALL, TWO_TOWER, Frozen, Linear, Lora, replace
+from states import PARITY, errors, load
 
 from cold_jax import adapters, batches, build, models, objectives
 from cold_jax.adapters import LoraLinear
@@ -48,7 +48,7 @@ def kernels(encoder: Any) -> dict[str, np.ndarray]:
     return {name.removeprefix("backbone.layers."): value for name, value in state.items() if name.endswith("kernel")}
 
 
-@pytest.mark.parametrize("adapter", [Full(), Frozen(), LORA, LORA_ALL])
+@pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA, LORA_ALL])
 def test_at_step_0_phi_is_theta(question: build.Question, rows: Any, adapter: Any):
     expected = vectors(question.loaded.encoder, rows)
     np.testing.assert_array_equal(vectors(wrapped(question, adapter), rows), expected)
@@ -71,7 +71,7 @@ def test_lora_leaves_theta_as_it_is_and_moves_the_rest(question: build.Question,
 
 
 def test_full_moves_every_leaf(question: build.Question):
-    _, states = small.fit(small.learner(question, Full(), TWO_TOWER), small.SOFTMAX, optax.sgd(1.0), 2)
+    _, states = small.fit(small.learner(question, FULL, TWO_TOWER), small.SOFTMAX, optax.sgd(1.0), 2)
     start, last = (small.leaves(state.trainable) for state in (states[0], states[-1]))
     assert len([name for name in start if "encoder" in name]) == len(adapters.parameters(question.loaded.encoder, nnx.Param))
     for name, value in last.items():
@@ -91,14 +91,32 @@ def test_frozen_leaves_theta_as_it_is_and_moves_the_head(question: build.Questio
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
-@pytest.mark.parametrize("adapter", [Full(), Frozen(), LORA])
+@pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA])
 def test_the_optimizer_has_state_of_what_trains_alone(question: build.Question, adapter: Any):
     partition = small.learner(question, adapter, TWO_TOWER).partition
-    config = AdamW(0.1, 0.5, Schedule.constant, 0, 0.1, 0.9, 0.999, 1.0, 1)
-    shapes = jax.eval_shape(config(9).init, partition.trainable)
+    config = AdamW(0.1, Schedule.constant, 0, 0.1, 0.9, 0.999, 1.0, 1)
+    shapes = jax.eval_shape(config(9, 1.0).init, partition.trainable)
     moments = sorted(leaf.shape for leaf in jax.tree.leaves(shapes) if leaf.dtype == jnp.float32)
     trains = sorted(leaf.shape for leaf in jax.tree.leaves(partition.trainable))
     assert moments == sorted(trains * 2)
+
+
+@pytest.mark.parametrize("adapter", [LORA, FULL])
+def test_the_layers_below_the_adapted_ones_are_a_table(question: build.Question, adapter: Any):
+    """The last layer alone learns: scores and losses are those of the whole encoder in which it alone learns."""
+    whole, top = (small.learner(question, replace(adapter, layers=layers), TWO_TOWER) for layers in ("all", "last_1"))
+    objective = small.SOFTMAX
+    losses, states = small.fit(top, objective, optax.adam(0.01), 2)
+    expected, _ = small.fit(whole, objective, optax.sgd(0.0), 1)
+    assert losses[0] == pytest.approx(expected[0], rel=1e-6)
+    lower = [name for name in small.leaves(states[0].trainable) if "embeddings" in name]
+    assert not lower
+    start, last = (small.leaves(state.trainable) for state in (states[0], states[-1]))
+    stacked = {name: value.shape[0] for name, value in start.items() if "layers" in name}
+    assert stacked
+    assert set(stacked.values()) == {1}
+    for name in stacked:
+        assert (last[name] != start[name]).any(), name
 
 
 @pytest.mark.parametrize("rank", [1, 3, 7])
@@ -157,7 +175,9 @@ def test_pefts_forward_agrees(name: str):
                 )
     assert len(matrices) * 2 == sum("lora_" in key for key in golden)
     targets = sorted({re.escape(path.rsplit(".", 1)[0]) for path in matrices})
-    lora = Lora(rank=about["rank"], alpha=about["alpha"], dropout=0.0, rslora=about["rslora"], targets=targets)
+    lora = Lora(
+        rate=1.0, layers="all", rank=about["rank"], alpha=about["alpha"], dropout=0.0, rslora=about["rslora"], targets=targets
+    )
     backbone = lora(load(PARITY / "bert_small"), 0)
     assert errors(backbone, golden, 64, 8)[0] > 1e-2  # B = 0
     variables = nnx.to_flat_state(nnx.state(backbone, nnx.LoRAParam))
@@ -241,7 +261,7 @@ def test_saved_delta_is_a_and_b(question: build.Question, lora_run: Any):
 def test_saved_delta_of_full_and_frozen():
     before = {"encoder.layers.kernel": np.ones((2, 3), np.float32), "bias_F": np.zeros(2, np.float32)}
     after = {name: value + np.float32(0.5) for name, value in before.items()}
-    full = adapters.delta(Full(), before, after)
+    full = adapters.delta(FULL, before, after)
     assert set(full) == {"encoder.layers.kernel"}
     np.testing.assert_array_equal(before["encoder.layers.kernel"] + full["encoder.layers.kernel"], after["encoder.layers.kernel"])
     assert adapters.delta(Frozen(), before, after) == {}

@@ -4,57 +4,22 @@ import functools
 import json
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+import states
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
+from states import PARITY
 
 from cold_jax import text
-from cold_jax.encoders import Pooling, Pretrained, TextEncoder, bert, weights
-
-PARITY = Path(__file__).parent / "parity"
-
-
-def load(folder: Path, dtype: str = "float32", table: weights.Table = bert.CHECKPOINT) -> bert.Bert:
-    config = bert.BertConfig.from_json(folder / "config.json")
-    backbone = nnx.eval_shape(lambda: bert.Bert(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
-    weights.load(backbone, weights.files(folder), table, bert.IGNORED, bert.RENAMED)
-    return backbone
-
-
-def packed(golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[text.Rows, np.ndarray]:
-    length_T = golden["length_T"]
-    real_TL = np.arange(golden["token_TL"].shape[1]) < length_T[:, None]
-    tokens = text.Tokens(golden["token_TL"][real_TL], np.concatenate([[0], np.cumsum(length_T)]).astype(np.int64))
-    rows, slot_T = text.pack(tokens, np.arange(len(length_T)), row_length, texts_per_row, 1)
-    return rows._replace(type_RL=golden["type_TL"][rows.text_RL, rows.place_RL] * (rows.segment_RL > 0)), slot_T
-
-
-@jax.jit
-def both(encoder: TextEncoder, rows: text.Rows) -> tuple[jax.Array, jax.Array]:
-    return encoder.states(rows), encoder(rows)
-
-
-def errors(backbone: bert.Bert, golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[float, float]:
-    """The largest difference of a token's state, and of a text's vector, from torch's."""
-    rows, slot_T = packed(golden, row_length, texts_per_row)
-    with jax.numpy_dtype_promotion("strict"):
-        x_RLD, vector_TD = both(TextEncoder(backbone, Pooling.mean, texts_per_row), rows)
-    state_TLD = np.zeros((*golden["token_TL"].shape, x_RLD.shape[-1]), np.float32)
-    real_RL = rows.segment_RL > 0
-    state_TLD[rows.text_RL[real_RL], rows.place_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
-    state_TPD = np.take_along_axis(state_TLD, golden["place_TP"][:, :, None].astype(np.int64), 1)
-    return np.abs(state_TPD - golden["state_TPD"]).max(), np.abs(np.asarray(vector_TD)[slot_T] - golden["vector_TD"]).max()
+from cold_jax.encoders import Pooling, Pretrained, TextEncoder, bert
 
 
 @pytest.mark.parametrize(("name", "texts_per_row"), [("bert_small", 1), ("bert_small", 8), ("bert_long", 8), ("bert_legacy", 8)])
 def test_parity(name: str, texts_per_row: int) -> None:
     golden = load_file(PARITY / name / "golden.safetensors")
-    state, vector = errors(load(PARITY / name), golden, golden["token_TL"].shape[1], texts_per_row)
+    state, vector = states.errors(states.load(PARITY / name), golden, golden["token_TL"].shape[1], texts_per_row)
     assert state < 1e-5
     assert vector < 1e-5
 
@@ -63,24 +28,21 @@ def test_parity(name: str, texts_per_row: int) -> None:
 def test_parity_in_bfloat16(name: str) -> None:
     """A product in bfloat16 keeps 8 bits (0.4 %); layers of wild random weights make 0.1 of it, for states of size 1."""
     golden = load_file(PARITY / name / "golden.safetensors")
-    state, vector = errors(load(PARITY / name, "bfloat16"), golden, golden["token_TL"].shape[1], 8)
+    state, vector = states.errors(states.load(PARITY / name, "bfloat16"), golden, golden["token_TL"].shape[1], 8)
     assert 1e-4 < state < 0.2  # above the lower bound: products were in bfloat16
     assert vector < 0.02
 
 
 @pytest.mark.parametrize(("one", "other"), [("query", "key"), ("key", "value"), ("query", "output.dense")])
 def test_parity_notices_swapped_parameters(one: str, other: str) -> None:
-    swapped = dict(bert.CHECKPOINT)
-    path = lambda name: f"encoder.layer.{{layer}}.attention.{name if '.' in name else 'self.' + name}.weight"  # noqa: E731
-    swapped[path(one)], swapped[path(other)] = swapped[path(other)], swapped[path(one)]
-    golden = load_file(PARITY / "bert_small/golden.safetensors")
-    assert errors(load(PARITY / "bert_small", table=swapped), golden, 64, 8)[0] > 1e-2
+    names = (f"encoder.layer.{{layer}}.attention.{name if '.' in name else 'self.' + name}.weight" for name in (one, other))
+    assert states.parity("bert_small", 8, tuple(names))[0] > 1e-2
 
 
 @pytest.mark.assets
 def test_parity_of_minilm(minilm) -> None:
     golden = load_file(PARITY / "minilm.safetensors")
-    state, vector = errors(minilm.encoder.backbone, golden, 512, 16)
+    state, vector = states.errors(minilm.encoder.backbone, golden, 512, 16)
     assert state < 1e-5
     assert vector < 1e-5
 
@@ -91,7 +53,7 @@ def test_minilm_from_texts(minilm) -> None:
     golden, texts = load_file(PARITY / "minilm.safetensors"), json.loads((PARITY / "minilm.json").read_text())["texts"]
     tokens = text.tokenize(minilm.tokenizer, texts, minilm.max_length)
     rows, slot_T = text.pack(tokens, np.arange(len(texts)), text.row_length(tokens, 64), 16, 1)
-    _, vector_TD = both(minilm.encoder, rows)
+    _, vector_TD = states.both(minilm.encoder, rows)
     np.testing.assert_allclose(np.asarray(vector_TD)[slot_T], golden["vector_TD"][: len(texts)], atol=1e-5)
 
 
@@ -112,7 +74,7 @@ def minilm():
 
 @functools.cache
 def small_encoder() -> TextEncoder:
-    return TextEncoder(load(PARITY / "bert_small"), Pooling.mean, 4)
+    return TextEncoder(states.load(PARITY / "bert_small"), Pooling.mean, 4)
 
 
 @settings(deadline=None, max_examples=20)
@@ -122,8 +84,8 @@ def test_packing_does_not_change_a_text(lengths: list[int], seed: int) -> None:
     token_N = np.random.default_rng(seed).integers(0, 120, sum(lengths), np.int32)
     tokens = text.Tokens(token_N, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     together, slot_T = text.pack(tokens, np.arange(len(lengths)), 32, 4, 20)
-    alone_TD = [both(encoder, text.pack(tokens, np.array([t]), 32, 4, 20)[0])[1][0] for t in range(len(lengths))]
-    np.testing.assert_allclose(np.asarray(both(encoder, together)[1])[slot_T], np.stack(alone_TD), atol=1e-6)
+    alone_TD = [states.both(encoder, text.pack(tokens, np.array([t]), 32, 4, 20)[0])[1][0] for t in range(len(lengths))]
+    np.testing.assert_allclose(np.asarray(states.both(encoder, together)[1])[slot_T], np.stack(alone_TD), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +94,7 @@ def test_packing_does_not_change_a_text(lengths: list[int], seed: int) -> None:
         ("model_type", "roberta", "'bert'"),
         ("model_type", None, "'bert'"),
         ("position_embedding_type", "relative_key", "'absolute'"),
-        ("hidden_act", "silu", "'gelu', 'gelu_new', 'relu'"),
+        ("hidden_act", "mish", "'gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu'"),
         ("is_decoder", True, "False"),
     ],
 )

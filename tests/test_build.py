@@ -16,7 +16,16 @@ from cold_jax import CONF, build, command  # noqa: F401
 from cold_jax.adapters import Lora
 from cold_jax.results import Run
 
-LORA = {"_target_": "cold_jax.adapters.Lora", "rank": 8, "alpha": 16, "dropout": 0.0, "rslora": False, "targets": [".*"]}
+LORA = {
+    "_target_": "cold_jax.adapters.Lora",
+    "rate": 10.0,
+    "layers": "all",
+    "rank": 8,
+    "alpha": 16,
+    "dropout": 0.0,
+    "rslora": False,
+    "targets": [".*"],
+}
 
 
 def settings(*overrides: str) -> build.Settings:
@@ -26,7 +35,7 @@ def settings(*overrides: str) -> build.Settings:
 
 def test_make_gives_the_dataclass() -> None:
     made = build.make(OmegaConf.create(LORA), "adapter")
-    assert made == Lora(rank=8, alpha=16.0, dropout=0.0, rslora=False, targets=(".*",))  # type: ignore[arg-type]
+    assert made == Lora(rate=10.0, layers="all", rank=8, alpha=16.0, dropout=0.0, rslora=False, targets=(".*",))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +47,8 @@ def test_make_gives_the_dataclass() -> None:
         ({"rank": None}, "adapter.rank"),
         ({"rank": 0}, "adapter.rank: 0 is not a rank"),
         ({"dropout": 1.0}, "adapter.dropout: 1.0"),
+        ({"layers": "last_0"}, "adapter.layers: 'last_0' is neither all nor last_N"),
+        ({"rate": -1.0}, "adapter.rate: -1.0 is below 0"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(change: dict, message: str) -> None:

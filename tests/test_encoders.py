@@ -52,7 +52,15 @@ def _rows(loaded: Loaded, texts: list[str]) -> tuple[text.Rows, np.ndarray]:
     return text.pack(tokens, np.arange(len(texts)), loaded.row_length, loaded.encoder.texts_per_row, 2)
 
 
-@pytest.mark.parametrize(("pooling", "of"), [(Pooling.mean, lambda x_LD: x_LD.mean(0)), (Pooling.cls, lambda x_LD: x_LD[0])])
+@pytest.mark.parametrize(
+    ("pooling", "of"),
+    [
+        (Pooling.mean, lambda x_LD: x_LD.mean(0)),
+        (Pooling.cls, lambda x_LD: x_LD[0]),
+        (Pooling.last, lambda x_LD: x_LD[-1]),
+        (Pooling.weighted_mean, lambda x_LD: np.average(x_LD, 0, 1.0 + np.arange(len(x_LD)))),
+    ],
+)
 def test_pooling(pooling: Pooling, of: Callable[[np.ndarray], np.ndarray]) -> None:
     loaded = replace(TINY, pooling=pooling)()
     rows, slot_T = _rows(loaded, ["a cook", "the end of it", "b"])
@@ -72,7 +80,9 @@ def test_pooling_has_a_gradient_beside_empty_slots_and_rows(pooling: Pooling) ->
     x_RLD = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 3)), jnp.float32)
     gradient_RLD = jax.grad(lambda x_RLD: encoders.pool(x_RLD, rows, pooling, 4)[:, 0].sum())(x_RLD)
     assert np.isfinite(gradient_RLD).all()
-    pooled_RL = (rows.segment_RL > 0) & ((rows.place_RL == 0) | (pooling is Pooling.mean))
+    last_RL = rows.segment_RL != np.pad(rows.segment_RL[:, 1:], ((0, 0), (0, 1)))
+    read = {Pooling.cls: rows.place_RL == 0, Pooling.last: last_RL}
+    pooled_RL = (rows.segment_RL > 0) & read.get(pooling, True)
     np.testing.assert_array_equal(np.asarray(gradient_RLD).any(-1), pooled_RL)
 
 

@@ -41,6 +41,7 @@ ORDER = [
     "loggers",
     "comparison",
     "checkpoints",
+    "steps",
     "loop",
     "build",
     "command",

@@ -36,7 +36,7 @@ def test_attention_is_equation_1() -> None:
                 weight = np.exp([q_LD[place, head] @ k_LD[other, head] / np.sqrt(D // H) for other in seen])
                 expected_RLD[r, place, head] = weight / weight.sum() @ v_LD[seen, head]
     expected_RLD = apply(attention.output, expected_RLD)
-    np.testing.assert_allclose(attention(jnp.asarray(x_RLD), jnp.asarray(visible_RLL)), expected_RLD, atol=1e-5)
+    np.testing.assert_allclose(attention(jnp.asarray(x_RLD), layers.Seen(jnp.asarray(visible_RLL))), expected_RLD, atol=1e-5)
 
 
 @pytest.mark.parametrize(

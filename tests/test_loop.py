@@ -17,20 +17,20 @@ import numpy as np
 import pytest
 import small
 
-from cold_jax import build
+from cold_jax import build, steps
 from cold_jax.adapters import Frozen
 from cold_jax.batches import Batch
 from cold_jax.loggers import together
-from cold_jax.loop import Loop, NonFinite, Training, training_step
+from cold_jax.loop import Loop, NonFinite, Training
 from cold_jax.models import Linear
 from cold_jax.optimizers import AdamW, Schedule
 from cold_jax.parallel import Across, Mesh, Parallel, Pmap
 from cold_jax.results import Run
+from cold_jax.steps import Form
 
-LOOP = Loop(epochs=2, max_steps=8, validate_every=3, patience=0, rows_at_once=small.ROWS_AT_ONCE, log_every=1)
+LOOP = Loop(epochs=2, max_steps=8, validate_every=3, patience=0, rows_at_once=small.ROWS_AT_ONCE, log_every=1, step=Form.whole)
 ADAMW = AdamW(
     learning_rate=0.01,
-    adapter_rate=1.0,
     schedule=Schedule.cosine,
     warmup=2,
     weight_decay=0.01,
@@ -124,7 +124,7 @@ def training(
         return METRIC.get(run.step, 0.0), {"sum": sum(float(np.asarray(leaf).sum()) for leaf in jax.tree.leaves(trainable))}
 
     folder.mkdir(exist_ok=True)
-    parts = (le.partition, batches or le.batches, objective, optimizer, parallelise, validate or by_step, le.dropout, 0)
+    parts = (le.partition, batches or le.batches, objective, optimizer, 1.0, parallelise, validate or by_step, le.dropout, 0)
     run = Training(loop, *parts, Run(folder), ABOUT, together([]))
     return run
 
@@ -322,7 +322,7 @@ def test_not_a_number_on_one_device_stops_all(question: build.Question, tmp_path
 @pytest.mark.parametrize("how", ["nan", "gradient"])
 def test_the_step_itself_leaves_everything_as_it_was(linear: build.Learner, how: str) -> None:
     transformation = ADAMW(8)
-    step = training_step(linear.partition.graph, Breaking(how), transformation, 2, False, 0)
+    step = steps.whole(small.made_of(linear, Breaking(how), transformation))
     across = Across(gather=lambda x: x, total=lambda tree: tree, rows=1)
     run = jax.jit(lambda state, batch: step(linear.partition.frozen, state, batch, across))
     _, state = small.step_of(linear, Breaking(how), transformation)

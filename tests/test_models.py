@@ -11,7 +11,7 @@ import small
 from flax import nnx
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
-from small import LORA, TWO_TOWER, Frozen, Full, Linear, Lora, Lstm, TwoTower
+from small import FULL, LORA, TWO_TOWER, Frozen, Linear, Lora, Lstm, TwoTower
 
 from cold_jax import build, models, objectives, text
 from cold_jax.batches import Examples, Items
@@ -222,13 +222,13 @@ def test_pairs_are_entries_of_the_scores(question: build.Question):
     np.testing.assert_allclose(pair_B, score_BJ[np.arange(len(score_BJ)), batch.examples.target_B], rtol=1e-6)
 
 
-SOME_DROPOUT = Lora(rank=2, alpha=4.0, dropout=0.5, rslora=False, targets=[".*"])
+SOME_DROPOUT = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.5, rslora=False, targets=[".*"])
 MODELS = [(TWO_TOWER, small.SOFTMAX), (Linear(), objectives.Bpr()), (Lstm(width=3), objectives.BceRatings(threshold=4.0))]
 
 
 @pytest.mark.parametrize(
     ("adapter", "of"),
-    [(Full(), 0), (SOME_DROPOUT, 0), (Frozen(), 0), (SOME_DROPOUT, 1), (Frozen(), 1), (SOME_DROPOUT, 2), (Frozen(), 2)],
+    [(FULL, 0), (SOME_DROPOUT, 0), (Frozen(), 0), (SOME_DROPOUT, 1), (Frozen(), 1), (SOME_DROPOUT, 2), (Frozen(), 2)],
 )
 def test_types_are_promoted_nowhere(question: build.Question, adapter: Any, of: int):
     """In a whole step: loss, gradient, update."""
@@ -242,7 +242,7 @@ def test_types_are_promoted_nowhere(question: build.Question, adapter: Any, of: 
 
 
 @pytest.mark.parametrize(("model", "objective"), MODELS)
-@pytest.mark.parametrize("adapter", [Full(), LORA, Frozen()])
+@pytest.mark.parametrize("adapter", [FULL, LORA, Frozen()])
 def test_every_leaf_is_trained_or_frozen(question: build.Question, adapter: Any, model: Any, objective: Any):
     partition = small.learner(question, adapter, model).partition
     trains, stays = set(small.leaves(partition.trainable)), set(small.leaves(partition.frozen))

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 import small
-from small import TWO_TOWER, Frozen, Full, Linear
+from small import FULL, TWO_TOWER, Frozen, Linear
 
 from cold_jax import build
 from cold_jax.batches import Batching
@@ -18,7 +18,6 @@ from cold_jax.optimizers import AdamW, Schedule
 
 PLAIN = AdamW(
     learning_rate=0.1,
-    adapter_rate=1.0,
     schedule=Schedule.constant,
     warmup=0,
     weight_decay=0.0,
@@ -79,7 +78,7 @@ def adamw(config: AdamW, parameters: dict, gradients: list[dict], decays: set[st
             second[name] = config.b2 * second[name] + (1 - config.b2) * x**2
             step = first[name] / (1 - config.b1**t) / (np.sqrt(second[name] / (1 - config.b2**t)) + 1e-8)
             decay = config.weight_decay * parameters[name] * (name in decays)
-            of = config.adapter_rate if "encoder" in name else 1.0
+            of = 0.3 if "encoder" in name else 1.0
             parameters[name] = parameters[name] - float(rate(t - 1)) * of * (step + decay)
     return parameters
 
@@ -88,7 +87,6 @@ def test_updates_are_the_papers():
     """Gradients of which some are clipped and some are not, a warm-up, a schedule, decay, and a rate of its own for Δθ."""
     config = AdamW(
         learning_rate=0.05,
-        adapter_rate=0.3,
         schedule=Schedule.cosine,
         warmup=2,
         weight_decay=0.1,
@@ -101,7 +99,7 @@ def test_updates_are_the_papers():
     gradients = [random_like(TREE, seed, size) for seed, size in enumerate([3.0, 0.1, 1.0, 10.0, 0.3], 1)]
     norms = [float(optax.tree.norm(gradient)) for gradient in gradients]
     assert min(norms) < config.clip < sorted(norms)[2]
-    got = small.leaves(run(config(8), parameters, gradients))
+    got = small.leaves(run(config(8, 0.3), parameters, gradients))
     decays = {name for name in got if name.endswith(("'kernel']", "'A']", "'map_FV']"))}
     assert len(decays) == 3
     expected = adamw(config, small.leaves(parameters), list(map(small.leaves, gradients)), decays, 8)
@@ -109,10 +107,10 @@ def test_updates_are_the_papers():
         np.testing.assert_allclose(got[name], value, rtol=2e-5, atol=2e-6, err_msg=name)  # five steps in float32
 
 
-def test_adapter_rate_scales_delta_and_nothing_else():
+def test_the_encoder_s_rate_scales_delta_and_nothing_else():
     zero = {"encoder": {"A": jnp.zeros(3)}, "user_V": jnp.zeros(3)}
     gradients = [random_like(zero, seed) for seed in range(3)]
-    whole, half = (small.leaves(run(replace(PLAIN, adapter_rate=rate)(9), zero, gradients)) for rate in (1.0, 0.5))
+    whole, half = (small.leaves(run(PLAIN(9, rate), zero, gradients)) for rate in (1.0, 0.5))
     for name, moved in whole.items():
         assert np.abs(moved).min() > 0
         np.testing.assert_array_equal(half[name], moved * (0.5 if "encoder" in name else 1.0), err_msg=name)  # 0.5: exactly
@@ -120,8 +118,8 @@ def test_adapter_rate_scales_delta_and_nothing_else():
 
 def test_only_matrices_decay(question: build.Question):
     """Of the real model, whose layers are stacked: their biases and norms have two axes, and are no matrices."""
-    ones = jax.tree.map(jnp.ones_like, small.learner(question, Full(), TWO_TOWER).partition.trainable)
-    optimizer = replace(PLAIN, weight_decay=0.5)(9)
+    ones = jax.tree.map(jnp.ones_like, small.learner(question, FULL, TWO_TOWER).partition.trainable)
+    optimizer = replace(PLAIN, weight_decay=0.5)(9, 1.0)
     decay = jax.jit(lambda ones: optimizer.update(jax.tree.map(jnp.zeros_like, ones), optimizer.init(ones), ones)[0])
     got = small.leaves(decay(ones))
     decayed = {name for name, value in got.items() if np.all(value == np.float32(-0.05))}
@@ -138,8 +136,8 @@ def test_a_batch_in_two_halves(question: build.Question):
     full = Batching(size=40, support=[0], history=None, negatives=0, catalogue=True)  # nothing is drawn but the order
     config = replace(PLAIN, learning_rate=0.01, clip=0.1, weight_decay=0.1)
     whole, halves = (small.stirred(small.learner(question, Frozen(), Linear(), replace(full, size=size))) for size in (40, 20))
-    _, at_once = small.fit(whole, Bce(), config(4), 1)
-    _, in_two = small.fit(halves, Bce(), replace(config, accumulate=2)(4), 2)
+    _, at_once = small.fit(whole, Bce(), config(4, 1.0), 1)
+    _, in_two = small.fit(halves, Bce(), replace(config, accumulate=2)(4, 1.0), 2)
     start, first, second = (small.leaves(state.trainable) for state in in_two)
     for name, value in small.leaves(at_once[1].trainable).items():
         np.testing.assert_array_equal(first[name], start[name], err_msg=name)

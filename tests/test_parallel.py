@@ -23,9 +23,9 @@ from small import IN_BATCH, STEPS, TWO_TOWER, Frozen, Lstm
 
 from cold_jax import build, models
 from cold_jax.evaluation import FullRanking
-from cold_jax.loop import State
 from cold_jax.objectives import BceRatings
 from cold_jax.parallel import Mesh, Pmap, machine
+from cold_jax.steps import State
 
 EVALUATION = FullRanking(metrics=["recall@3", "ndcg@3", "auc"], metric="auc", top=3, chunk=16, draws=10)
 

@@ -50,6 +50,16 @@ def test_ranks_and_first_places_with_ties(seed: int, values: int, chunk: int):
         check(part, score_UI, ranking.rank(lambda position_B: score_UI[position_B], part, top, chunk), top)
 
 
+@pytest.mark.parametrize("values", [3, 8, 1000])
+def test_the_best_blocks_hold_the_best_of_many(values: int):
+    """More items than one sort is good for, in blocks of which the last is not full; many equal scores, or none."""
+    part = make_part(1, items=1861)
+    assert len(part.candidate_I) > 4 * ranking.BLOCK * 3
+    assert len(part.candidate_I) % ranking.BLOCK
+    score_UI = np.random.default_rng(2).integers(-values, values, (USERS, len(part.candidate_I))).astype(np.float32)
+    check(part, score_UI, ranking.rank(lambda position_B: score_UI[position_B], part, 3, 4), 3)
+
+
 def test_scores_of_jax_and_of_double_precision():
     part = make_part(0)
     score_UI = np.random.default_rng(0).normal(size=(USERS, len(part.candidate_I)))

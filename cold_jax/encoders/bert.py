@@ -1,6 +1,5 @@
 """BERT: Devlin et al. 2018, arXiv 1810.04805. Its mathematics, then the names that checkpoints give to its parameters."""
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from cold_jax.encoders.layers import ACTIVATIONS, Attention, LayerNorm, Linear, Mlp, run, stack
-from cold_jax.encoders.weights import Table, as_is, transposed
+from cold_jax.encoders.layers import ACTIVATIONS, Attention, Embeddings, LayerNorm, Linear, Mlp, Seen, Transformer, stack, visible
+from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
 from cold_jax.text import Rows
 
 
@@ -24,42 +23,26 @@ class BertConfig:
     heads: int
     hidden: int  # width of the MLP
     positions: int
-    types: int
+    offset: int  # the position of a text's first token
+    types: int  # 0: tokens have none
     activation: str
     epsilon: float
 
     @classmethod
     def from_json(cls, path: Path) -> "BertConfig":
-        """Reads a checkpoint's config.json.
-
-        Raises:
-          ValueError: it describes something that this BERT is not; the message names file, key and what is supported.
-        """
-        values = json.loads(path.read_text())
+        """Reads a checkpoint's config.json. Raises WeightsError where it describes something that this BERT is not."""
         supported = {
             "model_type": ["bert"],
             "position_embedding_type": ["absolute"],
             "hidden_act": list(ACTIVATIONS),
             "is_decoder": [False],
         }
-        implied = {"position_embedding_type": "absolute", "is_decoder": False}  # a config.json leaves them out
-        for key, choices in supported.items():
-            if (value := {**implied, **values}.get(key)) not in choices:
-                raise ValueError(f"{path}: {key} {value!r} is not supported; supported: {', '.join(map(repr, choices))}")
-        names = {
-            "vocabulary": "vocab_size",
-            "width": "hidden_size",
-            "layers": "num_hidden_layers",
-            "heads": "num_attention_heads",
-            "hidden": "intermediate_size",
-            "positions": "max_position_embeddings",
-            "types": "type_vocab_size",
-            "activation": "hidden_act",
-            "epsilon": "layer_norm_eps",
-        }
-        if absent := [name for name in names.values() if name not in values]:
-            raise ValueError(f"{path}: {', '.join(absent)} missing; a BERT's config.json has them")
-        return cls(**{field: values[name] for field, name in names.items()})
+        return cls(**read_config(path, supported, NAMES, IMPLIED), offset=0)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return self.positions - self.offset
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -68,19 +51,19 @@ class BertConfig:
             )
 
 
-class Embeddings(nnx.Module):
-    """The sum of what a token is, where it stands in its text and which part of it it belongs to, normalised."""
-
-    def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
-        embed = partial(nnx.Embed, features=config.width, dtype=dtype, rngs=rngs)
-        self.word = embed(config.vocabulary)
-        self.place = embed(config.positions)
-        self.type = embed(config.types)
-        self.norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
-
-    def __call__(self, rows: Rows) -> jax.Array:
-        token_RL, place_RL, type_RL = map(jnp.asarray, (rows.token_RL, rows.place_RL, rows.type_RL))
-        return self.norm(self.word(token_RL) + self.place(place_RL) + self.type(type_RL))
+# The keys of a config.json, and what those are that an older one leaves out
+NAMES = {
+    "vocabulary": "vocab_size",
+    "width": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "hidden": "intermediate_size",
+    "positions": "max_position_embeddings",
+    "types": "type_vocab_size",
+    "activation": "hidden_act",
+    "epsilon": "layer_norm_eps",
+}
+IMPLIED = {"position_embedding_type": "absolute", "is_decoder": False}
 
 
 class Layer(nnx.Module):
@@ -93,28 +76,29 @@ class Layer(nnx.Module):
         self.mlp = Mlp(config.width, config.hidden, config.activation, linear, rngs=rngs)
         self.mlp_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
 
-    def __call__(self, x_RLD: jax.Array, visible_RLL: jax.Array, noise_RL: jax.Array | None = None) -> jax.Array:
-        x_RLD = self.attention_norm(x_RLD + self.attention(x_RLD, visible_RLL, noise_RL))
+    def __call__(self, x_RLD: jax.Array, seen: Seen, noise_RL: jax.Array | None = None) -> jax.Array:
+        x_RLD = self.attention_norm(x_RLD + self.attention(x_RLD, seen, noise_RL))
         return self.mlp_norm(x_RLD + self.mlp(x_RLD, noise_RL))
 
 
-class Bert(nnx.Module):
-    """Texts packed into rows → the state of each token, of the compute dtype; states of empty places mean nothing."""
-
+class Bert(Transformer):
     def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
         self.dtype = dtype
-        self.embeddings = Embeddings(config, dtype, rngs=rngs)
+        self.embeddings = Embeddings(
+            config.vocabulary,
+            config.width,
+            dtype,
+            places=config.positions,
+            offset=config.offset,
+            types=config.types,
+            norm=LayerNorm(config.width, config.epsilon, rngs=rngs),
+            rngs=rngs,
+        )
         self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
 
-    def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
-        return run(self.layers, self.embeddings(rows), visible(rows), noise_RL)
-
-
-def visible(rows: Rows) -> jax.Array:
-    """A token sees its own text. Empty places see one another, so that no softmax is over nothing."""
-    segment_RL = jnp.asarray(rows.segment_RL)
-    return segment_RL[:, :, None] == segment_RL[:, None, :]
+    def seen(self, rows: Rows) -> Seen:
+        return Seen(visible(rows))
 
 
 # {layer} stands for the number of a layer, the place on the leading axis of the variable
@@ -141,6 +125,8 @@ CHECKPOINT: Table = {
     "encoder.layer.{layer}.output.LayerNorm.weight": ("layers.mlp_norm.scale", as_is),
     "encoder.layer.{layer}.output.LayerNorm.bias": ("layers.mlp_norm.bias", as_is),
 }
-IGNORED = (r"pooler\..*", r"cls\..*", r"embeddings\.position_ids")  # regular expressions: the heads of pre-training, a constant
+# regular expressions: the heads of pre-training, a constant
+IGNORED = (r"pooler\..*", r"cls\..*", r"embeddings\.position_ids")
 # older checkpoints, bert-base-uncased among them, have these; pairs for re.sub
 RENAMED = ((r"^bert\.", ""), (r"\.LayerNorm\.gamma$", ".LayerNorm.weight"), (r"\.LayerNorm\.beta$", ".LayerNorm.bias"))
+ARCHITECTURE = Architecture(("bert",), BertConfig.from_json, Bert, CHECKPOINT, IGNORED, RENAMED)

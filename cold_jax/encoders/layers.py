@@ -1,24 +1,41 @@
-"""What encoders are built of: linear maps, attention, the MLP, norms, and a stack of equal layers that is scanned.
+"""What encoders are built of: linear maps, attention, MLPs, norms, rotary places, and a stack of equal layers that is scanned.
 
 Attention is Vaswani et al. 2017, arXiv 1706.03762, equation 1. Parameters are float32, `dtype` is the type of the products.
-Softmax and norms compute in float32 whatever it is.
+Softmax, norms and rotations compute in float32 whatever it is.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+
+from cold_jax.text import Rows
 
 Stacked = TypeVar("Stacked", bound=nnx.Module)
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
     "gelu_new": partial(jax.nn.gelu, approximate=True),
+    "gelu_pytorch_tanh": partial(jax.nn.gelu, approximate=True),
     "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
 }
+
+
+class Constant(nnx.Variable):
+    """Numbers, one for each layer, that are neither learned nor in a checkpoint; `values` has them where the module is abstract."""
+
+
+class Seen(NamedTuple):
+    """What attention is told of the places of rows."""
+
+    visible_RLL: jax.Array  # True where the first place may look at the second; each place must see at least one
+    bias_RHLL: jax.Array | None = None  # is added to the scores
+    turn_RLC: tuple[jax.Array, jax.Array] | None = None  # cosines and sines of the angles by which queries and keys turn
 
 
 class Linear(nnx.Linear):
@@ -31,6 +48,16 @@ class Linear(nnx.Linear):
 class LayerNorm(nnx.LayerNorm):
     """Layer normalisation in float32; the result has the dtype of x."""
 
+    def __init__(self, width: int, epsilon: float, *, bias: bool = True, rngs: nnx.Rngs):
+        super().__init__(width, epsilon=epsilon, use_bias=bias, dtype=jnp.float32, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().__call__(x).astype(x.dtype)
+
+
+class RmsNorm(nnx.RMSNorm):
+    """x / √mean(x²) · scale in float32 (Zhang and Sennrich 2019, arXiv 1910.07467); the result has the dtype of x."""
+
     def __init__(self, width: int, epsilon: float, *, rngs: nnx.Rngs):
         super().__init__(width, epsilon=epsilon, dtype=jnp.float32, rngs=rngs)
 
@@ -39,27 +66,54 @@ class LayerNorm(nnx.LayerNorm):
 
 
 class Attention(nnx.Module):
-    """softmax(q·kᵀ / √C)·v for each head, then a linear map of the heads together."""
+    """softmax(q·kᵀ / √C)·v for each head, then a linear map of the heads together.
 
-    def __init__(self, width: int, heads: int, linear: Callable[..., Linear], *, rngs: nnx.Rngs):
+    Args:
+      key_heads: heads of keys and values, each shared by as many of the queries' (Ainslie et al. 2023, arXiv 2305.13245).
+      norm: makes a norm of each head's queries, and of its keys.
+      output: makes the last linear map, where it isn't as the others.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        linear: Callable[..., Linear],
+        *,
+        rngs: nnx.Rngs,
+        key_heads: int | None = None,
+        head_width: int | None = None,
+        norm: Callable[..., nnx.Module] | None = None,
+        output: Callable[..., Linear] | None = None,
+    ):
+        C = head_width or width // heads
         self.heads = heads
-        self.query = linear(width, width, rngs=rngs)
-        self.key = linear(width, width, rngs=rngs)
-        self.value = linear(width, width, rngs=rngs)
-        self.output = linear(width, width, rngs=rngs)
+        self.query = linear(width, heads * C, rngs=rngs)
+        self.key = linear(width, (key_heads or heads) * C, rngs=rngs)
+        self.value = linear(width, (key_heads or heads) * C, rngs=rngs)
+        self.output = (output or linear)(heads * C, width, rngs=rngs)
+        self.query_norm: Any = norm and norm(C, rngs=rngs)
+        self.key_norm: Any = norm and norm(C, rngs=rngs)
 
-    def __call__(self, x_RLD: jax.Array, visible_RLL: jax.Array, noise_RL: jax.Array | None = None) -> jax.Array:
-        """`visible_RLL` is True where the first place may look at the second; each place must see at least one."""
-        R, L, D = x_RLD.shape
+    def __call__(self, x_RLD: jax.Array, seen: Seen, noise_RL: jax.Array | None = None) -> jax.Array:
+        R, L, _ = x_RLD.shape
         q_RLHC = self.query(x_RLD, noise_RL).reshape(R, L, self.heads, -1)
-        k_RLHC = self.key(x_RLD, noise_RL).reshape(R, L, self.heads, -1)
-        v_RLHC = self.value(x_RLD, noise_RL).reshape(R, L, self.heads, -1)
-        C = D // self.heads
+        C = q_RLHC.shape[-1]
+        k_RLHC = self.key(x_RLD, noise_RL).reshape(R, L, -1, C)
+        v_RLHC = self.value(x_RLD, noise_RL).reshape(R, L, -1, C)
+        if self.query_norm is not None:
+            q_RLHC, k_RLHC = self.query_norm(q_RLHC), self.key_norm(k_RLHC)
+        if seen.turn_RLC is not None:
+            q_RLHC, k_RLHC = turned(q_RLHC, *seen.turn_RLC), turned(k_RLHC, *seen.turn_RLC)
+        if (shared := self.heads // k_RLHC.shape[2]) > 1:
+            k_RLHC, v_RLHC = jnp.repeat(k_RLHC, shared, axis=2), jnp.repeat(v_RLHC, shared, axis=2)
 
         score_RHLL = jnp.einsum("rqhc,rkhc->rhqk", q_RLHC, k_RLHC, preferred_element_type=jnp.float32) / C**0.5
-        weight_RHLL = jax.nn.softmax(jnp.where(visible_RLL[:, None], score_RHLL, -jnp.inf))
+        if seen.bias_RHLL is not None:
+            score_RHLL += seen.bias_RHLL
+        weight_RHLL = jax.nn.softmax(jnp.where(seen.visible_RLL[:, None], score_RHLL, -jnp.inf))
         mixed_RLHC = jnp.einsum("rhqk,rkhc->rqhc", weight_RHLL.astype(v_RLHC.dtype), v_RLHC)
-        return self.output(mixed_RLHC.reshape(R, L, D), noise_RL)
+        return self.output(mixed_RLHC.reshape(R, L, -1), noise_RL)
 
 
 class Mlp(nnx.Module):
@@ -75,12 +129,127 @@ class Mlp(nnx.Module):
         return self.down(hidden_RLM, noise_RL)
 
 
+class GatedMlp(nnx.Module):
+    """down(activation(gate(x)) · up(x)): Shazeer 2020, arXiv 2002.05202."""
+
+    def __init__(self, width: int, hidden: int, activation: str, linear: Callable[..., Linear], *, rngs: nnx.Rngs):
+        self.activation = activation
+        self.gate = linear(width, hidden, rngs=rngs)
+        self.up = linear(width, hidden, rngs=rngs)
+        self.down = linear(hidden, width, rngs=rngs)
+
+    def __call__(self, x_RLD: jax.Array, noise_RL: jax.Array | None = None) -> jax.Array:
+        hidden_RLM = ACTIVATIONS[self.activation](self.gate(x_RLD, noise_RL)) * self.up(x_RLD, noise_RL)
+        return self.down(hidden_RLM, noise_RL)
+
+
+class PreNormLayer(nnx.Module):
+    """A transformer layer whose norms come before attention and MLP."""
+
+    attention: Attention
+    attention_norm: Callable[[jax.Array], jax.Array]
+    mlp: Mlp | GatedMlp
+    mlp_norm: Callable[[jax.Array], jax.Array]
+
+    def __call__(self, x_RLD: jax.Array, seen: Seen, noise_RL: jax.Array | None = None) -> jax.Array:
+        x_RLD = x_RLD + self.attention(self.attention_norm(x_RLD), seen, noise_RL)
+        return x_RLD + self.mlp(self.mlp_norm(x_RLD), noise_RL)
+
+
+class Embeddings(nnx.Module):
+    """What a token is, plus where it stands in its text and which part of it it belongs to, where there are tables for these."""
+
+    def __init__(
+        self,
+        tokens: int,
+        width: int,
+        dtype: jnp.dtype,
+        *,
+        rngs: nnx.Rngs,
+        places: int = 0,
+        offset: int = 0,
+        types: int = 0,
+        norm: Callable[[jax.Array], jax.Array] | None = None,
+    ):
+        embed = partial(nnx.Embed, features=width, dtype=dtype, rngs=rngs)
+        self.word = embed(tokens)
+        self.place = embed(places) if places else None
+        self.type = embed(types) if types else None
+        self.norm: Any = norm
+        self.offset = offset
+
+    def __call__(self, rows: Rows) -> jax.Array:
+        x_RLD = self.word(jnp.asarray(rows.token_RL))
+        if self.place is not None:
+            x_RLD += self.place(jnp.asarray(rows.place_RL) + self.offset)
+        if self.type is not None:
+            x_RLD += self.type(jnp.asarray(rows.type_RL))
+        return x_RLD if self.norm is None else self.norm(x_RLD)
+
+
+class Transformer(nnx.Module):
+    """Texts packed into rows → the state of each token, of the compute dtype; states of empty places mean nothing.
+
+    The embeddings go through `layers`, each of which is told what is `seen`, and then through `finish`.
+    """
+
+    config: Any
+    dtype: jnp.dtype
+    embeddings: Any
+    layers: Any
+
+    def seen(self, rows: Rows) -> Any:
+        raise NotImplementedError
+
+    def finish(self, x_RLD: jax.Array) -> jax.Array:
+        return x_RLD
+
+    def through(self, x_RLD: jax.Array, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        """What the layers make of the embeddings."""
+        return run(self.layers, x_RLD, self.seen(rows), noise_RL)
+
+    def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        return self.finish(self.through(self.embeddings(rows), rows, noise_RL))
+
+
+def visible(rows: Rows) -> jax.Array:
+    """A token sees its own text. Empty places see one another, so that no softmax is over nothing."""
+    segment_RL = jnp.asarray(rows.segment_RL)
+    return segment_RL[:, :, None] == segment_RL[:, None, :]
+
+
+def ahead(rows: Rows) -> jax.Array:
+    """How many places the second token stands after the first; of two tokens of one text."""
+    place_RL = jnp.asarray(rows.place_RL)
+    return place_RL[:, None, :] - place_RL[:, :, None]
+
+
+def causal(rows: Rows) -> jax.Array:
+    """A token sees its own text up to itself."""
+    return visible(rows) & (ahead(rows) <= 0)
+
+
+def turns(rows: Rows, head_width: int, theta: float) -> tuple[jax.Array, jax.Array]:
+    """Cosines and sines of rotary places: Su et al. 2021, arXiv 2104.09864, equation 15, in torch's float32."""
+    frequency_C = 1 / np.float32(theta) ** (np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width))
+    angle_RLC = jnp.asarray(rows.place_RL, jnp.float32)[:, :, None] * frequency_C[None, None]
+    return jnp.cos(angle_RLC), jnp.sin(angle_RLC)
+
+
+def turned(x_RLHC: jax.Array, cos_RLC: jax.Array, sin_RLC: jax.Array) -> jax.Array:
+    """Each pair of a head's numbers, half a head apart, turned by its angle."""
+    one_RLHC, other_RLHC = jnp.split(x_RLHC.astype(jnp.float32), 2, axis=-1)
+    cos_RLHC, sin_RLHC = cos_RLC[:, :, None], sin_RLC[:, :, None]
+    turned_RLHC = [one_RLHC * cos_RLHC - other_RLHC * sin_RLHC, other_RLHC * cos_RLHC + one_RLHC * sin_RLHC]
+    return jnp.concatenate(turned_RLHC, axis=-1).astype(x_RLHC.dtype)
+
+
 def stack(make: Callable[[nnx.Rngs], Stacked], layers: int, rngs: nnx.Rngs) -> Stacked:
     """One module in the place of equal ones: each of its variables has a leading axis of length `layers`."""
     return nnx.vmap(make, in_axes=0, out_axes=0)(rngs.split(layers))
 
 
-def run(layers: Callable[..., jax.Array], x_RLD: jax.Array, visible_RLL: jax.Array, noise_RL: jax.Array | None) -> jax.Array:
+def run(layers: Callable[..., jax.Array], x_RLD: jax.Array, seen: Any, noise_RL: jax.Array | None) -> jax.Array:
     """Applies stacked layers one after the other; each has noise of its own.
 
     One layer is compiled, whatever the depth. Its products with weights are kept for the backward pass and the rest is computed
@@ -90,7 +259,7 @@ def run(layers: Callable[..., jax.Array], x_RLD: jax.Array, visible_RLL: jax.Arr
     @partial(jax.checkpoint, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
     def step(x_RLD: jax.Array, place: tuple[jax.Array, Callable[..., jax.Array]]) -> tuple[jax.Array, None]:
         number, layer = place
-        return layer(x_RLD, visible_RLL, _fold(noise_RL, number)), None
+        return layer(x_RLD, seen, _fold(noise_RL, number)), None
 
     depth = len(jax.tree.leaves(layers)[0])
     return jax.lax.scan(step, x_RLD, (jnp.arange(depth), layers))[0]

@@ -1,7 +1,11 @@
-"""A frozen encoder as a table: each text is encoded once, kept in the cache, and looked up behind an encoder's signature."""
+"""A frozen encoder as a table: each text is encoded once, kept in the cache, and looked up behind an encoder's signature.
+
+So are the frozen layers below adapted ones: they give a text the same states in every step.
+"""
 
 import os
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +14,9 @@ from flax import nnx
 
 from cold_jax import cache, text
 from cold_jax.encoders import Loaded, TextEncoder
+from cold_jax.encoders.layers import Transformer
+
+Encoder = TypeVar("Encoder", bound=nnx.Module)
 
 _ROWS = 16  # rows of a slice: with 64 tokens a row, its activations fit a core's share of the cache
 
@@ -39,12 +46,53 @@ class States(nnx.Module):
         return jnp.take(self.state[...], text_T, axis=0)
 
 
+class Below(nnx.Module):
+    """The states of all tokens under the first layer that learns, in the place of the embeddings; nothing of it learns."""
+
+    def __init__(self, state_ND: np.ndarray, offset_T: np.ndarray, dtype: jnp.dtype):
+        self.state = nnx.Variable(jnp.asarray(state_ND, dtype))
+        self.offset = nnx.Variable(jnp.asarray(offset_T[:-1], jnp.int32))
+
+    def __call__(self, rows: text.Rows) -> jax.Array:
+        text_RL, place_RL = jnp.asarray(rows.text_RL), jnp.asarray(rows.place_RL)
+        return self.state[...][self.offset[...][text_RL] + place_RL]
+
+
+def upper(loaded: Loaded, tokens: text.Tokens, last: int) -> TextEncoder:
+    """The encoder's last layers on a table of what the frozen ones below make of these texts, from the cache as above.
+
+    Raises ValueError where it has fewer layers.
+    """
+    backbone = loaded.encoder.backbone
+    layers = len(jax.tree.leaves(nnx.state(backbone.layers))[0])
+    if last > layers:
+        raise ValueError(f"adapter.layers: last_{last} of an encoder of {layers} layers")
+
+    def only(which: slice) -> Transformer:
+        part = nnx.clone(backbone)
+        part.layers = jax.tree.map(lambda stacked: stacked[which], backbone.layers)
+        return part
+
+    def build() -> dict[str, np.ndarray]:
+        lower, (rows, _) = only(slice(layers - last)), _pack(loaded, tokens)
+        state_ND = np.zeros((len(tokens.token_N), loaded.encoder.width), np.float32)
+        for part, x_RLD in _slices(_below, lower, rows):
+            real_RL = part.segment_RL > 0
+            state_ND[tokens.offset_T[part.text_RL[real_RL]] + part.place_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
+        return {"state_ND": state_ND}
+
+    key = _key(loaded, tokens) | {"layers": layers - last}
+    top = only(slice(layers - last, None))
+    top.embeddings = Below(cache.arrays("below", key, build)["state_ND"], tokens.offset_T, backbone.dtype)
+    return TextEncoder(top, loaded.encoder.pooling, loaded.encoder.texts_per_row)
+
+
 def vectors(loaded: Loaded, tokens: text.Tokens) -> np.ndarray:
     """float32 vector_TD of all texts, in their order; from the cache if they were encoded before."""
 
     def build() -> dict[str, np.ndarray]:
         rows, slot_T = _pack(loaded, tokens)
-        vector_TD = np.concatenate([np.asarray(slice_TD) for _, slice_TD in _slices(_vectors, loaded, rows)])
+        vector_TD = np.concatenate([np.asarray(slice_TD) for _, slice_TD in _slices(_vectors, loaded.encoder, rows)])
         return {"vector_TD": vector_TD[slot_T]}
 
     return cache.arrays("vectors", _key(loaded, tokens), build)["vector_TD"]
@@ -56,7 +104,7 @@ def states(loaded: Loaded, tokens: text.Tokens) -> tuple[np.ndarray, np.ndarray]
     def build() -> dict[str, np.ndarray]:
         rows, _ = _pack(loaded, tokens)
         state_TLD = np.zeros((len(tokens.length_T), tokens.length_T.max(initial=0), loaded.encoder.width), np.float32)
-        for part, x_RLD in _slices(_states, loaded, rows):
+        for part, x_RLD in _slices(_states, loaded.encoder, rows):
             real_RL = part.segment_RL > 0
             state_TLD[part.text_RL[real_RL], part.place_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
         return {"state_TLD": state_TLD}
@@ -83,11 +131,16 @@ def _key(loaded: Loaded, tokens: text.Tokens) -> dict[str, object]:
 
 
 def _slices(
-    encode: Callable[[TextEncoder, text.Rows], jax.Array], loaded: Loaded, rows: text.Rows
+    encode: Callable[[Encoder, text.Rows], jax.Array], encoder: Encoder, rows: text.Rows
 ) -> Iterator[tuple[text.Rows, jax.Array]]:
     for start in range(0, len(rows.token_RL), _ROWS):
         part = text.Rows(*(array_RL[start : start + _ROWS] for array_RL in rows))
-        yield part, encode(loaded.encoder, part)
+        yield part, encode(encoder, part)
+
+
+@jax.jit
+def _below(backbone: Transformer, rows: text.Rows) -> jax.Array:
+    return backbone.through(backbone.embeddings(rows), rows)
 
 
 @jax.jit

@@ -4,18 +4,38 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
 
+from cold_jax.encoders.layers import Constant, Transformer
+
 # name in the checkpoint, {layer} being the number of a layer → (path of the parameter, what to do with the array).
-# What is done is its own inverse, so the same table saves.
-Table = Mapping[str, tuple[str, Callable[[np.ndarray], np.ndarray]]]
+# What is done is its own inverse, so the same table saves. Several paths: what is done with the array puts them side by side.
+Table = Mapping[str, tuple[str | tuple[str, ...], Callable[[np.ndarray], np.ndarray]]]
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _WANTED = ["config.json", "tokenizer.json", "model*.safetensors", _INDEX]
+
+
+class Architecture(NamedTuple):
+    """An encoder and the names that checkpoints use for it."""
+
+    model_types: tuple[str, ...]  # of config.json
+    config: Callable[[Path], Any]  # reads one
+    model: Callable[..., Transformer]
+    names: Table
+    ignored: Sequence[str]
+    renamed: Sequence[tuple[str, str]]
+    optional: Mapping[str, str] = {}  # field of the config → regular expression of the names that are only there where it is true
+    given: Mapping[str, float] = {}  # tensors that no checkpoint has, and the number that they are full of
+
+    def table(self, shape: Any) -> Table:
+        absent = [pattern for field, pattern in self.optional.items() if not getattr(shape, field)]
+        return {name: to for name, to in self.names.items() if not any(re.fullmatch(pattern, name) for pattern in absent)}
 
 
 class WeightsError(ValueError):
@@ -32,55 +52,93 @@ def transposed(array: np.ndarray) -> np.ndarray:
 
 
 def load(
-    module: nnx.Module, files: Sequence[Path], table: Table, ignored: Sequence[str], renamed: Sequence[tuple[str, str]]
+    module: nnx.Module,
+    files: Sequence[Path],
+    table: Table,
+    ignored: Sequence[str],
+    renamed: Sequence[tuple[str, str]],
+    given: Mapping[str, float] = {},
 ) -> None:
-    """Fills every parameter of the module, which may be abstract, from all tensors of the files.
+    """Fills every parameter of the module, which may be abstract, from all tensors of the files; and its constants.
 
     Args:
       ignored: regular expressions; a tensor whose whole name matches one is left out.
       renamed: (pattern, replacement) pairs that turn older names into the table's, before all else.
+      given: name → number: tensors of the table that are not in the files, full of that number.
 
     Raises:
       WeightsError: tensors that the table doesn't know, parameters that nothing fills, shapes that don't fit: all at once.
     """
     tensors, problems = _read(files, ignored, renamed)
     parameters = _parameters(module)
-    for pattern, (path, change) in table.items():
-        if path not in parameters:
-            problems.append(f"{path}: the table fills it from {pattern}, but the model has no such parameter")
+    for pattern, (paths, change) in table.items():
+        paths = (paths,) if isinstance(paths, str) else paths
+        if absent := [path for path in paths if path not in parameters]:
+            problems += [f"{path}: the table fills it from {pattern}, but the model has no such parameter" for path in absent]
             continue
-        parameter = parameters.pop(path)
-        shape = parameter.shape[1:] if "{layer}" in pattern else parameter.shape
-        found = {name: change(tensors.pop(name)) for name in _names(pattern, parameter) if name in tensors}
-        problems += [f"{name}: missing; parameter {path} needs it" for name in _names(pattern, parameter) if name not in found]
-        wrong = [f"{name}: shape {a.shape}, parameter {path} has {shape}" for name, a in found.items() if a.shape != shape]
+        group, own = [parameters.pop(path) for path in paths], " and ".join(paths)
+        first, names = group[0], _names(pattern, group[0])
+        shapes = [parameter.shape[1:] if "{layer}" in pattern else parameter.shape for parameter in group]
+        shape = (*shapes[0][:-1], sum(each[-1] for each in shapes))
+        found = {name: np.full(shape, value, first.dtype) for name, value in given.items() if name in names}
+        found |= {name: change(tensors.pop(name)) for name in names if name in tensors}
+        problems += [f"{name}: missing; parameter {own} needs it" for name in names if name not in found]
+        wrong = [f"{name}: shape {a.shape}, parameter {own} has {shape}" for name, a in found.items() if a.shape != shape]
         problems += wrong
-        if not wrong and len(found) == len(_names(pattern, parameter)):
-            array = np.stack(list(found.values())) if "{layer}" in pattern else found[pattern]
-            parameter.set_value(jnp.asarray(array, parameter.dtype))
+        if not wrong and len(found) == len(names):
+            arrays = [found[name] for name in names]
+            array = np.stack(arrays) if "{layer}" in pattern else arrays[0]
+            for parameter, part in zip(group, np.split(array, np.cumsum([each[-1] for each in shapes])[:-1], -1), strict=True):
+                parameter.set_value(jnp.asarray(part, parameter.dtype))
     problems += [f"{path}: a parameter that the table doesn't fill" for path in parameters]
     problems += [f"{name}: a tensor that the table doesn't know" for name in tensors]
     if problems:
         raise WeightsError("\n  ".join([f"{', '.join(map(str, files))}: does not fit the model:", *sorted(problems)]))
+    for _, constant in nnx.to_flat_state(nnx.state(module, Constant)):
+        constant.set_value(jnp.asarray(constant.get_metadata()["values"]))
 
 
-def save(module: nnx.Module, table: Table) -> dict[str, np.ndarray]:
+def save(module: nnx.Module, table: Table, given: Mapping[str, float] = {}) -> dict[str, np.ndarray]:
     """The inverse of `load`: the parameters under the table's names and in the checkpoint's shapes, on the host.
 
     Raises:
       WeightsError: a parameter that the table doesn't name, or the reverse, as in an encoder whose adapter is not merged.
     """
     parameters = _parameters(module)
-    if odd := {path for path, _ in table.values()} ^ set(parameters):
+    named = {pattern: (paths,) if isinstance(paths, str) else paths for pattern, (paths, _) in table.items()}
+    if odd := {path for paths in named.values() for path in paths} ^ set(parameters):
         raise WeightsError(
             f"{', '.join(sorted(odd))}: in the model or in the table of names but not in both; merge an adapter first"
         )
     tensors = {}
-    for pattern, (path, change) in table.items():
-        array, names = np.asarray(parameters[path][...]), _names(pattern, parameters[path])
+    for pattern, (_, change) in table.items():
+        array = np.concatenate([np.asarray(parameters[path][...]) for path in named[pattern]], -1)
+        names = _names(pattern, parameters[named[pattern][0]])
         arrays = array if "{layer}" in pattern else [array]
         tensors |= {name: np.ascontiguousarray(change(a)) for name, a in zip(names, arrays, strict=True)}
-    return tensors
+    return {name: tensor for name, tensor in tensors.items() if name not in given}
+
+
+def read_config(
+    path: Path, supported: Mapping[str, Sequence[Any]], names: Mapping[str, str], implied: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A checkpoint's config.json.
+
+    Args:
+      supported: key → the values that are supported.
+      names: name here → key.
+      implied: key → the value that a file means which leaves it out.
+
+    Raises:
+      WeightsError: it describes something that isn't supported; the message names file, key and what is.
+    """
+    values = {**implied, **json.loads(path.read_text())}
+    for key, choices in supported.items():
+        if (value := values.get(key)) not in choices:
+            raise WeightsError(f"{path}: {key} {value!r} is not supported; supported: {', '.join(map(repr, choices))}")
+    if absent := [key for key in names.values() if key not in values]:
+        raise WeightsError(f"{path}: {', '.join(absent)} missing; the config.json of a {values['model_type']} has them")
+    return {name: values[key] for name, key in names.items()}
 
 
 def locate(id: str) -> Path:

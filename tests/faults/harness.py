@@ -31,17 +31,18 @@ def arguments(folder: Path, *overrides: str) -> list[str]:
     return [*SMALL, f"hydra.run.dir={folder}", *overrides]
 
 
-def start(shared: Path, *command: str, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    """A training in a session of its own; `shared` holds the cache. `before` runs in the process before Python does."""
+def start(shared: Path, *command: str, largest: int | None = None) -> subprocess.Popen[str]:
+    """A training in a session of its own; `shared` holds the cache. It can write no file of more than `largest` bytes."""
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))"
+    train = f"{limited if largest else ''}\nfrom cold_jax.train import main; main()"
     return subprocess.Popen(
-        runs.command("train", *command),
+        [sys.executable, "-c", train, *command],
         cwd=shared,
         env=runs.environment(shared / "cache"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=before,
     )
 
 
@@ -63,8 +64,8 @@ def finish(child: subprocess.Popen[str]) -> tuple[int, str]:
     return child.wait(60), rest
 
 
-def train(shared: Path, *command: str, before: Callable[[], None] | None = None) -> tuple[int, str]:
-    with start(shared, *command, before=before) as child:
+def train(shared: Path, *command: str, largest: int | None = None) -> tuple[int, str]:
+    with start(shared, *command, largest=largest) as child:
         return finish(child)
 
 

@@ -33,7 +33,7 @@ def write(file: Path, *rows: list[str]) -> None:
 @pytest.fixture(scope="module")
 def run(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("ids")
-    pairs = [(u, (u * 5 + n * 2) % len(ITEMS)) for u in range(len(USERS)) for n in range(10)]
+    pairs = [(u, (u * 5 + n * 2) % len(ITEMS)) for u in range(len(USERS)) for n in range(14)]
     rows = [[USERS[u], ITEMS[i], str(n)] for n, (u, i) in enumerate(pairs)]
     write(folder / "rows.csv", ["user", "item", "time"], *rows)
     titles = [TITLES[n % len(TITLES)] for n in range(len(ITEMS))]

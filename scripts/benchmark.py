@@ -1,0 +1,452 @@
+"""python scripts/benchmark.py [ROW,…]: cold_jax beside torch, PEFT and sentence-transformers on the same texts, weights and losses.
+
+Losses or vectors are compared first. Then both sides take turns; a figure is the median of the rounds, in seconds of wall time, with
+process time beside it. A share is the arithmetic of the work over (seconds · the library's own rate of matrix multiplication, measured in the
+same run). experiments/benchmarks/table.json holds the rows; those that are named are replaced, the others stay.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from flax import nnx
+from hydra import compose, initialize_config_dir
+from peft import LoraConfig, get_peft_model
+from transformers import BertModel
+
+from cold_jax import CONF, build, cache, command, models, parallel, steps, text  # noqa: F401  (command: the config's resolvers)
+from cold_jax.batches import Packed
+from cold_jax.encoders import table
+from cold_jax.objectives import Softmax
+
+TABLE = Path(__file__).resolve().parents[1] / "experiments" / "benchmarks" / "table.json"
+ROUNDS = 5
+RATE, SHARP = 1e-4, 20.0  # learning rate; inverse temperature of unit vectors' products
+Row = dict[str, Any]
+Side = Callable[[], Any]
+
+
+class Dot(models.UserTimesItem):
+    """u·v of unit vectors, u = profile + Σ support / √k: what both libraries are given to learn with."""
+
+    def __init__(self, encoder: Any):
+        self.encoder = encoder
+
+    def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> models.Sides:
+        return vector_JD, vector_JD * SHARP, jnp.zeros(len(item_J))
+
+    def users(self, profile_BD: jax.Array, shown_BJ: jax.Array, source_JD: jax.Array) -> jax.Array:
+        return profile_BD + shown_BJ @ source_JD / jnp.sqrt(jnp.maximum(shown_BJ.sum(1), 1.0))[:, None]
+
+
+def compare(
+    work: str, ours: Side, peers: dict[str, Side], agreement: float, targets: dict[str, float], flop: float | None
+) -> Iterator[Row]:
+    """Rows of one work: each peer takes turns with ours. `ours` and peers block until all they compute is there."""
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ("ours", *peers)}
+    rates: dict[str, list[float]] = {"ours": [], "peer": []}
+    for side in (ours, *peers.values()):
+        side()  # the first time pays for memory
+    for _ in range(ROUNDS):
+        rates["ours"].append(_rate_jax())
+        rates["peer"].append(_rate_torch())
+        for name, side in (("ours", ours), *peers.items()):
+            wall, cpu = time.perf_counter(), time.process_time()
+            side()
+            spent[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    median = {name: [statistics.median(each) for each in zip(*values, strict=True)] for name, values in spent.items()}
+    share = lambda name, side: flop and flop / median[name][0] / statistics.median(rates[side])  # noqa: E731
+    for name in peers or [None]:
+        yield {
+            "work": work,
+            "ours": median["ours"][0],
+            "cpu_ours": median["ours"][1],
+            "share_ours": share("ours", "ours"),
+            "peer_name": name,
+            "peer": name and median[name][0],
+            "cpu_peer": name and median[name][1],
+            "share_peer": name and share(name, "peer"),
+            "ratio": name and median[name][0] / median["ours"][0],
+            "target": targets.get(name or ""),
+            "agreement": agreement,
+        }
+
+
+SIDE = 1536
+
+
+def _rate_jax(times: int = 8) -> float:
+    x = jnp.ones((1024, SIDE // 4))
+    w = jnp.ones((SIDE // 4, SIDE))
+    multiply = jax.jit(lambda x, w: x @ w)
+    multiply(x, w).block_until_ready()
+    start = time.perf_counter()
+    for _ in range(times):
+        multiply(x, w).block_until_ready()
+    return times * 2 * x.size * SIDE / (time.perf_counter() - start)
+
+
+def _rate_torch(times: int = 8) -> float:
+    x, w = torch.ones(1024, SIDE // 4), torch.ones(SIDE // 4, SIDE)
+    _ = x @ w
+    start = time.perf_counter()
+    for _ in range(times):
+        _ = x @ w
+    return times * 2 * x.numel() * SIDE / (time.perf_counter() - start)
+
+
+def layer_flop(config: Any, tokens: float, length: float) -> float:
+    """Of one layer's products, forward, for so many tokens that each see `length`."""
+    return tokens * (8 * config.width**2 + 4 * config.width * config.hidden + 4 * length * config.width)
+
+
+@contextmanager
+def question(*overrides: str) -> Iterator[tuple[Any, Any]]:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        settings = build.settings(compose("train", ["+experiment=lora_user_cold", "start=none", *overrides]))
+    yield settings, build.question(settings)
+
+
+def our_step(settings: Any, q: Any, batch: Any, place: Packed) -> tuple[Callable[[], float], Any]:
+    """A step on this batch in the form that a run would take on this machine, and the encoder with its adapter."""
+    own = q.loaded.encoder if settings.adapter.last is None else table.upper(q.loaded, q.tokens, settings.adapter.last)
+    encoder = settings.adapter(nnx.clone(own), 0)
+    partition = models.partition(Dot(encoder), settings.adapter.trains)
+    made_of = steps.Training(partition.graph, Softmax(1.0, False), optax.adamw(RATE), settings.loop.rows_at_once, False, 0)
+    form = steps.resolved(settings.loop.step, settings.parallel.count, True)
+    on = steps.slices(made_of) if form is steps.Form.slices else settings.parallel(steps.whole(made_of))
+    frozen = on.share(partition.frozen)
+    state = [on.put(steps.State(partition.trainable, made_of.optimizer.init(partition.trainable), jnp.zeros((), jnp.int32)))]
+
+    def step() -> float:
+        state[0], record = on.step(frozen, state[0], on.spread(batch))
+        jax.block_until_ready(state)
+        return float(record["loss"])
+
+    return step, encoder
+
+
+class Peer:
+    """The same encoder, head and loss in torch, with PEFT's LoRA where ours has one."""
+
+    def __init__(self, folder: Path, encoder: Any, adapter: Any):
+        torch.manual_seed(0)
+        self.model: Any = BertModel.from_pretrained(folder, attn_implementation="sdpa", add_pooling_layer=False).eval()
+        if hasattr(adapter, "rank"):
+            first = self.model.config.num_hidden_layers - (adapter.last or self.model.config.num_hidden_layers)
+            layers = list(range(first, self.model.config.num_hidden_layers))
+            lora = LoraConfig(
+                r=adapter.rank, lora_alpha=int(adapter.alpha), target_modules=["query", "value"], layers_to_transform=layers
+            )
+            self.model = get_peft_model(self.model, lora)
+            for layer in layers:
+                attention = self.model.base_model.model.encoder.layer[layer].attention.self
+                for name in ("query", "value"):
+                    A = getattr(encoder.backbone.layers.attention, name).A[...][layer - first]
+                    getattr(attention, name).lora_A["default"].weight.data = torch.tensor(np.asarray(A).T.copy())
+        self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], RATE, weight_decay=1e-4)
+
+    def encode(self, ids: list[np.ndarray]) -> torch.Tensor:
+        """Unit means of the texts, padded to the longest."""
+        length = max(map(len, ids))
+        token = torch.tensor(np.stack([np.pad(x, (0, length - len(x))) for x in ids]), dtype=torch.long)
+        mask = torch.tensor(np.stack([np.arange(length) < len(x) for x in ids]))
+        states = self.model(input_ids=token, attention_mask=mask.long()).last_hidden_state
+        return torch.nn.functional.normalize((states * mask[..., None]).sum(1), dim=-1)
+
+    def step(self, vectors: Callable[[], tuple[torch.Tensor, torch.Tensor]], batch: Any) -> float:
+        profile_BD, item_JD = vectors()
+        x = batch.examples
+        shown = torch.tensor(x.shown_BJ[:, : len(item_JD)])
+        user = profile_BD + shown @ item_JD / shown.sum(1).clamp(min=1).sqrt()[:, None]
+        logit = user @ (item_JD * SHARP).T
+        target = torch.tensor(x.target_B, dtype=torch.long)
+        known = torch.tensor(x.known_BJ[:, : len(item_JD)])
+        known[torch.arange(len(target)), target] = False
+        loss = torch.nn.functional.cross_entropy(logit.masked_fill(known, -torch.inf), target)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+def padded(settings: Any, q: Any, pairs: int = 64, long: int = 64, short: int = 32) -> tuple[Any, Any, list[np.ndarray]]:
+    """A batch of full texts: `pairs` users of `long` tokens and as many items of `short`, and those tokens."""
+    draw = np.random.default_rng(0)
+    lengths = np.repeat([long, short], pairs)
+    token_N = draw.integers(1000, 20000, lengths.sum()).astype(np.int32)
+    tokens = text.Tokens(token_N, np.concatenate([[0], np.cumsum(lengths)]))
+    place = Packed(tokens, long, settings.encoder.texts_per_row)
+    rows, slot_T = place(np.arange(2 * pairs), settings.loop.rows_at_once)
+    le = build.learner(replace_batching(settings, pairs), q)
+    batch = le.batches(0)
+    eye, none = np.arange(pairs, dtype=np.int32), np.zeros((pairs, pairs), bool)
+    x = batch.examples._replace(
+        profile_B=slot_T[:pairs].astype(np.int32), target_B=eye, shown_BJ=none.astype(np.float32), known_BJ=none
+    )
+    items = batch.items._replace(
+        item_J=eye,
+        slot_J=slot_T[pairs:].astype(np.int32),
+        length_J=lengths[pairs:],
+        valid_J=~none[0],
+        log_q_J=np.zeros(pairs, np.float32),
+    )
+    return batch._replace(rows=rows, examples=x, items=items), place, np.split(token_N, np.cumsum(lengths)[:-1])
+
+
+def replace_batching(settings: Any, size: int, support: tuple[int, ...] = (0,)) -> Any:
+    return settings._replace(batching=replace(settings.batching, size=size, support=support, negatives=0, history=None))
+
+
+def padded_step(work: str, adapter: str, passes: float, target: float) -> Iterator[Row]:
+    with question(f"adapter={adapter}") as (settings, q):
+        batch, place, ids = padded(settings, q)
+        ours, encoder = our_step(settings, q, batch, place)
+        peer = Peer(q.loaded.tokenizer.parent, encoder, settings.adapter)
+        theirs = lambda: peer.step(lambda: (peer.encode(ids[:64]), peer.encode(ids[64:])), batch)  # noqa: E731
+        agreement = max(abs(ours() - theirs()) for _ in range(2))
+        config = encoder.backbone.config
+        flop = passes * config.layers * (layer_flop(config, 64 * 64, 64) + layer_flop(config, 64 * 32, 32))
+        yield from compare(
+            f"{work}: 64 pairs of 64 + 32 tokens",
+            ours,
+            {"torch + PEFT" if adapter == "lora" else "torch": theirs},
+            agreement,
+            {"torch + PEFT": target},
+            flop,
+        )
+
+
+def real_steps(work: str, layers: str, targets: dict[str, float]) -> Iterator[Row]:
+    with question("adapter=lora", f"adapter.layers={layers}") as (settings, q):
+        settings = replace_batching(settings, 64, (10,))
+        le = build.learner(settings, q._replace(loaded=replace(q.loaded, encoder=nnx.clone(q.loaded.encoder))))
+        batch = le.batches(0)
+        place = Packed(q.tokens, text.row_length(q.tokens, q.loaded.row_length), q.loaded.encoder.texts_per_row)
+        ours, encoder = our_step(settings, q, batch, place)
+        tokens_of = np.split(q.tokens.token_N, q.tokens.offset_T[1:-1])
+        users, x = len(q.dataset.users), batch.examples
+        valid = batch.items.item_J[batch.items.valid_J]
+        user_ids, item_ids = [tokens_of[u] for u in x.user_B], [tokens_of[users + i] for i in valid]
+        shown = [valid[np.flatnonzero(x.shown_BJ[b, : len(valid)])] for b in range(64)]
+        every = np.concatenate([valid[x.target_B], *shown])  # targets, then supports, as often as they occur
+        first_J = np.array([np.flatnonzero(every == i)[0] for i in valid])
+        peers = {name: Peer(q.loaded.tokenizer.parent, encoder, settings.adapter) for name in ("every text", "unique texts")}
+
+        def all_texts() -> tuple[torch.Tensor, torch.Tensor]:
+            peer = peers["every text"]
+            parts = [peer.encode([tokens_of[users + i] for i in piece]) for piece in (every[:64], every[64:])]
+            return peer.encode(user_ids), torch.cat(parts)[torch.tensor(first_J)]
+
+        def unique_texts() -> tuple[torch.Tensor, torch.Tensor]:
+            peer = peers["unique texts"]
+            user_U, back_B = np.unique(x.user_B, return_inverse=True)
+            return peer.encode([tokens_of[u] for u in user_U])[torch.tensor(back_B)], peer.encode(item_ids)
+
+        sides = {
+            "torch + PEFT, every text": lambda: peers["every text"].step(all_texts, batch),
+            "torch + PEFT, unique texts": lambda: peers["unique texts"].step(unique_texts, batch),
+        }
+        agreement = max(abs(ours() - side()) for side in sides.values())
+        yield from compare(
+            f"{work}: a step of 64 pairs of ML-100k, profile and 10 support items", ours, sides, agreement, targets, None
+        )
+
+
+def encode() -> Iterator[Row]:
+    from sentence_transformers import SentenceTransformer
+
+    with question() as (_, q):
+        texts = list(next(iter(q.dataset.items.texts.values())))
+        folder = q.loaded.tokenizer.parent
+        peer = SentenceTransformer(modules=_modules(folder), device="cpu")
+
+        def ours() -> np.ndarray:
+            with tempfile.TemporaryDirectory() as empty:
+                os.environ["COLD_JAX_CACHE"] = empty
+                return table.vectors(q.loaded, text.tokenize(q.loaded.tokenizer, texts, q.loaded.max_length))
+
+        theirs = lambda: peer.encode(texts, batch_size=64, normalize_embeddings=True)  # noqa: E731
+        agreement = float(np.abs(ours() - theirs()).max())
+        lengths = text.tokenize(q.loaded.tokenizer, texts, q.loaded.max_length).length_T
+        config = q.loaded.encoder.backbone.config
+        flop = config.layers * sum(layer_flop(config, n, n) for n in lengths)
+        name = "sentence-transformers, batch 64, sorted by length"
+        yield from compare(
+            f"encode: {len(texts):,} item texts, tokenising included", ours, {name: theirs}, agreement, {name: 1.5}, flop
+        )
+
+
+def _modules(folder: Path) -> list[Any]:
+    from sentence_transformers.models import Pooling, Transformer
+
+    transformer = Transformer(str(folder), max_seq_length=128)
+    return [transformer, Pooling(transformer.get_word_embedding_dimension(), "mean")]
+
+
+def compile_() -> Iterator[Row]:
+    """Lowering and compilation of the LoRA step: as it is, from the cache, and with six unrolled layers."""
+    with question("adapter=lora") as (settings, q):
+        batch, place, _ = padded(settings, q)
+
+        def first(unrolled: bool, folder: str | None) -> float:
+            jax.clear_caches()
+            jax.config.update("jax_compilation_cache_dir", folder)
+            scan = jax.lax.scan
+            if unrolled:
+                jax.lax.scan = lambda *a, **k: scan(*a, **{**k, "unroll": True})  # type: ignore[assignment]
+            try:
+                start = time.process_time()
+                our_step(settings, q, batch, place)[0]()
+                once = time.process_time() - start
+            finally:
+                jax.lax.scan = scan
+            step = our_step(settings, q, batch, place)[0]
+            step()
+            start = time.process_time()
+            step()
+            return once - (time.process_time() - start)
+
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        with tempfile.TemporaryDirectory() as folder:
+            cold = statistics.median(first(False, None) for _ in range(3))
+            first(False, folder)
+            warm = statistics.median(first(False, folder) for _ in range(3))
+        unrolled = first(True, None)
+    blank = dict.fromkeys(("share_ours", "share_peer", "agreement"))
+    about = {"cpu_ours": cold, "cpu_peer": unrolled, "peer_name": "six unrolled layers, cold", "target": 2.5}
+    yield {
+        "work": "compile: LoRA step, cold, process seconds",
+        "ours": cold,
+        "peer": unrolled,
+        "ratio": unrolled / cold,
+        **about,
+        **blank,
+    }
+    about = {"cpu_ours": warm, "cpu_peer": cold, "peer_name": "cold", "target": 10.0}
+    yield {"work": "compile: the same with the cache warm", "ours": warm, "peer": cold, "ratio": cold / warm, **about, **blank}
+
+
+def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int = 20) -> Iterator[Row]:
+    from scipy import sparse
+
+    from cold_jax.parts import ranking_part
+    from cold_jax.ranking import rank
+
+    draw = np.random.default_rng(0)
+    user_UV, item_IV = draw.normal(size=(users, width)).astype(np.float32), draw.normal(size=(items, width)).astype(np.float32)
+    pairs = sparse.random_array((users, items), density=20 / items, rng=draw, dtype=np.float32, format="csr")
+    pairs.data[:] = 1
+    asked = sparse.csr_array(
+        (np.ones(users, np.float32), (np.arange(users), draw.integers(0, items, users))), shape=(users, items)
+    )
+    part = ranking_part("all", pairs, asked, np.arange(items))
+    theirs_U, theirs_I, ours_U, ours_I = (
+        *map(torch.tensor, (user_UV[part.user_U], item_IV)),
+        jnp.asarray(user_UV),
+        jnp.asarray(item_IV),
+    )
+    score = jax.jit(lambda user_BV, item_IV: user_BV @ item_IV.T)
+
+    def ours() -> np.ndarray:
+        return rank(lambda position: score(ours_U[part.user_U[position]], ours_I), part, top, 256).top_UK
+
+    def theirs() -> np.ndarray:
+        best = []
+        for start in range(0, len(theirs_U), 256):
+            scores = theirs_U[start : start + 256] @ theirs_I.T
+            seen = part.shown_UI[start : start + 256].tocoo()
+            scores[torch.tensor(seen.coords[0], dtype=torch.long), torch.tensor(seen.coords[1], dtype=torch.long)] = -torch.inf
+            best.append(torch.topk(scores, top).indices)
+        return torch.cat(best).numpy()
+
+    differing = float((ours() != theirs()).mean())
+    name = "torch.topk in chunks of 256"
+    work = f"ranking: {users:,} users × {items:,} items, width {width}, top {top}, seen masked (ours: the positives' ranks too)"
+    yield from compare(work, ours, {name: theirs}, differing, {name: 1.5}, None)
+
+
+def second_run() -> Iterator[Row]:
+    """From the start of the process to the table, with caches warm."""
+    line = [sys.executable, "-m", "cold_jax.train", "+experiment=frozen_user_cold", "logger=none"]
+    spent = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(4):
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
+            start = time.perf_counter()
+            subprocess.run([*line, f"hydra.run.dir={folder}/{number}"], check=True, capture_output=True)
+            now = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent.append((time.perf_counter() - start, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime))
+    wall, cpu = (statistics.median(each) for each in zip(*spent[1:], strict=True))
+    blank = dict.fromkeys(("share_ours", "share_peer", "agreement", "peer_name", "peer", "cpu_peer", "ratio"))
+    yield {
+        "work": "second_run: frozen_user_cold, 300 steps and 8 baselines; the target is in seconds",
+        "ours": wall,
+        "cpu_ours": cpu,
+        "target": 15.0,
+        **blank,
+    }
+
+
+EVERY, UNIQUE = "torch + PEFT, every text", "torch + PEFT, unique texts"
+ROWS: dict[str, Callable[[], Iterator[Row]]] = {
+    "lora_step": lambda: padded_step("lora_step", "lora", 2, 1.05),
+    "full_step": lambda: padded_step("full_step", "full", 3, 1.0),
+    "lora_epoch": lambda: real_steps("lora_epoch", "all", {EVERY: 3.5, UNIQUE: 2.2}),
+    "lora_top": lambda: real_steps("lora_top", "last_2", {EVERY: 5.5, UNIQUE: 3.5}),
+    "encode": encode,
+    "compile": compile_,
+    "ranking": ranking,
+    "second_run": second_run,
+}
+
+
+def machine() -> dict[str, Any]:
+    flags = Path("/proc/cpuinfo")
+    found = flags.read_text().split() if flags.exists() else []
+    sets = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in found]
+    return {
+        **parallel.machine(1),
+        "instructions": sets,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="?", default=",".join(ROWS), help=f"of {', '.join(ROWS)}; all when left out")
+    wanted = parser.parse_args().rows.split(",")
+    if unknown := [name for name in wanted if name not in ROWS]:
+        parser.error(f"no row {unknown[0]!r}; there are {', '.join(ROWS)}")
+    rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
+    for name in wanted:
+        jax.config.update("jax_compilation_cache_dir", None)
+        made = [{**row, "machine": machine(), "command": f"make benchmark ONLY={name}"} for row in ROWS[name]()]
+        rows = [row for row in rows if row["work"].split(":")[0] != name] + made
+        for row in made:
+            print(json.dumps({key: value for key, value in row.items() if key != "machine"}), flush=True)
+        TABLE.parent.mkdir(parents=True, exist_ok=True)
+        TABLE.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

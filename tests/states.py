@@ -1,0 +1,59 @@
+"""States and vectors of an encoder beside torch's, which tests/parity holds, for the tests of architectures."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from safetensors.numpy import load_file
+
+from cold_jax import text
+from cold_jax.encoders import Pooling, TextEncoder, architecture, weights
+from cold_jax.encoders.layers import Transformer
+
+PARITY = Path(__file__).parent / "parity"
+
+
+def load(folder: Path, dtype: str = "float32", swapped: tuple[str, ...] | None = None) -> Transformer:
+    """The encoder of a checkpoint, with the parameters of two of its names swapped."""
+    a = architecture(folder / "config.json")
+    config = a.config(folder / "config.json")
+    table = dict(a.table(config))
+    if swapped is not None:
+        one, other = swapped
+        table[one], table[other] = table[other], table[one]
+    backbone = nnx.eval_shape(lambda: a.model(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
+    weights.load(backbone, weights.files(folder), table, a.ignored, a.renamed, a.given)
+    return backbone
+
+
+def packed(golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[text.Rows, np.ndarray]:
+    length_T = golden["length_T"]
+    real_TL = np.arange(golden["token_TL"].shape[1]) < length_T[:, None]
+    tokens = text.Tokens(golden["token_TL"][real_TL], np.concatenate([[0], np.cumsum(length_T)]).astype(np.int64))
+    rows, slot_T = text.pack(tokens, np.arange(len(length_T)), row_length, texts_per_row, 1)
+    return rows._replace(type_RL=golden["type_TL"][rows.text_RL, rows.place_RL] * (rows.segment_RL > 0)), slot_T
+
+
+@jax.jit
+def both(encoder: TextEncoder, rows: text.Rows) -> tuple[jax.Array, jax.Array]:
+    return encoder.states(rows), encoder(rows)
+
+
+def errors(backbone: Transformer, golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[float, float]:
+    """The largest difference of a token's state, and of a text's vector, from torch's."""
+    rows, slot_T = packed(golden, row_length, texts_per_row)
+    with jax.numpy_dtype_promotion("strict"):
+        x_RLD, vector_TD = both(TextEncoder(backbone, Pooling.mean, texts_per_row), rows)
+    state_TLD = np.zeros((*golden["token_TL"].shape, x_RLD.shape[-1]), np.float32)
+    real_RL = rows.segment_RL > 0
+    state_TLD[rows.text_RL[real_RL], rows.place_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
+    state_TPD = np.take_along_axis(state_TLD, golden["place_TP"][:, :, None].astype(np.int64), 1)
+    return np.abs(state_TPD - golden["state_TPD"]).max(), np.abs(np.asarray(vector_TD)[slot_T] - golden["vector_TD"]).max()
+
+
+def parity(name: str, texts_per_row: int, swapped: tuple[str, ...] | None = None) -> tuple[float, float]:
+    """The largest differences from torch for a checkpoint of tests/parity; 1 text per row is a padded batch, more are packed."""
+    golden = load_file(PARITY / name / "golden.safetensors")
+    return errors(load(PARITY / name, swapped=swapped), golden, golden["token_TL"].shape[1], texts_per_row)
