@@ -192,7 +192,7 @@ class Metric(UserTimesItem):
         every_IF = similarity.tfidf(similarity.with_pairs(similarity.words(title)) for title in title_I)
         blocks = [sparse.csr_array(indicator_IF) for indicator_IF in train.items.indicators.values()]
         half_IF = [0.5 * similarity.unit_rows(block_IF) for block_IF in blocks]
-        text_IF = sparse.csr_array(sparse.hstack([word_IF, *half_IF]))
+        text_IF: Any = sparse.csr_array(sparse.hstack([word_IF, *half_IF]))
         vector_ID = next(iter(train.item_vectors.values()))
         mean_D, map_DD = similarity.whitening(vector_ID, config.floor)
         white_ID = similarity.unit((vector_ID - mean_D) @ map_DD)

@@ -10,9 +10,9 @@ from cold_jax import CONF, build, command
 
 def recommend(cfg: DictConfig) -> None:
     import numpy as np
+    from scipy import sparse
 
     from cold_jax.loggers import together
-    from cold_jax.parts import binary
     from cold_jax.ranking import first
     from cold_jax.results import Run
 
@@ -25,17 +25,19 @@ def recommend(cfg: DictConfig) -> None:
     question = build.question(settings, visitor=None if cfg.profile is None else str(cfg.profile))
     users, items = question.dataset.users, question.dataset.items
     user = len(users) - 1 if cfg.user is None else build.place(users.ids, str(cfg.user), "user")
-    known_N = question.dataset.user_N == user
+    known_N = np.flatnonzero(question.dataset.user_N == user)
+    known_N = known_N[np.argsort(question.dataset.time_N[known_N], kind="stable")]
     liked = [build.place(items.ids, str(item), "liked") for item in cfg.liked]
-    shown = np.concatenate([question.dataset.item_N[known_N], np.array(liked, np.int64)])
-    shown_UI = binary(np.zeros(len(shown), np.int64), shown, (1, len(items)))
+    shown = list(dict.fromkeys([*liked[::-1], *question.dataset.item_N[known_N[::-1]].tolist()]))  # newest first
+    places = np.arange(1, len(shown) + 1, dtype=np.float32)
+    shown_UI = sparse.csr_array((places, (np.zeros(len(shown), np.int64), shown)), shape=(1, len(items)))
 
     learner = build.learner(settings, question)
     trainable, _ = build.training(settings, question, learner, run, together([])).best()
     scorer = build.scorer(settings, question, learner, trainable)
     score_I = np.asarray(scorer(np.array([user]), shown_UI, np.arange(len(items))))[0]
     text = next(iter(items.texts.values()))
-    rows = [(rank, items.ids[i], text[i], float(score_I[i])) for rank, i in enumerate(first(score_I, shown, cfg.k), 1)]
+    rows = [(rank, items.ids[i], text[i], float(score_I[i])) for rank, i in enumerate(first(score_I, np.array(shown), cfg.k), 1)]
     command.show_list(("rank", "item_id", "text", "score"), rows, cfg.format)
 
 

@@ -11,11 +11,11 @@ from flax import nnx
 
 from cold_jax import build, cache, objectives, splits, steps, text
 from cold_jax.adapters import Frozen, Full, Lora  # noqa: F401
-from cold_jax.batches import Batching
+from cold_jax.batches import Batching, Prefixes
 from cold_jax.data.synthetic import Synthetic
 from cold_jax.encoders import Pooling, Tiny, table
 from cold_jax.loop import Loop
-from cold_jax.models import Linear, Lstm, TwoTower  # noqa: F401
+from cold_jax.models import Linear, Lstm, TextMetric, TwoTower  # noqa: F401
 from cold_jax.parallel import Pmap
 from cold_jax.starts import Random
 from cold_jax.steps import Form, State
@@ -39,6 +39,19 @@ FULL = Full(rate=1.0, layers="all")
 LORA = Lora(rate=1.0, layers="all", rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"])
 LORA_ALL = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"])
 TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True)
+METRIC = TextMetric(
+    title="title",
+    width=4,
+    history=3,
+    decay=0.5,
+    kernel=2.0,
+    vectors=0.4,
+    floor=0.01,
+    initial=0.3,
+    word_dropout=0.2,
+    dropout=0.25,
+)
+PREFIXES = Prefixes(size=45, history=3, untrained=False)
 DROPOUT = replace(LORA, dropout=0.3)
 # In-batch negatives. 45: no number of devices divides it, and an epoch's last batch of 36 is not full.
 IN_BATCH = Batching(size=45, support=[1, 3], history=2, negatives=2, catalogue=False)
@@ -65,7 +78,7 @@ def question() -> build.Question:
 
 
 def learner(
-    q: build.Question, adapter: Any, model: Any, batching: Batching = IN_BATCH, parallel: Any = ONE, seed: int = 0
+    q: build.Question, adapter: Any, model: Any, batching: Batching | Prefixes = IN_BATCH, parallel: Any = ONE, seed: int = 0
 ) -> build.Learner:
     """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
     loop = Loop(epochs=1, max_steps=None, validate_every=1, patience=0, rows_at_once=ROWS_AT_ONCE, log_every=1, step=Form.auto)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cold_jax import build, text
-from cold_jax.batches import Batch, Batches, Batching, Packed, lookup
+from cold_jax.batches import Batch, Batches, Batching, Packed, Prefixes, lookup
 
 CHOICES = st.builds(
     Batching,
@@ -216,3 +216,36 @@ def test_a_repeated_interaction_does_not_show_its_target(question: build.Questio
 def test_a_size_of_none_is_refused():
     with pytest.raises(ValueError, match="batching.size: 0 is not a batch size"):
         Batching(size=0, support=[], history=None, negatives=0, catalogue=False)
+
+
+@pytest.mark.parametrize("untrained", [True, False])
+def test_a_prefix_shows_all_before_its_target_the_newest_in_order(question: build.Question, untrained: bool):
+    """An epoch asks for every training interaction but each user's first, once."""
+    train = question.train
+    batches = Prefixes(size=37, history=3, untrained=untrained)(train, question.tokens.length_T, lookup, 0, 1, 2)
+    expected = []
+    for user in range(len(train.users)):
+        items = train.item_N[train.user_N == user].tolist()
+        expected += [(user, item, tuple(items[:n][::-1])) for n, item in enumerate(items) if n > 0]
+    found = []
+    for step in range(batches.steps_per_epoch):
+        batch = batches(step)
+        e = batch.examples
+        assert e.newest_BK is not None
+        assert e.newest_BK.shape == (38, 3)  # for two devices
+        np.testing.assert_array_equal(batch.rows[batch.items.slot_J], len(train.users) + np.arange(len(train.items)))
+        np.testing.assert_array_equal(batch.items.valid_J, untrained | train.warm_I)
+        for b in np.flatnonzero(e.weight_B):
+            assert batch.rows[e.profile_B[b]] == e.user_B[b]
+            before = next(row[2] for row in expected if row[:2] == (e.user_B[b], e.target_B[b]))
+            assert sorted(np.flatnonzero(e.known_BJ[b])) == sorted(before)
+            np.testing.assert_array_equal(e.shown_BJ[b], e.known_BJ[b])
+            assert tuple(e.newest_BK[b]) == (*before, -1, -1, -1)[:3]
+            found.append((e.user_B[b], e.target_B[b], before))
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("changed", ["size", "history"])
+def test_prefixes_refuse_a_size_of_nothing(changed: str):
+    with pytest.raises(ValueError, match=f"batching.{changed}"):
+        Prefixes(**{"size": 4, "history": 4, "untrained": True} | {changed: 0})

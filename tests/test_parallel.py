@@ -68,6 +68,16 @@ def test_two_devices_train_as_one(question: build.Question, one_device: Any, par
     assert metrics(question, le, two) == pytest.approx(metrics(question, le, one), rel=1e-6)
 
 
+def test_two_devices_train_a_text_metric_as_one(question: build.Question) -> None:
+    """With dropout, which is of items."""
+    found = []
+    for parallel in (Pmap(1), Pmap(2)):
+        le = small.stirred(small.learner(question, Frozen(), small.METRIC, small.PREFIXES, parallel=parallel))
+        assert le.dropout
+        found.append(trained(*small.fit(le, small.SOFTMAX, optax.sgd(0.1), 2, parallel)))
+    check(found[1], found[0])
+
+
 def test_two_devices_train_an_lstm_as_one(question: build.Question) -> None:
     found = []
     for parallel in (Pmap(1), Pmap(2)):

@@ -31,6 +31,21 @@ def test_a_scorer_scores_as_the_step_does(question: build.Question, model: Any) 
     np.testing.assert_allclose(got_BJ, np.asarray(expected_BJ)[:, by_J], atol=2e-6)
 
 
+def test_a_scorer_reads_the_order_as_the_step_does(question: build.Question) -> None:
+    le = small.stirred(small.learner(question, Frozen(), small.METRIC, small.PREFIXES))
+    batch, model = le.batches(0), le.partition.model()
+    expected_BJ = np.asarray(score(model, model.encoder(batch.rows), batch.examples, batch.items))
+    place_UI = np.zeros((45, 30), np.float32)
+    assert batch.examples.newest_BK is not None
+    for b, newest_K in enumerate(batch.examples.newest_BK):
+        place_UI[b, np.flatnonzero(batch.examples.known_BJ[b])] = 4  # further back than the model reads
+        for k, item in enumerate(newest_K):
+            place_UI[b, item] = k + 1 if item >= 0 else place_UI[b, item]
+    by_J = np.random.default_rng(0).permutation(30)[:-2]
+    asked = batch.examples.user_B, sparse.csr_array(place_UI), by_J
+    np.testing.assert_allclose(le.scorer(le.partition.trainable)(*asked), expected_BJ[:, by_J], atol=5e-6)
+
+
 def test_a_scorer_scores_with_the_leaves_that_it_is_given(question: build.Question) -> None:
     le = small.learner(question, Frozen(), TWO_TOWER)
     asked = np.arange(5), question.train.interaction_UI[:5], np.arange(30)

@@ -160,6 +160,8 @@ class History:
         def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             score_UI = faded(shown_UI, self.decay) @ total_II + prior_I
             score_UI = score_UI if len(candidate_I) == all_I else score_UI[:, candidate_I]
-            return sum((weight[name] * other(user_U, shown_UI, candidate_I) for name, other in others.items()), score_UI)
+            return sum(
+                (weight[name] * np.asarray(other(user_U, shown_UI, candidate_I)) for name, other in others.items()), score_UI
+            )
 
         return scorer
