@@ -7,7 +7,7 @@ loop in Python over slices of packed rows, for one CPU: its activations stay in 
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +115,7 @@ def slices(training: Training) -> Parallel:
         return update(state, loss, gradient)
 
     def spread(batch: Batch) -> Batch:
-        rows, n = batch.rows, training.rows_at_once
+        rows, n = cast(Rows, batch.rows), training.rows_at_once
         pieces = [Rows(*(x_RL[r : r + n] for x_RL in rows)) for r in range(0, len(rows.token_RL), n)]
         return jax.device_put(batch._replace(rows=[piece if piece.segment_RL.any() else None for piece in pieces]))
 

@@ -5,6 +5,7 @@ process time beside it. A share is the arithmetic of the work over (seconds · t
 same run). experiments/benchmarks/table.json holds the rows; those that are named are replaced, the others stay.
 """
 
+# pyright: reportMissingImports=false
 import argparse
 import json
 import os
@@ -52,8 +53,8 @@ class Dot(models.UserTimesItem):
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> models.Sides:
         return vector_JD, vector_JD * SHARP, jnp.zeros(len(item_J))
 
-    def users(self, profile_BD: jax.Array, shown_BJ: jax.Array, source_JD: jax.Array) -> jax.Array:
-        return profile_BD + shown_BJ @ source_JD / jnp.sqrt(jnp.maximum(shown_BJ.sum(1), 1.0))[:, None]
+    def users(self, profile_BD: jax.Array, shown_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:
+        return profile_BD + shown_BJ @ source_JV / jnp.sqrt(jnp.maximum(shown_BJ.sum(1), 1.0))[:, None]
 
 
 def compare(
@@ -353,6 +354,7 @@ def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int 
     draw = np.random.default_rng(0)
     user_UV, item_IV = draw.normal(size=(users, width)).astype(np.float32), draw.normal(size=(items, width)).astype(np.float32)
     pairs = sparse.random_array((users, items), density=20 / items, rng=draw, dtype=np.float32, format="csr")
+    pairs = sparse.csr_array(pairs)
     pairs.data[:] = 1
     asked = sparse.csr_array(
         (np.ones(users, np.float32), (np.arange(users), draw.integers(0, items, users))), shape=(users, items)
