@@ -70,7 +70,7 @@ def test_an_epoch_has_every_interaction_once(question: build.Question, batching:
         found = pairs(batch)
         np.testing.assert_array_equal(batch.examples.value_B[: len(found)], [values[pair] for pair in found])
         seen += found
-        shapes.add(tuple(x.shape for x in (*batch.examples, *batch.items)))
+        shapes.add(tuple(x.shape for x in (*batch.examples, *batch.items) if x is not None))
         assert len(batch.examples.user_B) % devices == 0
         assert 0 <= len(batch.examples.user_B) - batching.size < devices
     assert sorted(seen) == sorted(values)

@@ -246,7 +246,7 @@ def test_early_stopping_takes_the_best_step(
 
 
 def test_lines_grow_sparse(linear: build.Learner, tmp_path: Path) -> None:
-    training(linear, tmp_path, Loop(40, 104, 1000, 0, 2, 103)).fit()
+    training(linear, tmp_path, Loop(40, 104, 1000, 0, 2, 103, Form.whole)).fit()
     got = [line["step"] for line in lines(tmp_path) if "loss" in line]
     assert got == [*range(1, 101), 103, 104]
     assert all(line["epoch"] == line["step"] / 5 for line in lines(tmp_path))
@@ -321,7 +321,7 @@ def test_not_a_number_on_one_device_stops_all(question: build.Question, tmp_path
 
 @pytest.mark.parametrize("how", ["nan", "gradient"])
 def test_the_step_itself_leaves_everything_as_it_was(linear: build.Learner, how: str) -> None:
-    transformation = ADAMW(8)
+    transformation = ADAMW(8, 1.0)
     step = steps.whole(small.made_of(linear, Breaking(how), transformation))
     across = Across(gather=lambda x: x, total=lambda tree: tree, rows=1)
     run = jax.jit(lambda state, batch: step(linear.partition.frozen, state, batch, across))
