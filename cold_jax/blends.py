@@ -40,7 +40,7 @@ class History(sequences.History):
         if self.bonus == (0,):
             return joined
         text = replace(self, members=["titles", "vectors"]).fit(train, validation, {})
-        some = sequences.some(validation["all"], self.users, self.seed)
+        some = sequences.some(validation, self.users, self.seed)
         return lifted(joined, text, ~train.warm_I, validation["all"], some, self.bonus, self.metric, self.tolerance)
 
 

@@ -290,6 +290,15 @@ def test_scores_are_finite_and_deaf_to_what_is_held_out(side: str):
             np.testing.assert_array_equal(first_UI, second_UI, err_msg=path.stem)
 
 
+def test_closed_forms_for_sequences_ask_for_sequences():
+    dataset = Synthetic(name="small", users=60, items=40, interactions_per_user=8, seed=0)()
+    split = SPLITS["items"](dataset)
+    generator = np.random.default_rng(0)
+    vectors = {"line": unit(generator, 40, 6), "title": unit(generator, 40, 6)}, {"profile": unit(generator, 60, 5)}
+    with pytest.raises(ValueError, match="use split=next_item"):
+        named("history")(splits.train_view(dataset, split, *vectors), split.validation)
+
+
 # Configuration
 
 

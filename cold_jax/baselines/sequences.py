@@ -15,7 +15,7 @@ from scipy import sparse
 from cold_jax import metrics, seeds, similarity
 from cold_jax.baselines import closed_forms
 from cold_jax.evaluation import Scorer, validate
-from cold_jax.parts import Part, Train
+from cold_jax.parts import Part, Task, Train
 
 Parts = Mapping[str, Part]
 BACKWARD, FADE, FLOOR = 0.5, 0.8, 0.0005  # of transitions against the order and with each step of distance; of whitening
@@ -89,8 +89,11 @@ def weighted(
     return weight, best
 
 
-def some(part: Part, users: int, seed: int) -> Part:
-    """The part with so many of its users, drawn."""
+def some(validation: Mapping[str, Part], users: int, seed: int) -> Part:
+    """The part of what comes next with so many of its users, drawn. Raises ValueError where no such thing is asked."""
+    part = validation.get("all")
+    if part is None or part.task is not Task.next:
+        raise ValueError("split: closed forms for sequences choose their weights by what comes next; use split=next_item")
     drawn_U = np.sort(seeds.generator(seed, "validation users").permutation(len(part.user_U))[:users])
     return replace(part, user_U=part.user_U[drawn_U], shown_UI=part.shown_UI[drawn_U], positive_UI=part.positive_UI[drawn_U])
 
@@ -150,7 +153,7 @@ class History:
         scorers |= {"popularity": popular} if "popularity" in self.members else {}
         weight = dict.fromkeys(scorers, 1.0)
         if len(scorers) > 1:
-            weight, _ = weighted(scorers, self.grid, self.metric, some(validation["all"], self.users, self.seed))
+            weight, _ = weighted(scorers, self.grid, self.metric, some(validation, self.users, self.seed))
         all_I = len(count_I)
         total_II = np.zeros((all_I, all_I), np.float32)
         for name, weight_II in kernels.items():
