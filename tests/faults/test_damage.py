@@ -57,7 +57,9 @@ def test_one_changed_number_is_seen_and_named(shared: Path, copy: Path) -> None:
 
 
 def test_where_no_step_is_whole_it_says_so(shared: Path, copy: Path) -> None:
-    for step in ("0", "10", "20"):
+    steps = [path.name for path in (copy / "checkpoints").iterdir() if path.name.isdigit()]
+    assert {"10", "20"} <= set(steps)
+    for step in steps:
         for file in (copy / "checkpoints" / step / "state" / "ocdbt.process_0" / "d").iterdir():
             file.write_bytes(file.read_bytes()[:-1] + b"?")
         (copy / "checkpoints" / step / "meta" / "metadata").write_bytes(b"{}")
@@ -93,7 +95,7 @@ def test_a_config_that_was_edited_in_the_folder_is_refused_too(shared: Path, cop
     assert text.count("rank: 8\n") == 1
     (copy / "config.yaml").write_text(text.replace("rank: 8\n", "rank: 4\n"))
     output = refused(shared, copy, f"resume={copy}")
-    assert re.search(r"saved with adapter=Lora\(rank=8.* this run has adapter=Lora\(rank=4", output)
+    assert re.search(r"saved with adapter=Lora\(.*rank=8.* this run has adapter=Lora\(.*rank=4", output)
 
 
 def test_data_that_changed_are_refused(shared: Path, tmp_path: Path) -> None:

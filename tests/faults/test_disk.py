@@ -38,7 +38,8 @@ def test_a_run_that_finds_no_room_goes_on_later(shared: Path, tmp_path: Path, wo
     assert "results.json" not in names
     if named == "saving step 30":
         assert "saved step 30" not in output
-        assert {path.name for path in (folder / "checkpoints").iterdir() if path.name.isdigit()} == {"0", "10", "20"}
+        kept = {path.name for path in (folder / "checkpoints").iterdir() if path.name.isdigit()}
+        assert {"10", "20"} <= kept <= {"0", "10", "20"}
     harness.resume(shared, folder)
 
 
