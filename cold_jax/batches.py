@@ -114,20 +114,47 @@ class Prefixes:
         return PrefixBatches(self, train, length_T, place, seed, multiple, devices)
 
 
-class Batches:
+class _Targets:
+    """What all batches share: an epoch is a permutation of the training interactions that are its targets."""
+
+    def __init__(
+        self,
+        batching: Batching | Prefixes,
+        train: Train,
+        length_T: np.ndarray,
+        place: Place,
+        seed: int,
+        devices: int,
+        target_N: np.ndarray,
+    ):
+        """`length_T` counts the tokens of the users' texts, then of the items'; `target_N` are positions among train's interactions."""
+        self.train, self.length_T, self.place, self.seed, self.target_N = train, length_T, place, seed, target_N
+        self.devices, self.packed = devices, isinstance(place, Packed)
+        self.steps_per_epoch = math.ceil(len(target_N) / batching.size)
+        self.size = math.ceil(batching.size / devices) * devices
+
+    def _rows(self, step: int, size: int) -> np.ndarray:
+        """The training interactions that the step's examples ask for."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        order_N = seeds.generator(self.seed, "order", epoch).permutation(self.target_N)
+        return order_N[within * size : (within + 1) * size]
+
+    def _fill(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
+        return np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)
+
+
+class Batches(_Targets):
     """`batches(step)` is the step's batch. An epoch is a permutation of all training interactions."""
 
     def __init__(
         self, batching: Batching, train: Train, length_T: np.ndarray, place: Place, seed: int, multiple: int, devices: int
     ):
         """`length_T` counts the tokens of the users' texts, then of the items'; rows come in multiples of `multiple`, examples of `devices`."""
-        self.batching, self.train, self.length_T, self.place, self.seed = batching, train, length_T, place, seed
+        super().__init__(batching, train, length_T, place, seed, devices, np.arange(len(train.user_N)))
+        self.batching = batching
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
         self.count_I = np.bincount(train.item_N, minlength=len(train.items))
         self.trained_I = np.flatnonzero(self.count_I)
-        self.devices, self.packed = devices, isinstance(place, Packed)
-        self.steps_per_epoch = math.ceil(len(train.user_N) / batching.size)
-        self.size = math.ceil(batching.size / devices) * devices
         shown = max(batching.support, default=batching.history or len(self.trained_I))
         wanted = len(self.trained_I) if batching.catalogue else batching.size * (1 + shown) + batching.negatives
         self.capacity = min(wanted, len(self.trained_I))
@@ -136,9 +163,7 @@ class Batches:
         self.multiple = max(_row_count(self(step).rows) for step in range(32))
 
     def __call__(self, step: int) -> Batch:
-        B, (epoch, within) = self.batching.size, divmod(step, self.steps_per_epoch)
-        order_N = seeds.generator(self.seed, "order", epoch).permutation(len(self.train.user_N))
-        row_B = order_N[within * B : (within + 1) * B]
+        row_B = self._rows(step, self.batching.size)
         user_B, target_B = self.train.user_N[row_B], self.train.item_N[row_B]
         draw = seeds.generator(self.seed, "draw", step)
         supports = [self._support(draw, row) for row in row_B]
@@ -187,9 +212,6 @@ class Batches:
         room = min(self.batching.negatives, len(self.trained_I))
         return np.unique(np.concatenate([needed, draw.choice(self.trained_I, room, replace=False)]))
 
-    def _fill(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
-        return np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)
-
 
 def newest(place_N: np.ndarray, row_N: np.ndarray, item_N: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """newest_BK of (row, item, place from the end, 1 for the newest); -1 where there is none."""
@@ -199,26 +221,19 @@ def newest(place_N: np.ndarray, row_N: np.ndarray, item_N: np.ndarray, shape: tu
     return newest_BK
 
 
-class PrefixBatches:
+class PrefixBatches(_Targets):
     """`batches(step)` is the step's batch. An epoch is a permutation of all training interactions that have one before them."""
 
     def __init__(
         self, batching: Prefixes, train: Train, length_T: np.ndarray, place: Place, seed: int, multiple: int, devices: int
     ):
         """As `Batches`."""
-        self.batching, self.train, self.length_T, self.place, self.seed = batching, train, length_T, place, seed
         self.first_N = np.searchsorted(train.user_N, train.user_N)
-        self.row_N = np.flatnonzero(self.first_N < np.arange(len(train.user_N)))
-        self.devices, self.packed = devices, isinstance(place, Packed)
-        self.steps_per_epoch = math.ceil(len(self.row_N) / batching.size)
-        self.size = math.ceil(batching.size / devices) * devices
+        later_N = np.flatnonzero(self.first_N < np.arange(len(train.user_N)))
+        super().__init__(batching, train, length_T, place, seed, devices, later_N)
+        self.batching = batching
         self.multiple = multiple
-        self.multiple = max(_row_count(self._texts(self._rows(step))[0]) for step in range(32))  # as in `Batches`
-
-    def _rows(self, step: int) -> np.ndarray:
-        """The training interactions that the step's examples ask for."""
-        B, (epoch, within) = self.batching.size, divmod(step, self.steps_per_epoch)
-        return seeds.generator(self.seed, "order", epoch).permutation(self.row_N)[within * B : (within + 1) * B]
+        self.multiple = max(_row_count(self._texts(self._rows(step, batching.size))[0]) for step in range(32))  # as in `Batches`
 
     def _texts(self, row_B: np.ndarray) -> tuple[text.Rows | np.ndarray, np.ndarray, np.ndarray]:
         """(rows of the users' texts and all items', the slots of the users', of the items')."""
@@ -228,7 +243,7 @@ class PrefixBatches:
         return rows, slot_T[profile_B], slot_T[len(user_T) :]
 
     def __call__(self, step: int) -> Batch:
-        row_B, I = self._rows(step), len(self.train.items)
+        row_B, I = self._rows(step, self.batching.size), len(self.train.items)
         rows, profile_B, slot_I = self._texts(row_B)
         user_B, target_B, before_B = self.train.user_N[row_B], self.train.item_N[row_B], row_B - self.first_N[row_B]
 
@@ -237,16 +252,15 @@ class PrefixBatches:
         item_N = self.train.item_N[row_B[of_N] - place_N]
         shown_BI = np.zeros((self.size, I), np.float32)
         shown_BI[of_N, item_N] = 1
-        fill = lambda value_B, dtype: np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)  # noqa: E731
         examples = Examples(
-            user_B=fill(user_B, np.int32),
-            profile_B=fill(profile_B, np.int32),
-            length_B=fill(self.length_T[user_B], np.int32),
-            target_B=fill(target_B, np.int32),
+            user_B=self._fill(user_B, np.int32),
+            profile_B=self._fill(profile_B, np.int32),
+            length_B=self._fill(self.length_T[user_B], np.int32),
+            target_B=self._fill(target_B, np.int32),
             shown_BJ=shown_BI,
             known_BJ=shown_BI > 0,
-            value_B=fill(self.train.value_N[row_B], np.float32),
-            weight_B=fill(np.ones(len(row_B)), np.float32),
+            value_B=self._fill(self.train.value_N[row_B], np.float32),
+            weight_B=self._fill(np.ones(len(row_B)), np.float32),
             newest_BK=newest(place_N, of_N, item_N, (self.size, self.batching.history)),
         )
         all_I = np.arange(I)

@@ -10,6 +10,8 @@ from cold_jax.baselines import sequences
 from cold_jax.evaluation import Scorer, validate
 from cold_jax.parts import Part, Train
 
+TEXTS = ["titles", "vectors"]  # the members that know new items
+
 
 @dataclass(frozen=True)
 class Alone:
@@ -36,10 +38,11 @@ class History(sequences.History):
             raise ValueError("blend.bonus: give one size or more; [0.0] lifts nothing")
 
     def __call__(self, model: Scorer, train: Train, validation: Mapping[str, Part]) -> Scorer:  # type: ignore[override]
-        joined = self.fit(train, validation, {"model": model})
         if self.bonus == (0,):
-            return joined
-        text = replace(self, members=["titles", "vectors"]).fit(train, validation, {})
+            return self.fit(train, validation, self.kernels(train, self.members), {"model": model})
+        kernels = self.kernels(train, dict.fromkeys([*self.members, *TEXTS]))
+        joined = self.fit(train, validation, kernels, {"model": model})
+        text = replace(self, members=TEXTS).fit(train, validation, kernels, {})
         some = sequences.some(validation, self.users, self.seed)
         return lifted(joined, text, ~train.warm_I, validation["all"], some, self.bonus, self.metric, self.tolerance)
 
@@ -65,7 +68,6 @@ def lifted(
     new_U = new_I[part.positive_UI.indices]  # each user has one positive
     if not new_U.any():
         return scorer
-    new = replace(part, user_U=part.user_U[new_U], shown_UI=part.shown_UI[new_U], positive_UI=part.positive_UI[new_U])
-    whole, apart = ([validate(at(w), {"all": asked}, metric)[0] for w in bonus] for asked in (some, new))
+    whole, apart = ([validate(at(w), {"all": asked}, metric)[0] for w in bonus] for asked in (some, part.of(new_U)))
     allowed = [n for n, reached in enumerate(whole) if reached >= (1 - tolerance) * max(whole)]
     return at(bonus[max(allowed, key=lambda n: apart[n])])

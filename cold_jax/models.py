@@ -188,8 +188,7 @@ class Metric(UserTimesItem):
     def __init__(self, encoder: Any, config: "TextMetric", train: Train, seed: int):
         draw = seeds.generator(seed, "metric")
         title_I = train.items.texts[config.title]
-        word_IF = similarity.tfidf((similarity.with_pairs(similarity.words(title)) for title in title_I), least=2)
-        every_IF = similarity.tfidf(similarity.with_pairs(similarity.words(title)) for title in title_I)
+        word_IF, every_IF = similarity.of_words(title_I, least=2), similarity.of_words(title_I)
         blocks = [sparse.csr_array(indicator_IF) for indicator_IF in train.items.indicators.values()]
         half_IF = [0.5 * similarity.unit_rows(block_IF) for block_IF in blocks]
         text_IF: Any = sparse.csr_array(sparse.hstack([word_IF, *half_IF]))

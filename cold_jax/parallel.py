@@ -124,7 +124,12 @@ class Mesh:
 
 def _one(step: Step) -> Parallel:
     compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, alone), donate_argnums=1)
-    return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, jax.device_put, compiled)
+    return on_one(compiled, jax.device_put)
+
+
+def on_one(step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]], spread: Callable[[Batch], Batch]) -> Parallel:
+    """A step that is compiled already, on one device."""
+    return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, spread, step)
 
 
 def _devices(count: int | None) -> list[Any]:

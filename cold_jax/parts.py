@@ -51,6 +51,10 @@ class Part:
     value_N: np.ndarray  # their labels, 0 or 1
     masked: bool = True  # what is shown is not ranked
 
+    def of(self, rows: np.ndarray) -> "Part":
+        """The part that ranks with some of its users, by their rows (positions, or a mask)."""
+        return replace(self, user_U=self.user_U[rows], shown_UI=self.shown_UI[rows], positive_UI=self.positive_UI[rows])
+
 
 @dataclass(frozen=True)
 class Train:
@@ -233,13 +237,7 @@ def next_items(dataset: Dataset, part_N: np.ndarray, stage: str, masked: bool, w
     end_N = np.bincount(dataset.user_N)[dataset.user_N[index_N]] - order(dataset.user_N[index_N], dataset.time_N[index_N])
     seen_N = index_N[(part_N[index_N] == "train") & (window is None or end_N <= window)]
     cold_U = ~np.isin(every.positive_UI.indices, dataset.item_N[seen_N])  # each has one positive
-    apart = {
-        name: replace(
-            every, name=name, user_U=every.user_U[of_U], shown_UI=every.shown_UI[of_U], positive_UI=every.positive_UI[of_U]
-        )
-        for name, of_U in (("warm", ~cold_U), ("cold", cold_U))
-        if of_U.any()
-    }
+    apart = {name: replace(every.of(of_U), name=name) for name, of_U in (("warm", ~cold_U), ("cold", cold_U)) if of_U.any()}
     return {"all": every, **apart} | ({"unmasked": replace(every, name="unmasked", masked=False)} if masked else {})
 
 

@@ -38,6 +38,11 @@ def tfidf(terms: Iterable[Sequence[str]], least: int = 1) -> sparse.csr_array:
     return unit_rows(sparse.csr_array((value_N.astype(np.float32), (row_N, column_N)), shape=(len(counts), len(kept))))
 
 
+def of_words(texts: Iterable[str], least: int = 1) -> sparse.csr_array:
+    """`tfidf` of the texts' words and pairs of words, of shape (texts, F)."""
+    return tfidf(map(with_pairs, map(words, texts)), least)
+
+
 def unit_rows(value_NF: sparse.csr_array) -> sparse.csr_array:
     """Rows divided by their length; those of zeros stay."""
     norm_N = np.sqrt(value_NF.power(2).sum(1))

@@ -16,8 +16,9 @@ import optax
 from cold_jax import models, seeds
 from cold_jax.batches import Batch
 from cold_jax.models import Partition
-from cold_jax.parallel import Across, Parallel, Step, alone
+from cold_jax.parallel import Across, Parallel, Step, alone, on_one
 from cold_jax.text import Rows
+from cold_jax.text import slices as slices_of
 
 Tree = Any
 
@@ -115,11 +116,10 @@ def slices(training: Training) -> Parallel:
         return update(state, loss, gradient)
 
     def spread(batch: Batch) -> Batch:
-        rows, n = cast(Rows, batch.rows), training.rows_at_once
-        pieces = [Rows(*(x_RL[r : r + n] for x_RL in rows)) for r in range(0, len(rows.token_RL), n)]
+        pieces = slices_of(cast(Rows, batch.rows), training.rows_at_once)
         return jax.device_put(batch._replace(rows=[piece if piece.segment_RL.any() else None for piece in pieces]))
 
-    return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, spread, step)
+    return on_one(step, spread)
 
 
 def resolved(form: Form, devices: int, packed: bool) -> Form:

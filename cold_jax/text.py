@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
@@ -152,6 +152,12 @@ def pack(tokens: Tokens, text_T: np.ndarray, row_length: int, texts_per_row: int
         text_RL=fill(np.repeat(text_T, length_T)),
     )
     return rows, row_T * texts_per_row + segment_T - 1
+
+
+def slices(rows: Rows, size: int) -> Iterator[Rows]:
+    """So many rows at a time, in their order."""
+    for start in range(0, len(rows.token_RL), size):
+        yield Rows(*(array_RL[start : start + size] for array_RL in rows))
 
 
 def _first_fit(length_T: np.ndarray, row_length: int, texts_per_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from flax import nnx
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -18,19 +19,7 @@ from cold_jax import encoders, text
 from cold_jax.encoders import Loaded, Pooling, Pretrained, Tiny
 
 SMALL = Path(__file__).parent / "parity/bert_small"
-TINY = Tiny(
-    seed=0,
-    width=16,
-    layers=2,
-    heads=2,
-    hidden=24,
-    initial=0.1,
-    max_length=32,
-    row_length=32,
-    texts_per_row=4,
-    pooling=Pooling.mean,
-    dtype="float32",
-)
+TINY = replace(small.ENCODER, initial=0.1, row_length=32)
 FOLDER = Pretrained(
     max_length=64,
     row_length=64,

@@ -1,17 +1,19 @@
 """What other libraries read: PEFT's own names and numbers (tests/parity, by scripts/make_goldens.py), and a folder that is read back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 import states
 from safetensors.numpy import load_file
 from states import PARITY
 
 from cold_jax import adapters, huggingface
 from cold_jax.adapters import Lora
-from cold_jax.encoders import CHARACTERS, Loaded, Pooling, TextEncoder, Tiny
+from cold_jax.encoders import CHARACTERS, Loaded, Pooling, TextEncoder
 
 
 @pytest.fixture
@@ -53,19 +55,7 @@ def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: s
 
 
 def test_a_written_checkpoint_is_read_again(tmp_path: Path) -> None:
-    tiny = Tiny(
-        seed=0,
-        width=16,
-        layers=2,
-        heads=2,
-        hidden=24,
-        initial=0.1,
-        max_length=32,
-        row_length=32,
-        texts_per_row=4,
-        pooling=Pooling.weighted_mean,
-        dtype="float32",
-    )()
+    tiny = replace(small.ENCODER, pooling=Pooling.weighted_mean)()
     huggingface.write_encoder(tmp_path / "hf", tiny, tiny.encoder)
     again = states.load(tmp_path / "hf").layers.mlp.up.kernel[...]
     np.testing.assert_array_equal(again, tiny.encoder.backbone.layers.mlp.up.kernel[...])  # type: ignore[attr-defined]

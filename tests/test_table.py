@@ -6,29 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from flax import nnx
 
 from cold_jax import cache, text
-from cold_jax.encoders import Loaded, Pooling, TextEncoder, Tiny, table
+from cold_jax.encoders import Loaded, Pooling, TextEncoder, table
 
 TEXTS = ["a film", "", "another film about a cook", "a film", "x" * 30, *(f"film number {n}" for n in range(70))]
 
 
 @pytest.fixture(scope="module")
 def tiny() -> Loaded:
-    return Tiny(
-        seed=0,
-        width=16,
-        layers=2,
-        heads=2,
-        hidden=24,
-        initial=0.1,
-        max_length=20,
-        row_length=8,
-        texts_per_row=3,
-        pooling=Pooling.mean,
-        dtype="float32",
-    )()
+    return replace(small.ENCODER, initial=0.1, max_length=20, row_length=8, texts_per_row=3)()
 
 
 _alone_states = jax.jit(lambda encoder, rows: encoder.states(rows))

@@ -38,9 +38,13 @@ def features(train: Train, of: str, texts: Sequence[str], indicators: float, con
     entities = train.items if of == "items" else train.users
     blocks = [vectors(train, of, text) for text in texts] + [indicators * block for block in entities.indicators.values()]
     feature_NF = np.concatenate([np.zeros((len(entities), 0)), *blocks], 1)
-    norm_N = np.linalg.norm(feature_NF, axis=1)
-    feature_NF /= np.where(norm_N > 0, norm_N, 1)[:, None]
-    return np.concatenate([feature_NF, np.full((len(entities), 1), constant)], 1)
+    return np.concatenate([unit(feature_NF), np.full((len(entities), 1), constant)], 1)
+
+
+def unit(row_NF: np.ndarray) -> np.ndarray:
+    """Rows of unit length; rows of zeros stay."""
+    norm_N = np.linalg.norm(row_NF, axis=1, keepdims=True)
+    return row_NF / np.where(norm_N > 0, norm_N, 1)
 
 
 def ridge(feature_NF: np.ndarray, target_NV: np.ndarray | sparse.sparray, penalties: Sequence[float]) -> dict[float, np.ndarray]:

@@ -180,20 +180,14 @@ class UserProcess:
     def _features(self, train: Train) -> Callable[[np.ndarray, sparse.csr_array], np.ndarray]:
         """Rows x with K = x x'ᵀ, for users who show items."""
         blocks = [*train.users.indicators.values()] or [closed_forms.profiles(train)]
-        profile_UF = _unit(np.concatenate(blocks, 1).astype(np.float64))
+        profile_UF = closed_forms.unit(np.concatenate(blocks, 1).astype(np.float64))
         count_I = closed_forms.popularity(train) + 1
         source_IV = closed_forms.svd_factors(train.interaction_UI, self.rank)[0]
 
         def features(user_U: np.ndarray, shown_UI: sparse.csr_array) -> np.ndarray:
             shown = shown_UI.toarray().astype(np.float64)
-            items_UI, factors_UV = _unit(shown * count_I**-0.25), _unit(shown @ source_IV)
+            items_UI, factors_UV = closed_forms.unit(shown * count_I**-0.25), closed_forms.unit(shown @ source_IV)
             weighted = (self.profile**0.5 * profile_UF[user_U], self.items**0.5 * items_UI, self.factors**0.5 * factors_UV)
             return np.concatenate([*weighted, np.ones((len(user_U), 1))], 1)
 
         return features
-
-
-def _unit(row_UF: np.ndarray) -> np.ndarray:
-    """Rows of unit length; rows of zeros stay."""
-    norm_U = np.linalg.norm(row_UF, axis=1, keepdims=True)
-    return row_UF / np.where(norm_U > 0, norm_U, 1)

@@ -6,8 +6,8 @@ The W_m are similarities of texts, which know items without interactions too, an
 standard deviation over the validation users' scores; the weights w_m are chosen there, one after the other, the first being 1.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -25,14 +25,9 @@ def titles(train: Train, title: str) -> np.ndarray:
     """TF-IDF of titles with pairs of words, beside a tenth of the categories' and a fifth of the brand's, which a title names first."""
     first = [similarity.words(text)[:2] for text in train.items.texts[title]]
     brands = [[*own[:1], *([" ".join(own)] if len(own) == 2 else [])] for own in first]
-    blocks = [(1.0, terms(train, title)), (0.2, similarity.tfidf(brands))]
+    blocks = [(1.0, similarity.of_words(train.items.texts[title])), (0.2, similarity.tfidf(brands))]
     blocks += [(0.1, similarity.unit_rows(sparse.csr_array(of_IF))) for of_IF in train.items.indicators.values()]
     return gram(sparse.csr_array(sparse.hstack([np.sqrt(weight) * block_IF for weight, block_IF in blocks])))
-
-
-def terms(train: Train, text: str) -> sparse.csr_array:
-    """TF-IDF of a text's words and pairs of words, of shape (I, F)."""
-    return similarity.tfidf(similarity.with_pairs(similarity.words(one)) for one in train.items.texts[text])
 
 
 def gram(feature_IF: sparse.csr_array) -> np.ndarray:
@@ -95,7 +90,7 @@ def some(validation: Mapping[str, Part], users: int, seed: int) -> Part:
     if part is None or part.task is not Task.next:
         raise ValueError("split: closed forms for sequences choose their weights by what comes next; use split=next_item")
     drawn_U = np.sort(seeds.generator(seed, "validation users").permutation(len(part.user_U))[:users])
-    return replace(part, user_U=part.user_U[drawn_U], shown_UI=part.shown_UI[drawn_U], positive_UI=part.positive_UI[drawn_U])
+    return part.of(drawn_U)
 
 
 @dataclass(frozen=True)
@@ -127,21 +122,26 @@ class History:
             raise ValueError(f"baseline.metric: {error}") from None
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        return self.fit(train, validation, {})
+        return self.fit(train, validation, self.kernels(train, self.members), {})
 
-    def fit(self, train: Train, validation: Parts, others: Mapping[str, Scorer]) -> Scorer:
-        """The sum, with other scorers in front of the members."""
+    def kernels(self, train: Train, members: Iterable[str]) -> dict[str, np.ndarray]:
+        """The W_m of those members that have one, of shape (I, I)."""
         made: dict[str, Callable[[], np.ndarray]] = {
-            "line": lambda: gram(terms(train, self.line)),
+            "line": lambda: gram(similarity.of_words(train.items.texts[self.line])),
             "titles": lambda: titles(train, self.title),
             "vectors": lambda: vectors(train, self.line),
             "transitions": lambda: transitions(train),
         }
-        kernels = {name: made[name]() for name in self.members if name in made}
-        count_I = closed_forms.popularity(train).astype(np.float32)
+        kernels = {name: made[name]() for name in members if name in made}
         if not self.own:
             for weight_II in kernels.values():
                 np.fill_diagonal(weight_II, 0)
+        return kernels
+
+    def fit(self, train: Train, validation: Parts, kernels: Mapping[str, np.ndarray], others: Mapping[str, Scorer]) -> Scorer:
+        """The sum of the members, whose kernels are among `kernels`, with other scorers in front of them."""
+        kernels = {name: kernels[name] for name in self.members if name in kernels}
+        count_I = closed_forms.popularity(train).astype(np.float32)
 
         def of(weight_II: np.ndarray) -> Scorer:
             return lambda user_U, shown_UI, candidate_I: faded(shown_UI, self.decay) @ weight_II[:, candidate_I]

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from cold_jax.encoders.layers import (
     ACTIVATIONS,
+    QUERY_KEY_VALUE,
     Attention,
     Embeddings,
     LayerNorm,
@@ -89,19 +89,15 @@ class Gpt2(Transformer):
     def seen(self, rows: Rows) -> Seen:
         return Seen(causal(rows))
 
-    def finish(self, x_RLD: jax.Array) -> jax.Array:
-        return self.norm(x_RLD)
 
-
-_ATTENTION = ("layers.attention.query", "layers.attention.key", "layers.attention.value")
 # its linear maps are kept as (in, out), as Flax keeps them
 CHECKPOINT: Table = {
     "wte.weight": ("embeddings.word.embedding", as_is),
     "wpe.weight": ("embeddings.place.embedding", as_is),
     "h.{layer}.ln_1.weight": ("layers.attention_norm.scale", as_is),
     "h.{layer}.ln_1.bias": ("layers.attention_norm.bias", as_is),
-    "h.{layer}.attn.c_attn.weight": (tuple(f"{path}.kernel" for path in _ATTENTION), as_is),
-    "h.{layer}.attn.c_attn.bias": (tuple(f"{path}.bias" for path in _ATTENTION), as_is),
+    "h.{layer}.attn.c_attn.weight": (tuple(f"{path}.kernel" for path in QUERY_KEY_VALUE), as_is),
+    "h.{layer}.attn.c_attn.bias": (tuple(f"{path}.bias" for path in QUERY_KEY_VALUE), as_is),
     "h.{layer}.attn.c_proj.weight": ("layers.attention.output.kernel", as_is),
     "h.{layer}.attn.c_proj.bias": ("layers.attention.output.bias", as_is),
     "h.{layer}.ln_2.weight": ("layers.mlp_norm.scale", as_is),

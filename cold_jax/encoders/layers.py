@@ -65,6 +65,10 @@ class RmsNorm(nnx.RMSNorm):
         return super().__call__(x).astype(x.dtype)
 
 
+# where a stack of layers has them, for checkpoints that keep the three in one
+QUERY_KEY_VALUE = ("layers.attention.query", "layers.attention.key", "layers.attention.value")
+
+
 class Attention(nnx.Module):
     """softmax(q·kᵀ / √C)·v for each head, then a linear map of the heads together.
 
@@ -190,26 +194,25 @@ class Embeddings(nnx.Module):
 class Transformer(nnx.Module):
     """Texts packed into rows → the state of each token, of the compute dtype; states of empty places mean nothing.
 
-    The embeddings go through `layers`, each of which is told what is `seen`, and then through `finish`.
+    The embeddings go through `layers`, each of which is told what is `seen`, and then through a last `norm`, where there is one.
     """
 
     config: Any
     dtype: jnp.dtype
     embeddings: Any
     layers: Any
+    norm: Any = None
 
     def seen(self, rows: Rows) -> Any:
         raise NotImplementedError
-
-    def finish(self, x_RLD: jax.Array) -> jax.Array:
-        return x_RLD
 
     def through(self, x_RLD: jax.Array, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
         """What the layers make of the embeddings."""
         return run(self.layers, x_RLD, self.seen(rows), noise_RL)
 
     def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
-        return self.finish(self.through(self.embeddings(rows), rows, noise_RL))
+        x_RLD = self.through(self.embeddings(rows), rows, noise_RL)
+        return x_RLD if self.norm is None else self.norm(x_RLD)
 
 
 def visible(rows: Rows) -> jax.Array:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -124,9 +123,6 @@ class Llama(Transformer):
 
     def seen(self, rows: Rows) -> Seen:
         return Seen(causal(rows), turn_RLC=turns(rows, self.config.head_width, self.config.theta))
-
-    def finish(self, x_RLD: jax.Array) -> jax.Array:
-        return self.norm(x_RLD)
 
 
 CHECKPOINT: Table = {

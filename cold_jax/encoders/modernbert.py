@@ -10,6 +10,7 @@ from flax import nnx
 
 from cold_jax.encoders.layers import (
     ACTIVATIONS,
+    QUERY_KEY_VALUE,
     Attention,
     Constant,
     Embeddings,
@@ -131,11 +132,7 @@ class ModernBert(Transformer):
         far, near = (turns(rows, config.width // config.heads, theta) for theta in (config.far_theta, config.near_theta))
         return Seen(whole_RLL, turn_RLC=far), Seen(near_RLL, turn_RLC=near)
 
-    def finish(self, x_RLD: jax.Array) -> jax.Array:
-        return self.norm(x_RLD)
 
-
-_ATTENTION = ("layers.attention.query", "layers.attention.key", "layers.attention.value")
 _MLP = ("layers.mlp.gate", "layers.mlp.up")
 
 
@@ -145,8 +142,8 @@ CHECKPOINT: Table = {
     "embeddings.norm.bias": ("embeddings.norm.bias", as_is),
     "layers.{layer}.attn_norm.weight": ("layers.attention_norm.scale", as_is),
     "layers.{layer}.attn_norm.bias": ("layers.attention_norm.bias", as_is),
-    "layers.{layer}.attn.Wqkv.weight": (tuple(f"{path}.kernel" for path in _ATTENTION), transposed),
-    "layers.{layer}.attn.Wqkv.bias": (tuple(f"{path}.bias" for path in _ATTENTION), as_is),
+    "layers.{layer}.attn.Wqkv.weight": (tuple(f"{path}.kernel" for path in QUERY_KEY_VALUE), transposed),
+    "layers.{layer}.attn.Wqkv.bias": (tuple(f"{path}.bias" for path in QUERY_KEY_VALUE), as_is),
     "layers.{layer}.attn.Wo.weight": ("layers.attention.output.kernel", transposed),
     "layers.{layer}.attn.Wo.bias": ("layers.attention.output.bias", as_is),
     "layers.{layer}.mlp_norm.weight": ("layers.mlp_norm.scale", as_is),

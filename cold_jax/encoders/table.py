@@ -133,8 +133,7 @@ def _key(loaded: Loaded, tokens: text.Tokens) -> dict[str, object]:
 def _slices(
     encode: Callable[[Encoder, text.Rows], jax.Array], encoder: Encoder, rows: text.Rows
 ) -> Iterator[tuple[text.Rows, jax.Array]]:
-    for start in range(0, len(rows.token_RL), _ROWS):
-        part = text.Rows(*(array_RL[start : start + _ROWS] for array_RL in rows))
+    for part in text.slices(rows, _ROWS):
         yield part, encode(encoder, part)
 
 

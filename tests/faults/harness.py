@@ -112,11 +112,4 @@ def resume(shared: Path, folder: Path) -> None:
     check_same(folder, shared / "golden")
 
 
-def trap(folder: Path, code: str) -> dict[str, str]:
-    """An environment in which Python runs this code before anything else."""
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(code)
-    return {"PYTHONPATH": str(folder)}
-
-
 assert sys.platform != "win32", "signals and limits of POSIX"
