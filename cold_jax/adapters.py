@@ -7,6 +7,7 @@
 LoRA: Hu et al. 2021, arXiv 2106.09685; rsLoRA: Kalajdzievski 2023, arXiv 2312.03732.
 """
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -43,12 +44,6 @@ class LoraLinear(nnx.Module):
             kept = jnp.where(jax.vmap(jax.vmap(keep))(noise_RL), kept / (1 - self.dropout), 0)
         return self.linear(x) + (kept @ self.A[...].astype(dtype)) @ self.B[...].astype(dtype) * self.scale
 
-    def merged(self) -> Linear:
-        """The plain layer with kernel W + s·A·B."""
-        linear = nnx.clone(self.linear)
-        linear.kernel[...] = linear.kernel[...] + self.scale * (self.A[...] @ self.B[...])
-        return linear
-
 
 @dataclass(frozen=True)
 class _Adapter:
@@ -73,6 +68,8 @@ class _Adapter:
 class Full(_Adapter):
     """Every parameter of the encoder learns."""
 
+    dropout = 0.0
+
     @property
     def trains(self) -> nnx.filterlib.Filter:
         return nnx.Param
@@ -86,6 +83,7 @@ class Frozen:
     """No parameter of the encoder learns: it is a table of vectors."""
 
     rate = 0.0
+    dropout = 0.0
 
     @property
     def trains(self) -> nnx.filterlib.Filter:
@@ -131,28 +129,11 @@ class Lora(_Adapter):
                 )
         names = [name for name in sorted(linears) if any(re.fullmatch(p, name) for p in self.targets)]
         for tag, name in enumerate(names):
-            _replace(
-                encoder,
-                name,
-                LoraLinear(linears[name], self.rank, self.scale, self.dropout, seeds.generator(seed, f"lora {name}"), tag),
-            )
+            *parents, last = name.split(".")
+            draw = seeds.generator(seed, f"lora {name}")
+            adapted = LoraLinear(linears[name], self.rank, self.scale, self.dropout, draw, tag)
+            setattr(functools.reduce(getattr, parents, encoder), last, adapted)
         return encoder
-
-
-def _replace(root: nnx.Module, name: str, module: nnx.Module) -> None:
-    *parents, last = name.split(".")
-    for parent in parents:
-        root = getattr(root, parent)
-    setattr(root, last, module)
-
-
-def merge(encoder: nnx.Module) -> nnx.Module:
-    """φ as a plain encoder: a copy in which every adapted layer has become the linear layer W + s·A·B."""
-    encoder = nnx.clone(encoder)
-    for path, module in list(nnx.iter_modules(encoder)):
-        if isinstance(module, LoraLinear):
-            _replace(encoder, ".".join(map(str, path)), module.merged())
-    return encoder
 
 
 def delta(

@@ -195,13 +195,14 @@ def learner(s: Settings, q: Question) -> Learner:
         place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
         multiple = devices * s.loop.rows_at_once
     start = s.start(q.train, s.model.width) if isinstance(s.model, models.TwoTower) else None
-    partition = models.partition(s.model(encoder, q.train, start, s.seed), s.adapter.trains)
+    model = s.model(encoder, q.train, start, s.seed)
+    partition = models.partition(model, s.adapter.trains)
     lengths, users = q.tokens.length_T, len(q.dataset.users)
     return Learner(
         partition,
         s.batching(q.train, lengths, place, s.seed, multiple, devices),
         ModelScorer(partition, place, lengths, users, s.loop.rows_at_once),
-        (isinstance(s.adapter, adapters.Lora) and s.adapter.dropout > 0) or isinstance(s.model, models.TextMetric),
+        s.adapter.dropout > 0 or model.random,
     )
 
 

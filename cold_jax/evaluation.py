@@ -12,7 +12,7 @@ from scipy import sparse
 from cold_jax import metrics
 from cold_jax.data import Entities
 from cold_jax.metrics import Comparison
-from cold_jax.parts import Part, Task, Train
+from cold_jax.parts import Part, Task, Train, ones
 from cold_jax.ranking import Array, Ranking, rank
 from cold_jax.results import PerUser, Rankings
 from cold_jax.splits import Split
@@ -117,7 +117,8 @@ def evaluate(
 
 def _of_lists(part: Part, ranking: Ranking, names: Sequence[tuple[str, int]]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """(metrics of each user, of the whole) that need the lists, or who took what."""
-    count_I, candidates = np.asarray(part.shown_UI.sum(0) + part.positive_UI.sum(0)), len(part.candidate_I)
+    count_I = np.asarray(ones(part.shown_UI).sum(0) + part.positive_UI.sum(0))
+    candidates = len(part.candidate_I)
     per_user, whole = {}, {}
     for name, k in names:
         match name:

@@ -91,9 +91,9 @@ class Training:
         updates = max(self.steps // optimizer.accumulate, 1)
         self.rate = lambda step: optimizer.rate(updates)(step // optimizer.accumulate)
         transformation = optimizer(updates, encoder_rate)
-        made_of = steps.Training(partition.graph, objective, transformation, loop.rows_at_once, dropout, seed)
+        recipe = steps.Recipe(partition.graph, objective, transformation, loop.rows_at_once, dropout, seed)
         form = steps.resolved(loop.step, batches.devices, batches.packed)
-        self.parallel = steps.slices(made_of) if form is Form.slices else parallelise(steps.whole(made_of))
+        self.parallel = steps.slices(recipe) if form is Form.slices else parallelise(steps.whole(recipe))
         self.about = {**about, "loop.step": form.name}
         self.step, self.progress = 0, Progress(-math.inf, 0, 0, False)
         self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))

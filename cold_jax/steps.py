@@ -37,7 +37,7 @@ class State(NamedTuple):
     step: jax.Array
 
 
-class Training(NamedTuple):
+class Recipe(NamedTuple):
     """What a step is made of."""
 
     graph: Any
@@ -64,37 +64,37 @@ class Training(NamedTuple):
         return jax.tree.map(lambda a, b: jnp.where(finite.all(), a, b), new, state), {"loss": loss, "finite": finite}
 
 
-def whole(training: Training) -> Step:
+def whole(recipe: Recipe) -> Step:
     """(θ, state, batch) → (state, record), as one function."""
 
     def step(frozen: Tree, state: State, batch: Batch, across: Across) -> tuple[State, Tree]:
         def loss_of(trainable: Tree) -> jax.Array:
-            model = Partition(training.graph, trainable, frozen).model()
-            key = training.key(state.step)
-            encoded = models.encode(model, batch.rows, training.rows_at_once * across.rows, key)
-            return training.loss(model, across.gather(encoded), batch, across, key)
+            model = Partition(recipe.graph, trainable, frozen).model()
+            key = recipe.key(state.step)
+            encoded = models.encode(model, batch.rows, recipe.rows_at_once * across.rows, key)
+            return recipe.loss(model, across.gather(encoded), batch, across, key)
 
         loss, gradient = across.total(jax.value_and_grad(loss_of)(state.trainable))
-        return training.update(state, loss, gradient)
+        return recipe.update(state, loss, gradient)
 
     return step
 
 
-def slices(training: Training) -> Parallel:
+def slices(recipe: Recipe) -> Parallel:
     """The same on one device: slices forward, the head, slices backward. A slice without a text is left out."""
-    model = lambda trainable, frozen: Partition(training.graph, trainable, frozen).model()  # noqa: E731
+    model = lambda trainable, frozen: Partition(recipe.graph, trainable, frozen).model()  # noqa: E731
 
     @jax.jit
     def forward(frozen: Tree, state: State, piece: Rows) -> tuple[jax.Array, Callable[[jax.Array], tuple[Tree]]]:
-        read = lambda trainable: models.encode_slice(model(trainable, frozen), piece, training.key(state.step))  # noqa: E731
+        read = lambda trainable: models.encode_slice(model(trainable, frozen), piece, recipe.key(state.step))  # noqa: E731
         return jax.vjp(read, state.trainable)
 
     @jax.jit
     def head(frozen: Tree, state: State, pieces: list[jax.Array], batch: Batch) -> tuple[jax.Array, tuple[Tree, list[jax.Array]]]:
         def loss_of(trainable: Tree, pieces: list[jax.Array]) -> jax.Array:
             encoded = jnp.concatenate(pieces)
-            return training.loss(
-                model(trainable, frozen), encoded.reshape(-1, *encoded.shape[2:]), batch, alone, training.key(state.step)
+            return recipe.loss(
+                model(trainable, frozen), encoded.reshape(-1, *encoded.shape[2:]), batch, alone, recipe.key(state.step)
             )
 
         return jax.value_and_grad(loss_of, (0, 1))(state.trainable, pieces)
@@ -103,7 +103,7 @@ def slices(training: Training) -> Parallel:
     def backward(gradient: Tree, pull: Callable[[jax.Array], tuple[Tree]], cotangent: jax.Array) -> Tree:
         return jax.tree.map(jnp.add, gradient, pull(cotangent)[0])
 
-    update, zeros_like = jax.jit(training.update, donate_argnums=0), jax.jit(jnp.zeros_like)
+    update, zeros_like = jax.jit(recipe.update, donate_argnums=0), jax.jit(jnp.zeros_like)
 
     def step(frozen: Tree, state: State, batch: Batch) -> tuple[State, Tree]:
         done = [None if piece is None else forward(frozen, state, piece) for piece in batch.rows]
@@ -116,7 +116,7 @@ def slices(training: Training) -> Parallel:
         return update(state, loss, gradient)
 
     def spread(batch: Batch) -> Batch:
-        pieces = slices_of(cast(Rows, batch.rows), training.rows_at_once)
+        pieces = slices_of(cast(Rows, batch.rows), recipe.rows_at_once)
         return jax.device_put(batch._replace(rows=[piece if piece.segment_RL.any() else None for piece in pieces]))
 
     return on_one(step, spread)

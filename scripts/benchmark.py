@@ -130,11 +130,11 @@ def our_step(settings: Any, q: Any, batch: Any, place: Packed) -> tuple[Callable
     own = q.loaded.encoder if settings.adapter.last is None else table.upper(q.loaded, q.tokens, settings.adapter.last)
     encoder = settings.adapter(nnx.clone(own), 0)
     partition = models.partition(Dot(encoder), settings.adapter.trains)
-    made_of = steps.Training(partition.graph, Softmax(1.0, False), optax.adamw(RATE), settings.loop.rows_at_once, False, 0)
+    recipe = steps.Recipe(partition.graph, Softmax(1.0, False), optax.adamw(RATE), settings.loop.rows_at_once, False, 0)
     form = steps.resolved(settings.loop.step, settings.parallel.count, True)
-    on = steps.slices(made_of) if form is steps.Form.slices else settings.parallel(steps.whole(made_of))
+    on = steps.slices(recipe) if form is steps.Form.slices else settings.parallel(steps.whole(recipe))
     frozen = on.share(partition.frozen)
-    state = [on.put(steps.State(partition.trainable, made_of.optimizer.init(partition.trainable), jnp.zeros((), jnp.int32)))]
+    state = [on.put(steps.State(partition.trainable, recipe.optimizer.init(partition.trainable), jnp.zeros((), jnp.int32)))]
 
     def step() -> float:
         state[0], record = on.step(frozen, state[0], on.spread(batch))

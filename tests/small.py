@@ -12,13 +12,16 @@ from flax import nnx
 from cold_jax import build, cache, objectives, splits, steps, text
 from cold_jax.adapters import Frozen, Full, Lora  # noqa: F401
 from cold_jax.batches import Batching, Prefixes
+from cold_jax.data import Entities
 from cold_jax.data.synthetic import Synthetic
 from cold_jax.encoders import Pooling, Tiny, table
 from cold_jax.loop import Loop
-from cold_jax.models import Linear, Lstm, TextMetric, TwoTower  # noqa: F401
+from cold_jax.models import Linear, Lstm, TwoTower  # noqa: F401
 from cold_jax.parallel import Pmap
+from cold_jax.parts import Train, binary
 from cold_jax.starts import Random
 from cold_jax.steps import Form, State
+from cold_jax.text_metric import TextMetric
 
 DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0)
 SPLIT = splits.ItemCold(seed=0, cold=0.3, validation=0.5, held_out=0.1)
@@ -95,13 +98,13 @@ def learner(
     return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), own)
 
 
-def made_of(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> steps.Training:
-    return steps.Training(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed)
+def recipe(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> steps.Recipe:
+    return steps.Recipe(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed)
 
 
 def step_of(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> tuple[Any, State]:
     """The step of a learner, and the state before the first."""
-    step = steps.whole(made_of(le, objective, optimizer, seed))
+    step = steps.whole(recipe(le, objective, optimizer, seed))
     return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
 
 
@@ -131,7 +134,7 @@ def fit(
 ) -> tuple[np.ndarray, list[State]]:
     """The losses of so many steps, and the states on the host, from the one before the first."""
     step, state = step_of(le, objective, optimizer)
-    many = parallel(step) if form is Form.whole else steps.slices(made_of(le, objective, optimizer))
+    many = parallel(step) if form is Form.whole else steps.slices(recipe(le, objective, optimizer))
     frozen, state = many.share(le.partition.frozen), many.put(state)
     host = lambda tree: jax.tree.map(np.array, many.get(tree))  # noqa: E731  # a copy: the step is given the arrays themselves
     losses, states = [], [host(state)]
@@ -147,3 +150,24 @@ def fit(
 def leaves(tree: Any) -> dict[str, np.ndarray]:
     """The arrays of a pytree by the path to each."""
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def make_train(vector_ID: list[list[float]], genre_IF: list[list[float]]) -> Train:
+    """Two users and some items, of which the last is cold."""
+    I = len(vector_ID)
+    user_N, item_N = np.array([0, 0, 1]), np.array([0, 1, 0])
+    users, items = (
+        Entities(tuple(map(str, range(n))), {}, indicators) for n, indicators in ((2, {}), (I, {"genre": np.array(genre_IF)}))
+    )
+    return Train(
+        binary(user_N, item_N, (2, I)),
+        np.ones(2, bool),
+        np.arange(I) < I - 1,
+        user_N,
+        item_N,
+        np.ones(3, np.float32),
+        users,
+        items,
+        {"line": np.array(vector_ID, np.float32)},
+        {},
+    )

@@ -69,7 +69,7 @@ def test_a_missing_key_is_named() -> None:
         "os.system",
         "subprocess.run",
         "numpy.load",
-        "cold_jax.adapters.merge",
+        "cold_jax.adapters.delta",
         "cold_jax_evil.X",
         "",
         "os.getcwd",

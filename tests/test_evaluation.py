@@ -54,6 +54,18 @@ def test_hand_worked_case():
     assert got.mean()["hand"]["coverage@2"] == 4 / 6  # 0, 2, 4, 5 of six
 
 
+def test_an_interaction_of_a_history_counts_once_wherever_it_stands():
+    # user 0 took items 0, 1, 2, 3 in this order, user 1 items 2, 3, 0: counts 2, 1, 2, 2; the last is asked for
+    user_N, item_N = np.array([0, 0, 0, 0, 1, 1, 1], np.int32), np.array([0, 1, 2, 3, 2, 3, 0], np.int32)
+    sides = (Entities(tuple(f"{side}{n}" for n in range(count)), {}, {}) for side, count in (("u", 2), ("i", 4)))
+    dataset = Dataset("hand", user_N, item_N, np.ones(7, np.float32), np.arange(7) * 1.0, *sides)
+    part = splits.NextItem(mask_seen=False, cold_window=None)(dataset).test["all"]
+    names = ["novelty@1", "stratified_recall@1"]
+    got = evaluation.evaluate(table_scorer(np.array([[0, 9, 0, 0], [9, 0, 0, 0]], np.float32)), {"hand": part}, names, 1)
+    np.testing.assert_allclose(got.per_user["hand"]["novelty@1"], [-np.log2((1 + 1) / (2 + 1)), 0], atol=1e-6)
+    np.testing.assert_allclose(got.per_user["hand"]["stratified_recall@1"], [0, 1])
+
+
 def test_agrees_with_ir_measures(score_UI: np.ndarray):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -30,6 +30,7 @@ ORDER = [
     "adapters",
     "huggingface",
     "models",
+    "text_metric",
     "objectives",
     "optimizers",
     "ranking",

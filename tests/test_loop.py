@@ -322,7 +322,7 @@ def test_not_a_number_on_one_device_stops_all(question: build.Question, tmp_path
 @pytest.mark.parametrize("how", ["nan", "gradient"])
 def test_the_step_itself_leaves_everything_as_it_was(linear: build.Learner, how: str) -> None:
     transformation = ADAMW(8, 1.0)
-    step = steps.whole(small.made_of(linear, Breaking(how), transformation))
+    step = steps.whole(small.recipe(linear, Breaking(how), transformation))
     across = Across(gather=lambda x: x, total=lambda tree: tree, rows=1)
     run = jax.jit(lambda state, batch: step(linear.partition.frozen, state, batch, across))
     _, state = small.step_of(linear, Breaking(how), transformation)

@@ -1,6 +1,5 @@
 """Scores against numbers worked by hand and NumPy; what a cold item and a user are made of; the reference's features."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -9,41 +8,17 @@ import numpy as np
 import pytest
 import small
 from flax import nnx
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
-from small import FULL, LORA, TWO_TOWER, Frozen, Linear, Lora, Lstm, TwoTower
+from small import FULL, LORA, TWO_TOWER, Frozen, Linear, Lora, Lstm, TwoTower, make_train
 
 from cold_jax import build, models, objectives, text
 from cold_jax.batches import Examples, Items
-from cold_jax.data import Entities
 from cold_jax.encoders.table import Table
 from cold_jax.models import Start
 from cold_jax.parallel import Across
-from cold_jax.parts import Train, binary
 
 score, features = jax.jit(models.score), jax.jit(models.features)
 items = jax.jit(lambda model, vector_JD, item_J: model.items(vector_JD, item_J))
-
-
-def make_train(vector_ID: list[list[float]], genre_IF: list[list[float]]) -> Train:
-    """Two users and some items, of which the last is cold."""
-    I = len(vector_ID)
-    user_N, item_N = np.array([0, 0, 1]), np.array([0, 1, 0])
-    users, items = (
-        Entities(tuple(map(str, range(n))), {}, indicators) for n, indicators in ((2, {}), (I, {"genre": np.array(genre_IF)}))
-    )
-    return Train(
-        binary(user_N, item_N, (2, I)),
-        np.ones(2, bool),
-        np.arange(I) < I - 1,
-        user_N,
-        item_N,
-        np.ones(3, np.float32),
-        users,
-        items,
-        {"line": np.array(vector_ID, np.float32)},
-        {},
-    )
 
 
 def step_of(shown_BJ: list[list[float]], users: int = 2) -> tuple[Examples, Items]:
@@ -278,58 +253,3 @@ def test_neither_slices_nor_places_change_a_text(question: build.Question):
     vector_RSD = np.asarray(encode(model, elsewhere, 2, key)).reshape(count, small.ENCODER.texts_per_row, -1)
     np.testing.assert_allclose(vector_RSD[::-1, ::-1].reshape(by_two.shape), by_two, atol=1e-5)
     assert np.abs(encode(model, rows, 2, jax.random.key(1)) - by_two).max() > 1e-2
-
-
-def metric() -> tuple[Any, Train]:
-    """Four items of one-dimensional vectors, of which the last is cold, by scikit-learn's TF-IDF."""
-    train = make_train([[1], [-1], [2], [0.5]], [[1, 0], [0, 1], [1, 1], [0, 0]])
-    titles = ("red nail polish", "red soap", "nail polish red", "blue soap")
-    train = replace(train, items=Entities(train.items.ids, {"title": titles}, train.items.indicators))
-    config = replace(small.METRIC, width=2, history=2)
-    return config(Table(VECTOR_TD), train, None, 0), train
-
-
-def test_a_text_metric_is_its_formula() -> None:
-    """Users show items 2 then 0 (the newest), and 3 alone."""
-    model, train = metric()
-    titles, vector_I = train.items.texts["title"], np.array([1, -1, 2, 0.5])
-    every_IF = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(titles).toarray()
-    word_IF = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit_transform(titles).toarray()
-    white_I1 = np.sign(vector_I - vector_I.mean())[:, None]  # of one dimension unit length leaves the sign
-    kernel_II = (every_IF @ every_IF.T + 0.4 * white_I1 @ white_I1.T) * (1 - np.eye(4))
-    text_IF = np.concatenate([word_IF, 0.5 * normalize(train.items.indicators["genre"])], 1)
-    f_IV, g_IV, b_I1 = np.split(text_IF @ model.of_word_FV[...] + white_I1 @ model.of_vector_DV[...], [2, 4], axis=1)
-    alike_II = f_IV @ g_IV.T + 2 * kernel_II
-    expected = np.stack([alike_II[0] + 0.5 * alike_II[2], alike_II[3]]) + np.asarray(b_I1).T
-    sides = items(model, jnp.asarray(vector_I, jnp.float32)[:, None], jnp.arange(4))
-    scores = jax.jit(lambda model, sides, newest: model.scores(None, newest, sides, slice(None)))
-    np.testing.assert_allclose(scores(model, sides, jnp.array([[0, 2], [3, -1]])), expected, atol=1e-5)
-    further = scores(model, sides, jnp.array([[0, 2, 1], [3, -1, -1]]))  # nothing beyond `history` is read
-    np.testing.assert_allclose(further, expected, atol=1e-5)
-
-
-def test_a_text_metric_wants_all_items() -> None:
-    model, _ = metric()
-    with pytest.raises(ValueError, match="batching=prefixes"):
-        model.scores(None, jnp.zeros((1, 1), jnp.int32), (jnp.zeros((3, 2)), jnp.zeros((3, 2)), jnp.zeros(3)), slice(None))
-
-
-def test_dropout_of_a_text_metric_keeps_the_mean() -> None:
-    """Over many draws words and f's coordinates are what they are without; some are gone in each."""
-    model, _ = metric()
-    vector_JD = jnp.array([[1.0], [-1], [2], [0.5]])
-    plain_JV = np.asarray(items(model, vector_JD, jnp.arange(4))[0])
-    draw = jax.jit(jax.vmap(lambda key: model.items(vector_JD, jnp.arange(4), key)[0]))
-    many_NJV = np.asarray(draw(jax.random.split(jax.random.key(0), 4000)))
-    assert np.mean(many_NJV == 0) == pytest.approx(0.25, abs=0.02)
-    np.testing.assert_allclose(many_NJV.mean(0), plain_JV, atol=5 * many_NJV.std() / 4000**0.5)
-
-
-@pytest.mark.parametrize(
-    ("changed", "key"), [({"history": 0}, "history"), ({"dropout": 1.0}, "dropout"), ({"kernel": 0.0}, "kernel")]
-)
-def test_a_text_metric_refuses_what_it_cannot_be(changed: dict[str, Any], key: str) -> None:
-    with pytest.raises(ValueError, match=f"model.{key}"):
-        replace(small.METRIC, **changed)
-    with pytest.raises(ValueError, match="model.title: the items have no text 'name'"):
-        replace(small.METRIC, title="name")(Table(VECTOR_TD), make_train([[1], [2]], [[]] * 2), None, 0)

@@ -29,7 +29,7 @@ def test_slices_train_as_the_whole(question: build.Question, adapter: Any, model
     """With batches whose last slices hold no text, and an update that shows a gradient of another size."""
     le = small.stirred(small.learner(question, adapter, model, ROWS if objective.pairs else small.IN_BATCH))
     used = [
-        len([p for p in steps.slices(small.made_of(le, objective, optax.sgd(0.3))).spread(le.batches(n)).rows if p])
+        len([p for p in steps.slices(small.recipe(le, objective, optax.sgd(0.3))).spread(le.batches(n)).rows if p])
         for n in range(3)
     ]
     assert max(used) > 1
@@ -45,7 +45,7 @@ def test_slices_train_as_the_whole(question: build.Question, adapter: Any, model
 
 def test_slices_without_a_text_are_left_out(question: build.Question) -> None:
     le = small.learner(question, LORA, TWO_TOWER)
-    sliced = steps.slices(small.made_of(le, small.SOFTMAX, optax.sgd(0.3)))
+    sliced = steps.slices(small.recipe(le, small.SOFTMAX, optax.sgd(0.3)))
     rows = [sliced.spread(le.batches(n)).rows for n in range(5)]
     assert any(piece is None for pieces in rows for piece in pieces)
     assert {len(pieces) for pieces in rows} == {len(rows[0])}
