@@ -90,28 +90,32 @@ class Settings(NamedTuple):
     baselines: Mapping[str, Any]
     loggers: Mapping[str, Any]
     seed: int
+    profile: bool
     experiment: str
 
 
 def settings(cfg: DictConfig) -> Settings:
     """All of a run's choices, made. Raises ConfigError for the first key that is wrong, before any data is read."""
-    known = [*GROUPS, *MANY, "seed", "resume", "experiment"]
+    known = [*GROUPS, *MANY, "seed", "resume", "profile", "experiment"]
     for key in cfg:
         if key not in known:
             raise ConfigError(f"{key}: there is no such key; {_nearest(str(key), known)}")
-    for key in (*GROUPS, "seed", "experiment"):
+    for key in (*GROUPS, "seed", "profile", "experiment"):
         if key not in cfg:
             raise ConfigError(f"{key}: is missing")
     for key in MANY:
         if key in cfg and not OmegaConf.is_dict(cfg[key]):
             raise ConfigError(f"{key}: {cfg[key]!r} does not name its choices")
-    if type(cfg.seed) is not int:
-        raise ConfigError(f"seed: {cfg.seed!r} is not a whole number")
+    for key, wanted, told in (("seed", int, "a whole number"), ("profile", bool, "true or false")):
+        if type(cfg[key]) is not wanted:
+            raise ConfigError(f"{key}: {cfg[key]!r} is not {told}")
     one = {group: make(cfg[group], group) for group in GROUPS}
     baselines, loggers = (
         {name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY
     )
-    return Settings(**one, baselines=baselines, loggers=loggers, seed=cfg.seed, experiment=cfg.experiment or "none")
+    return Settings(
+        **one, baselines=baselines, loggers=loggers, seed=cfg.seed, profile=cfg.profile, experiment=cfg.experiment or "none"
+    )
 
 
 class Question(NamedTuple):
@@ -132,6 +136,7 @@ def question(s: Settings, visitor: str | None = None) -> Question:
     """
     from cold_jax import cache, splits, text
     from cold_jax.encoders import table
+    from cold_jax.timing import timed
 
     dataset = s.data()
     split = s.split(dataset)
@@ -141,12 +146,14 @@ def question(s: Settings, visitor: str | None = None) -> Question:
         dataset, split = splits.with_visitor(dataset, split, visitor)
     unknown = {"profile": ("",) * len(dataset.users)}  # users of whom the data says nothing
     sides = {"users": dataset.users.texts or unknown, "items": dataset.items.texts}
-    tokens = {
-        side: {name: text.tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
-        for side, texts in sides.items()
-    }
+    with timed("tokenise"):
+        tokens = {
+            side: {name: text.tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
+            for side, texts in sides.items()
+        }
     digests["tokens"] = cache.digest(*(next(iter(tokens["items"].values()))))
-    vectors = {side: {name: table.vectors(loaded, one) for name, one in by_name.items()} for side, by_name in tokens.items()}
+    with timed("encode"):
+        vectors = {side: {name: table.vectors(loaded, one) for name, one in by_name.items()} for side, by_name in tokens.items()}
     train = splits.train_view(dataset, split, vectors["items"], vectors["users"])
     main = text.join([next(iter(by_name.values())) for by_name in tokens.values()])
     return Question(dataset, split, train, loaded, main, digests)
@@ -216,10 +223,10 @@ def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> An
     choices = ("adapter", "model", "start", "objective", "batching", "optimizer", "seed")
     about = q.digests | {name: repr(getattr(s, name)) for name in choices}
     steps = (le.partition, le.batches, s.objective, s.optimizer, s.adapter.rate, s.parallel, validate, le.dropout, s.seed)
-    return Training(s.loop, *steps, run, about, logger)
+    return Training(s.loop, *steps, run, about, logger, s.profile)
 
 
-MAY_CHANGE = ("resume", "logger", "parallel")  # on resuming, besides longer loop.epochs and loop.max_steps
+MAY_CHANGE = ("resume", "logger", "parallel", "profile")  # on resuming, besides longer loop.epochs and loop.max_steps
 
 
 def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:

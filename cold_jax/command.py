@@ -5,9 +5,7 @@ import difflib
 import json
 import logging
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -48,13 +46,6 @@ def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
             raise  # a sweep goes on to its next job and reports this one; what is nobody's mistake keeps its traceback
         log.error("%s", error)
         sys.exit(1)
-
-
-@contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    seconds[name] = time.monotonic() - start
 
 
 def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str) -> None:

@@ -277,7 +277,7 @@ def table(results: Results) -> Table:
         for metric, best in names.items()
         if best in results["versus"] and metric in results["versus"][best][part]
     ]
-    return draw(
+    drawn = draw(
         {
             "title": f"{results['experiment']}, seed {results['seed']}",
             "groups": [_method("this run", [], [results["test"]], columns)],
@@ -287,6 +287,10 @@ def table(results: Results) -> Table:
             "best": {part: dict.fromkeys(names) for part, names in columns.items()},
         }
     )
+    spent = sorted(results["seconds"].items(), key=lambda item: -item[1])
+    drawn.caption = Text("seconds: " + ", ".join(f"{visible(name)} {value:.1f}" for name, value in spent))
+    drawn.caption_justify = "left"
+    return drawn
 
 
 def draw(section: Section) -> Table:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from cold_jax.optimizers import AdamW
 from cold_jax.parallel import Parallel, Step
 from cold_jax.results import Run
 from cold_jax.steps import Form, State
+from cold_jax.timing import timed
 
 log = logging.getLogger(__name__)
 Tree = Any
@@ -83,9 +85,11 @@ class Training:
         run: Run,
         about: Mapping[str, Any],
         logger: Logger,
+        profile: bool,
     ):
         self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
         self.run, self.logger = run, logger
+        self.profiler = _Profiler(run.path / "profile") if profile else None
         self.checkpoints = Checkpoints(run.path / "checkpoints")
         self.steps = loop.steps(batches.steps_per_epoch)
         updates = max(self.steps // optimizer.accumulate, 1)
@@ -117,6 +121,8 @@ class Training:
             self._train()
         finally:
             self.terminate.remove()
+            if self.profiler:
+                self.profiler.stop()
         self._leave_if_asked()
         self.state = self.parallel.get(self.state)
         return self._best()
@@ -144,6 +150,8 @@ class Training:
                 batch = coming.result()
                 coming = ahead.submit(self.batches, self.step + 1)
                 spread = self.parallel.spread(batch)
+                if self.profiler:
+                    self.profiler.at(self.step - self.since, self.state)
                 with jax.transfer_guard("disallow"):
                     self.state, record = self.parallel.step(frozen, self.state, spread)
                 self._read()  # the step before, while the device works on this one
@@ -165,7 +173,8 @@ class Training:
 
     def _check(self) -> None:
         """Validates, notes whether it was the best so far, and saves."""
-        metric, values = self.validate(self.parallel.get(self.state).trainable)
+        with timed("validate"):
+            metric, values = self.validate(self.parallel.get(self.state).trainable)
         if not math.isfinite(metric):
             raise NonFinite(f"step {self.step}: the validation metric is {metric}; step {self.progress.best_step} stays the best")
         waited = 0 if metric > self.progress.best else self.progress.waited + 1
@@ -224,6 +233,29 @@ class Training:
             f"step {self.step}: not finite: {', '.join(bad[:4])} ({len(bad)} of {len(names)}). The update was not made and the checkpoints are "
             f"whole. Users of the batch: {users}; items: {items}. Look at these rows, or lower optimizer.learning_rate"
         )
+
+
+class _Profiler:
+    """JAX's trace of three steps, after those that compile; TensorBoard's profile plugin and Perfetto read it."""
+
+    STEPS = range(3, 6)
+
+    def __init__(self, folder: Path):
+        self.folder, self.running = folder, False
+
+    def at(self, step: int, state: State) -> None:
+        if step == self.STEPS.start:
+            jax.profiler.start_trace(self.folder)
+            self.running = True
+        elif step == self.STEPS.stop:
+            jax.block_until_ready(state)
+            self.stop()
+
+    def stop(self) -> None:
+        if self.running:
+            jax.profiler.stop_trace()
+            self.running = False
+            log.info("trace of steps %d to %d: %s", self.STEPS.start + 1, self.STEPS.stop, self.folder)
 
 
 class _Terminate:

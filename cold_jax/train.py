@@ -7,7 +7,7 @@ from cold_jax import CONF, build, command
 
 
 def train(cfg: DictConfig) -> None:
-    from cold_jax import evaluation, locks
+    from cold_jax import evaluation, locks, timing
     from cold_jax.comparison import show, table
     from cold_jax.loggers import together
 
@@ -19,17 +19,16 @@ def train(cfg: DictConfig) -> None:
         run.sweep()
         logger = together([make() for make in settings.loggers.values()])
         logger.start(*build.identity(cfg, run))
-        seconds: dict[str, float] = {}
-        with command.timed(seconds, "total"):
-            with command.timed(seconds, "data"):
+        with timing.gathered() as seconds, timing.timed("total"):
+            with timing.timed("data"):
                 question = build.question(settings)
-            with command.timed(seconds, "baselines"):
+            with timing.timed("baselines"):
                 baselines = build.baselines(settings, question)
-            with command.timed(seconds, "build"):
+            with timing.timed("build"):
                 learner = build.learner(settings, question)
-            with command.timed(seconds, "train"):
+            with timing.timed("train"):
                 trainable, best_step = build.training(settings, question, learner, run, logger).fit()
-            with command.timed(seconds, "evaluate"):
+            with timing.timed("evaluate"):
                 tested = build.test(settings, question, learner, trainable)
         users, items = question.dataset.users, question.dataset.items
         run.write_split(*build.split_rows(question))

@@ -16,6 +16,7 @@ FILES = sorted(CODE.rglob("*.py"))
 ORDER = [
     "__init__",
     "seeds",
+    "timing",
     "metrics",
     "results",
     "locks",

@@ -104,6 +104,7 @@ def training(
     batches: Any = None,
     devices: Any = Pmap(1),  # noqa: B008
     signal_at: int | None = None,
+    profile: bool = False,
 ) -> Training:
     """`signal_at`: SIGTERM arrives while this step is under way."""
 
@@ -125,7 +126,7 @@ def training(
 
     folder.mkdir(exist_ok=True)
     parts = (le.partition, batches or le.batches, objective, optimizer, 1.0, parallelise, validate or by_step, le.dropout, 0)
-    run = Training(loop, *parts, Run(folder), ABOUT, together([]))
+    run = Training(loop, *parts, Run(folder), ABOUT, together([]), profile)
     return run
 
 
@@ -411,3 +412,16 @@ def test_a_second_signal_ends_it_at_once(linear: build.Learner, tmp_path: Path) 
         assert child.wait(10) == 143
     assert training(linear, tmp_path).checkpoints.steps() == [0]
     assert training(linear, tmp_path).checkpoints.restore(training(linear, tmp_path).state, ABOUT)[0] == 0
+
+
+def test_a_profile_is_jaxs_trace_of_steps(linear: build.Learner, tmp_path: Path) -> None:
+    """XSpace files that name the step's program; none without it, nor of a training that ends before those steps."""
+    traces = lambda folder: list(folder.glob("profile/**/*.xplane.pb"))  # noqa: E731
+    plain, short, long = tmp_path / "plain", tmp_path / "short", tmp_path / "long"
+    unprofiled, _ = training(linear, plain).fit()
+    training(linear, short, replace(LOOP, max_steps=2), profile=True).fit()
+    profiled, _ = training(linear, long, profile=True).fit()
+    assert [len(traces(folder)) for folder in (plain, short, long)] == [0, 0, 1]
+    assert b"jit" in traces(long)[0].read_bytes()
+    jax.tree.map(np.testing.assert_array_equal, unprofiled, profiled)
+    assert lines(long) == lines(plain)

@@ -20,7 +20,7 @@ END = f"saved step {harness.STEPS}"
         pytest.param("saved step 20", 9_000, "saving step 30", id="checkpoint"),
         pytest.param(END, 12_000, "split.csv", id="split"),
         pytest.param("saved step 20", 6_000, "metrics.jsonl", id="metrics", marks=pytest.mark.slow),
-        pytest.param(END, 1_000, "per_user.parquet", id="per_user", marks=pytest.mark.slow),
+        pytest.param(END, 100_000, "rankings.parquet", id="rankings", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_that_finds_no_room_goes_on_later(shared: Path, tmp_path: Path, words: str, limit: int, named: str) -> None:
