@@ -200,9 +200,10 @@ class Batches(_Targets):
     def _support(self, draw: np.random.Generator, row: int) -> tuple[np.ndarray, float]:
         """Items that the example shows of its user, less the target, and the weight of each."""
         first, last = self.offset_U[self.train.user_N[row] : self.train.user_N[row] + 2]
-        others = np.delete(self.train.item_N[first:last], row - first)
+        others = self.train.item_N[first:last]
         others = others[others != self.train.item_N[row]]
-        count = min(draw.choice(self.batching.support), len(others)) if self.batching.support else len(others)
+        sizes = self.batching.support
+        count = min(sizes[draw.integers(len(sizes))], len(others)) if sizes else len(others)
         kept = count if self.batching.history is None else min(count, self.batching.history)
         return draw.permutation(others)[:kept], count / max(kept, 1)
 
