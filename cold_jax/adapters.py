@@ -120,7 +120,8 @@ class Lora(_Adapter):
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
-        """Wraps the encoder's own layers in place. Raises ValueError where a pattern matches no linear layer."""
+        """A copy, with θ's own arrays, whose layers are wrapped. Raises ValueError where a pattern matches no linear layer."""
+        encoder = nnx.clone(encoder)
         linears = {".".join(map(str, path)): m for path, m in nnx.iter_modules(encoder) if isinstance(m, Linear)}
         for pattern in self.targets:
             if not any(re.fullmatch(pattern, name) for name in linears):

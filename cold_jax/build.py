@@ -2,8 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
@@ -129,11 +129,26 @@ class Question(NamedTuple):
     digests: dict[str, str]  # of data, split, encoder and tokens
 
 
+Made = TypeVar("Made")
+_kept: dict[str, tuple[str, Any]] = {}
+
+
+def _shared(what: str, of: object, make: Callable[[], Made]) -> Made:
+    """What `make` gives, or gave the last time that `of` read the same: jobs of a sweep, in one process, differ in little."""
+    if what not in _kept or _kept[what][0] != repr(of):
+        _kept[what] = repr(of), make()
+    return _kept[what][1]
+
+
 def question(s: Settings, visitor: str | None = None) -> Question:
     """Reads data and encoder, and encodes every text with θ once, or finds the vectors in the cache.
 
     `visitor` is the profile text of one more user, the last, who has no interactions.
     """
+    return _shared("question", (s.data, s.split, s.encoder, visitor), lambda: _question(s, visitor))
+
+
+def _question(s: Settings, visitor: str | None) -> Question:
     from cold_jax import cache, splits, text
     from cold_jax.encoders import table
     from cold_jax.timing import timed
@@ -201,7 +216,9 @@ def learner(s: Settings, q: Question) -> Learner:
         row_length, texts_per_row = (8, 1) if states else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
         place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
         multiple = devices * s.loop.rows_at_once
-    start = s.start(q.train, s.model.width) if isinstance(s.model, models.TwoTower) else None
+    start = None
+    if isinstance(s.model, models.TwoTower):
+        start = _shared("start", (q.digests, s.start, s.model.width), lambda: s.start(q.train, s.model.width))
     model = s.model(encoder, q.train, start, s.seed)
     partition = models.partition(model, s.adapter.trains)
     lengths, users = q.tokens.length_T, len(q.dataset.users)
@@ -309,7 +326,11 @@ def split_rows(q: Question) -> tuple[Any, Any]:
 
 def baselines(s: Settings, q: Question) -> dict[str, Any]:
     """Each baseline fitted, its settings chosen without the test parts, and evaluated on them."""
-    return {name: s.evaluation(fit(q.train, q.split.validation), q.split.test) for name, fit in s.baselines.items()}
+    return _shared(
+        "baselines",
+        (q.digests, s.baselines, s.evaluation),
+        lambda: {name: s.evaluation(fit(q.train, q.split.validation), q.split.test) for name, fit in s.baselines.items()},
+    )
 
 
 def scorer(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:

@@ -2,7 +2,8 @@
 
 Losses or vectors are compared first. Then both sides take turns; a figure is the median of the rounds, in seconds of wall time, with
 process time beside it. A share is the arithmetic of the work over (seconds · the library's own rate of matrix multiplication, measured in the
-same run). experiments/benchmarks/table.json holds the rows; those that are named are replaced, the others stay.
+same run). Memory is what a process that does one side alone holds at its peak above what it held before, in bytes. experiments/benchmarks/table.json
+holds the rows; those that are named are replaced, the others stay; README.md's table is drawn from it.
 """
 
 # pyright: reportMissingImports=false
@@ -11,6 +12,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,7 +29,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from flax import nnx
 from hydra import compose, initialize_config_dir
 from peft import LoraConfig, get_peft_model
 from transformers import BertModel
@@ -37,6 +38,7 @@ from cold_jax.batches import Packed
 from cold_jax.encoders import table
 from cold_jax.objectives import Softmax
 
+BEGIN, END = "<!-- table: made by the command above -->", "<!-- end of the table -->"
 TABLE = Path(__file__).resolve().parents[1] / "experiments" / "benchmarks" / "table.json"
 ROUNDS = 5
 RATE, SHARP = 1e-4, 20.0  # learning rate; inverse temperature of unit vectors' products
@@ -61,6 +63,13 @@ def compare(
     work: str, ours: Side, peers: dict[str, Side], agreement: float, targets: dict[str, float], flop: float | None
 ) -> Iterator[Row]:
     """Rows of one work: each peer takes turns with ours. `ours` and peers block until all they compute is there."""
+    if alone := os.environ.get(ALONE):
+        side = {"ours": ours, **peers}[alone]
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
+        before = _held("VmRSS")
+        for _ in range(2):
+            side()
+        sys.exit(f"{MEMORY}{_held('VmHWM') - before}")
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ("ours", *peers)}
     rates: dict[str, list[float]] = {"ours": [], "peer": []}
     for side in (ours, *peers.values()):
@@ -72,6 +81,7 @@ def compare(
             wall, cpu = time.perf_counter(), time.process_time()
             side()
             spent[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    memory = {name: _memory(work.split(":")[0], name) for name in spent}
     median = {name: [statistics.median(each) for each in zip(*values, strict=True)] for name, values in spent.items()}
     share = lambda name, side: flop and flop / median[name][0] / statistics.median(rates[side])  # noqa: E731
     for name in peers or [None]:
@@ -80,14 +90,32 @@ def compare(
             "ours": median["ours"][0],
             "cpu_ours": median["ours"][1],
             "share_ours": share("ours", "ours"),
+            "memory_ours": memory["ours"],
             "peer_name": name,
             "peer": name and median[name][0],
             "cpu_peer": name and median[name][1],
             "share_peer": name and share(name, "peer"),
+            "memory_peer": name and memory[name],
             "ratio": name and median[name][0] / median["ours"][0],
             "target": targets.get(name or ""),
             "agreement": agreement,
         }
+
+
+ALONE, MEMORY = "BENCHMARK_ALONE", "memory: "
+
+
+def _held(which: str) -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
+    return int(line.split()[1]) * 1024
+
+
+def _memory(row: str, side: str) -> int | None:
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    done = subprocess.run([sys.executable, __file__, row], env=os.environ | {ALONE: side}, capture_output=True, text=True)
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith(MEMORY))
+    return int(line.removeprefix(MEMORY))
 
 
 SIDE = 1536
@@ -128,7 +156,7 @@ def question(*overrides: str) -> Iterator[tuple[Any, Any]]:
 def our_step(settings: Any, q: Any, batch: Any, place: Packed) -> tuple[Callable[[], float], Any]:
     """A step on this batch in the form that a run would take on this machine, and the encoder with its adapter."""
     own = q.loaded.encoder if settings.adapter.last is None else table.upper(q.loaded, q.tokens, settings.adapter.last)
-    encoder = settings.adapter(nnx.clone(own), 0)
+    encoder = settings.adapter(own, 0)
     partition = models.partition(Dot(encoder), settings.adapter.trains)
     recipe = steps.Recipe(partition.graph, Softmax(1.0, False), optax.adamw(RATE), settings.loop.rows_at_once, False, 0)
     form = steps.resolved(settings.loop.step, settings.parallel.count, True)
@@ -238,7 +266,7 @@ def padded_step(work: str, adapter: str, passes: float, target: float) -> Iterat
 def real_steps(work: str, layers: str, targets: dict[str, float]) -> Iterator[Row]:
     with question("adapter=lora", f"adapter.layers={layers}") as (settings, q):
         settings = replace_batching(settings, 64, (10,))
-        le = build.learner(settings, q._replace(loaded=replace(q.loaded, encoder=nnx.clone(q.loaded.encoder))))
+        le = build.learner(settings, q)
         batch = le.batches(0)
         place = Packed(q.tokens, text.row_length(q.tokens, q.loaded.row_length), q.loaded.encoder.texts_per_row)
         ours, encoder = our_step(settings, q, batch, place)
@@ -331,7 +359,6 @@ def compile_() -> Iterator[Row]:
             first(False, folder)
             warm = statistics.median(first(False, folder) for _ in range(3))
         unrolled = first(True, None)
-    blank = dict.fromkeys(("share_ours", "share_peer", "agreement"))
     about = {"cpu_ours": cold, "cpu_peer": unrolled, "peer_name": "six unrolled layers, cold", "target": 2.5}
     yield {
         "work": "compile: LoRA step, cold, process seconds",
@@ -339,10 +366,10 @@ def compile_() -> Iterator[Row]:
         "peer": unrolled,
         "ratio": unrolled / cold,
         **about,
-        **blank,
+        **BLANK,
     }
     about = {"cpu_ours": warm, "cpu_peer": cold, "peer_name": "cold", "target": 10.0}
-    yield {"work": "compile: the same with the cache warm", "ours": warm, "peer": cold, "ratio": cold / warm, **about, **blank}
+    yield {"work": "compile: the same with the cache warm", "ours": warm, "peer": cold, "ratio": cold / warm, **about, **BLANK}
 
 
 def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int = 20) -> Iterator[Row]:
@@ -385,26 +412,93 @@ def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int 
     yield from compare(work, ours, {name: theirs}, differing, {name: 1.5}, None)
 
 
+def process(arguments: list[str], **environment: str) -> tuple[float, float]:
+    """Seconds, wall and processor's, of a Python process from its start to its end."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, *arguments], env=kept | environment, check=True, capture_output=True)
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - start, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+
+
+BLANK = dict.fromkeys(("share_ours", "share_peer", "memory_ours", "memory_peer", "agreement"))
+
+
+def whole(work: str, ours: Side, theirs: Side | None, name: str | None, target: float | None) -> Row:
+    """A row of whole processes: `ours` and `theirs` run one and give its (wall, cpu); they take turns, the first time doesn't count."""
+    sides = [ours, theirs] if theirs else [ours]
+    spent = [[side() for side in sides] for _ in range(4)][1:]
+    (wall, cpu), *rest = ([statistics.median(each) for each in zip(*times, strict=True)] for times in zip(*spent, strict=True))
+    peer, cpu_peer = rest[0] if rest else (None, None)
+    about = {"peer_name": name, "peer": peer, "cpu_peer": cpu_peer, "ratio": peer and peer / wall, "target": target}
+    return {"work": work, "ours": wall, "cpu_ours": cpu, **about, **BLANK}
+
+
+def training(folder: str, *overrides: str) -> Side:
+    line = ["-m", "cold_jax.train", "+experiment=frozen_user_cold", "logger=none"]
+    return lambda: process([*line, f"hydra.run.dir={tempfile.mkdtemp(dir=folder)}/run", *overrides])
+
+
 def second_run() -> Iterator[Row]:
-    """From the start of the process to the table, with caches warm."""
-    line = [sys.executable, "-m", "cold_jax.train", "+experiment=frozen_user_cold", "logger=none"]
-    spent = []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(4):
-            used = resource.getrusage(resource.RUSAGE_CHILDREN)
-            start = time.perf_counter()
-            subprocess.run([*line, f"hydra.run.dir={folder}/{number}"], check=True, capture_output=True)
-            now = resource.getrusage(resource.RUSAGE_CHILDREN)
-            spent.append((time.perf_counter() - start, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime))
-    wall, cpu = (statistics.median(each) for each in zip(*spent[1:], strict=True))
-    blank = dict.fromkeys(("share_ours", "share_peer", "agreement", "peer_name", "peer", "cpu_peer", "ratio"))
-    yield {
-        "work": "second_run: frozen_user_cold, 300 steps and 8 baselines; the target is in seconds",
-        "ours": wall,
-        "cpu_ours": cpu,
-        "target": 15.0,
-        **blank,
-    }
+        work = "second_run: frozen_user_cold, 300 steps and 8 baselines, process start to table; the target is in seconds"
+        yield whole(work, training(folder), None, None, 15.0)
+
+
+def seeds() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        job = ["+experiment=frozen_user_cold", "logger=none", "seed=range(1,9)", f"hydra.sweep.dir={folder}/sweep"]
+        line = ["-m", "cold_jax.train", "--multirun", *job]
+
+        def eight() -> tuple[float, float]:
+            shutil.rmtree(f"{folder}/sweep", ignore_errors=True)
+            return process(line)
+
+        work = "seeds: 8 seeds of frozen_user_cold in one process, caches warm; the target is at least so much of a single one's time"
+        yield whole(work, eight, training(folder), "one seed", 0.4)
+
+
+COLD_OURS = """
+import sys
+from hydra import compose, initialize_config_dir
+from cold_jax import CONF, build, command, text
+from cold_jax.encoders import table
+with initialize_config_dir(CONF, version_base="1.3"):
+    settings = build.settings(compose("train", ["+experiment=lora_user_cold"]))
+texts = list(next(iter(settings.data().items.texts.values())))
+loaded = settings.encoder()
+table.vectors(loaded, text.tokenize(loaded.tokenizer, texts, loaded.max_length))
+"""
+COLD_PEER = """
+import sys
+import numpy as np
+from hydra import compose, initialize_config_dir
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Pooling, Transformer
+from cold_jax import CONF, build, command
+with initialize_config_dir(CONF, version_base="1.3"):
+    settings = build.settings(compose("train", ["+experiment=lora_user_cold"]))
+texts = list(next(iter(settings.data().items.texts.values())))
+transformer = Transformer(sys.argv[2], max_seq_length=128)
+model = SentenceTransformer(modules=[transformer, Pooling(transformer.get_word_embedding_dimension(), "mean")], device="cpu")
+np.save(sys.argv[1], model.encode(texts, batch_size=64, normalize_embeddings=True))
+"""
+
+
+def encode_cold() -> Iterator[Row]:
+    with question() as (_, q), tempfile.TemporaryDirectory() as folder:
+        kept = cache.root()
+
+        def ours() -> tuple[float, float]:
+            empty = Path(tempfile.mkdtemp(dir=folder))
+            (empty / "assets").symlink_to(kept / "assets")  # data and weights are there, nothing else
+            return process(["-c", COLD_OURS], COLD_JAX_CACHE=str(empty))
+
+        def theirs() -> tuple[float, float]:
+            return process(["-c", COLD_PEER, f"{folder}/vectors.npy", str(q.loaded.tokenizer.parent)])
+
+        work = f"encode_cold: {len(q.dataset.items):,} item texts, process start to vectors on disk, compilation included"
+        yield whole(work, ours, theirs, "sentence-transformers, batch 64, sorted by length", 1.0)
 
 
 EVERY, UNIQUE = "torch + PEFT, every text", "torch + PEFT, unique texts"
@@ -414,9 +508,11 @@ ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "lora_epoch": lambda: real_steps("lora_epoch", "all", {EVERY: 3.5, UNIQUE: 2.2}),
     "lora_top": lambda: real_steps("lora_top", "last_2", {EVERY: 5.5, UNIQUE: 3.5}),
     "encode": encode,
+    "encode_cold": encode_cold,
     "compile": compile_,
     "ranking": ranking,
     "second_run": second_run,
+    "seeds": seeds,
 }
 
 
@@ -433,6 +529,38 @@ def machine() -> dict[str, Any]:
     }
 
 
+def markdown(rows: list[Row]) -> str:
+    """The table, and below it the machines that its rows were measured on."""
+    lines = [
+        "| work | ours: s, CPU s | peer: s, CPU s | peer / ours | target | share of matmul rate: ours, peer | MB: ours, peer | |",
+        "|---" * 8 + "|",
+    ]
+    machines: list[Row] = []
+    pair = lambda form, *values: ", ".join("–" if value is None else form.format(value) for value in values)  # noqa: E731
+    for row in rows:
+        if row["machine"] not in machines:
+            machines.append(row["machine"])
+        megabytes = [row[key] and row[key] / 1e6 for key in ("memory_ours", "memory_peer")]
+        ratio = pair("{:.2f}", row["ratio"])
+        met = row["target"] is not None and (
+            row["ours"] <= row["target"] if row["ratio"] is None else row["ratio"] >= row["target"]
+        )
+        mark = "" if row["target"] is None else f"{'✓' if met else '✗'} {row['target']:g}"
+        cells = [
+            row["work"] + (f"; against {row['peer_name']}" if row["peer_name"] else ""),
+            pair("{:.3g}", row["ours"], row["cpu_ours"]),
+            pair("{:.3g}", row["peer"], row["cpu_peer"]),
+            ratio,
+            mark,
+            pair("{:.2f}", row["share_ours"], row["share_peer"]),
+            pair("{:.0f}", *megabytes),
+            f"machine {machines.index(row['machine']) + 1}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    about = [f"Machine {n}: " + ", ".join(f"{key} {value}" for key, value in each.items()) for n, each in enumerate(machines, 1)]
+    return "\n".join([*lines, "", *about])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="?", default=",".join(ROWS), help=f"of {', '.join(ROWS)}; all when left out")
@@ -446,8 +574,11 @@ def main() -> None:
         rows = [row for row in rows if row["work"].split(":")[0] != name] + made
         for row in made:
             print(json.dumps({key: value for key, value in row.items() if key != "machine"}), flush=True)
-        TABLE.parent.mkdir(parents=True, exist_ok=True)
+        rows.sort(key=lambda row: list(ROWS).index(row["work"].split(":")[0]))
         TABLE.write_text(json.dumps(rows, indent=2) + "\n")
+        readme = TABLE.with_name("README.md")
+        before, _, after = readme.read_text().partition(BEGIN)
+        readme.write_text(f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after.partition(END)[2]}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
 from cold_jax import build, cache, objectives, splits, steps, text
 from cold_jax.adapters import Frozen, Full, Lora  # noqa: F401
@@ -94,8 +93,7 @@ def learner(
         "seed": seed,
         "start": Random(),
     }
-    own = q._replace(loaded=replace(q.loaded, encoder=nnx.clone(q.loaded.encoder)))
-    return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), own)
+    return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), q)
 
 
 def recipe(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> steps.Recipe:
