@@ -96,17 +96,21 @@ class Settings(NamedTuple):
 
 def settings(cfg: DictConfig) -> Settings:
     """All of a run's choices, made. Raises ConfigError for the first key that is wrong, before any data is read."""
-    known = [*GROUPS, *MANY, "seed", "resume", "profile", "experiment"]
+    known = [*GROUPS, *MANY, "seed", "resume", "profile", "keep_memory", "experiment"]
     for key in cfg:
         if key not in known:
             raise ConfigError(f"{key}: there is no such key; {_nearest(str(key), known)}")
-    for key in (*GROUPS, "seed", "profile", "experiment"):
+    for key in (*GROUPS, "seed", "profile", "keep_memory", "experiment"):
         if key not in cfg:
             raise ConfigError(f"{key}: is missing")
     for key in MANY:
         if key in cfg and not OmegaConf.is_dict(cfg[key]):
             raise ConfigError(f"{key}: {cfg[key]!r} does not name its choices")
-    for key, wanted, told in (("seed", int, "a whole number"), ("profile", bool, "true or false")):
+    for key, wanted, told in (
+        ("seed", int, "a whole number"),
+        ("profile", bool, "true or false"),
+        ("keep_memory", bool, "true or false"),
+    ):
         if type(cfg[key]) is not wanted:
             raise ConfigError(f"{key}: {cfg[key]!r} is not {told}")
     one = {group: make(cfg[group], group) for group in GROUPS}
@@ -243,7 +247,13 @@ def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> An
     return Training(s.loop, *steps, run, about, logger, s.profile)
 
 
-MAY_CHANGE = ("resume", "logger", "parallel", "profile")  # on resuming, besides longer loop.epochs and loop.max_steps
+MAY_CHANGE = (
+    "resume",
+    "logger",
+    "parallel",
+    "profile",
+    "keep_memory",
+)  # on resuming, besides longer loop.epochs and loop.max_steps
 
 
 def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:

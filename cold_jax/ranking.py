@@ -16,7 +16,8 @@ from scipy import sparse
 from cold_jax.parts import Part
 
 Array = np.ndarray | jax.Array
-COMPARED = 2**22  # scores that are compared at once
+COMPARED = 2**21  # scores that are compared at once: 8 MB, of which some copies stay in the cache
+LEAST = 32  # users in a chunk, however many items: fewer read the items' vectors too often
 BLOCK = 100  # items whose maximum stands for them
 
 
@@ -42,7 +43,9 @@ def _rank(score_BI: Array, shown_BI: Array, user_P: Array, item_P: Array, top: i
         other_pI, own_p = place_BI[user_p[:, 0]], place_BI[user_p, item_p]
         return 1 + jnp.sum((other_pI > own_p) | ((other_pI == own_p) & (index_BI < item_p)), 1)
 
-    rank_P = jax.lax.map(rank, (user_P.reshape(-1, block), item_P.reshape(-1, block))).ravel()
+    # outside of a loop XLA makes one pass of it
+    blocks = user_P.reshape(-1, block), item_P.reshape(-1, block)
+    rank_P = rank((jnp.asarray(user_P), jnp.asarray(item_P))) if len(user_P) == block else jax.lax.map(rank, blocks).ravel()
     lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it stands before what is masked
     score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
     top_BK = _first(jnp.where(shown_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
@@ -68,7 +71,7 @@ def rank(score: Callable[[np.ndarray], Array], part: Part, top: int = 100, chunk
     """Ranks all candidates of each of the part's users.
 
     Args:
-        score: positions in part.user_U, at most `chunk` → scores of shape (positions, candidates); infinite ones are allowed.
+        score: positions in part.user_U, at most `chunk`, fewer of many candidates → scores of shape (positions, candidates); infinite ones are allowed.
         top: places to return.
 
     Raises:
@@ -77,7 +80,7 @@ def rank(score: Callable[[np.ndarray], Array], part: Part, top: int = 100, chunk
     users, items = len(part.user_U), len(part.candidate_I)
     shown_UI, positive_UI = part.shown_UI[:, part.candidate_I], part.positive_UI[:, part.candidate_I]
     shown_UI = shown_UI if part.masked else sparse.csr_array(shown_UI.shape)
-    chunk, places = min(chunk, users), min(top, items)
+    chunk, places = min(chunk, users, max(LEAST, COMPARED // items)), min(top, items)
     chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
     offset_U = positive_UI.indptr
     most = max(offset_U[user_B[-1] + 1] - offset_U[user_B[0]] for user_B in chunks)
