@@ -69,6 +69,7 @@ class Full(_Adapter):
     """Every parameter of the encoder learns."""
 
     dropout = 0.0
+    start = None
 
     @property
     def trains(self) -> nnx.filterlib.Filter:
@@ -95,13 +96,14 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Lora(_Adapter):
-    """A and B of the linear layers whose dotted path matches one of `targets` learn."""
+    """A and B of the linear layers whose dotted path matches one of `targets` learn. start: the folder of a PEFT adapter, to begin at its."""
 
     rank: int
     alpha: float
     dropout: float
     rslora: bool
     targets: list[str]
+    start: str | None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -205,7 +205,7 @@ def learner(s: Settings, q: Question) -> Learner:
     """Encoder → adapter → model, split by what trains; batches of what it reads."""
     import numpy as np
 
-    from cold_jax import adapters, batches, models, text
+    from cold_jax import adapters, batches, huggingface, models, text
     from cold_jax.encoders import table
     from cold_jax.scorers import ModelScorer
 
@@ -217,6 +217,8 @@ def learner(s: Settings, q: Question) -> Learner:
     else:
         theta = q.loaded.encoder if s.adapter.last is None else table.upper(q.loaded, q.tokens, s.adapter.last)
         encoder = s.adapter(theta, s.seed)
+        if s.adapter.start is not None:
+            huggingface.begin_at_peft(encoder, q.loaded, s.adapter)
         row_length, texts_per_row = (8, 1) if states else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
         place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
         multiple = devices * s.loop.rows_at_once

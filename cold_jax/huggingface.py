@@ -3,16 +3,21 @@
 import json
 import math
 import operator
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save_file
+from flax import nnx
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from cold_jax.adapters import Lora
 from cold_jax.encoders import ARCHITECTURES, Loaded, Pooling, TextEncoder, weights
+from cold_jax.encoders.weights import WeightsError
 
 # sentence-transformers' words for how a text's vector is pooled
 POOLING = {
@@ -102,6 +107,54 @@ def write_peft(folder: Path, loaded: Loaded, lora: Lora, delta: Mapping[str, np.
     folder.mkdir(parents=True)
     save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
     _write(folder, {"adapter_config.json": config})
+
+
+def begin_at_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
+    """Sets A and B of an adapted encoder to those of the PEFT adapter in the folder `lora.start`.
+
+    Raises WeightsError where it is another kind of adapter, of another rank or scale, or of other layers.
+    """
+    folder = Path(str(lora.start))
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        tensors = load_file(folder / "adapter_model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise WeightsError(f"adapter.start: {folder} is no folder of a PEFT adapter ({error})") from None
+    ours = {"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": lora.rslora}
+    plain = {"use_dora": False, "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None}
+    for key, value in {**ours, **plain}.items():
+        if (theirs := config.get(key, value)) != value and (theirs or value):
+            own = {"r": "adapter.rank", "lora_alpha": "adapter.alpha", "use_rslora": "adapter.rslora"}.get(key)
+            told = f"give {own}={theirs}".lower() if own else f"only {value!r} is read"
+            raise WeightsError(f"adapter.start: {folder}/adapter_config.json has {key} {theirs!r}, here it is {value!r}; {told}")
+    a, backbone = ARCHITECTURES[loaded.config["model_type"]], loaded.encoder.backbone
+    named = {}
+    for name, tensor in tensors.items():
+        checkpoint = re.sub(r"\.lora_([AB])\.(default\.)?weight$", r".weight", name.removeprefix("base_model.model."))
+        for pattern, replacement in a.renamed:
+            checkpoint = re.sub(pattern, replacement, checkpoint)
+        named[checkpoint, re.findall(r"lora_([AB])", name)[-1]] = tensor
+    layers, last = range(backbone.config.layers), lora.last or backbone.config.layers  # type: ignore[attr-defined]
+    found: dict[str, np.ndarray] = {}
+    for name, (paths, _) in a.table(backbone.config).items():
+        at = [name.format(layer=layer) for layer in layers][-last:]
+        paths = (paths,) if isinstance(paths, str) else paths
+        if all((each, part) in named for each in at for part in "AB"):
+            A_yIr, B_yrO = (np.stack([named.pop((each, part)).T for each in at]) for part in "AB")
+            outs = np.cumsum([operator.attrgetter(path)(backbone).shape[-1] for path in paths])[:-1]
+            for path, B in zip(paths, np.split(B_yrO, outs, -1), strict=True):
+                found |= {f"backbone.{path.removesuffix('kernel')}{part}": array for part, array in (("A", A_yIr), ("B", B))}
+    variables = {".".join(map(str, path)): v for path, v in nnx.to_flat_state(nnx.state(encoder, nnx.LoRAParam))}
+    if named or found.keys() != variables.keys():
+        theirs = sorted({name.removesuffix(".A").removesuffix(".B") for name in found} | {name for name, _ in named})
+        mine = sorted({name.removesuffix(".A") for name in variables if name.endswith(".A")})
+        raise WeightsError(
+            f"adapter.start: {folder} adapts {', '.join(theirs)}; adapter.targets and adapter.layers choose {', '.join(mine)}"
+        )
+    for name, variable in variables.items():
+        if found[name].shape != variable.shape:
+            raise WeightsError(f"adapter.start: {folder} has {name} of shape {found[name].shape}, the encoder {variable.shape}")
+        variable.set_value(jnp.asarray(found[name], variable.dtype))
 
 
 def _write(folder: Path, files: Mapping[str, Any]) -> None:

@@ -1,0 +1,152 @@
+"""What is exported, loaded by the libraries themselves, and a PEFT adapter of theirs begun at here; skipped where they are not installed.
+
+`make benchmark` installs them; then: .venv-bench/bin/python -m pytest tests/test_peers.py
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+from flax import nnx
+from omegaconf import OmegaConf
+from safetensors.numpy import save_file
+from states import PARITY
+
+from cold_jax import CONF, adapters, build, huggingface, text
+from cold_jax.adapters import Lora
+from cold_jax.encoders import CHARACTERS, Loaded, Pooling, Pretrained, architecture, weights
+
+torch: Any = pytest.importorskip("torch")
+peft: Any = pytest.importorskip("peft")
+sentence_transformers: Any = pytest.importorskip("sentence_transformers")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+TEXTS = ["a cook", "the end of it, at last", "b"]
+LORA = Lora(
+    rate=1.0,
+    layers="last_1",
+    rank=3,
+    alpha=6.0,
+    dropout=0.0,
+    rslora=False,
+    targets=[r".*attention\.(query|value)", r".*mlp.up"],
+    start=None,
+)
+encode = jax.jit(lambda encoder, rows: encoder(rows))
+
+
+def vectors(loaded: Loaded, encoder: Any) -> np.ndarray:
+    tokens = text.tokenize(loaded.tokenizer, TEXTS, loaded.max_length)
+    rows, slot_T = text.pack(tokens, np.arange(len(TEXTS)), 32, loaded.encoder.texts_per_row, 1)
+    return np.asarray(encode(encoder, rows))[slot_T]
+
+
+def checkpoint(folder: Path, name: str) -> Path:
+    """Random weights of the architecture of tests/parity/NAME, over characters."""
+    folder.mkdir()
+    words = len(json.loads(CHARACTERS.read_text())["model"]["vocab"])
+    config = json.loads((PARITY / name / "config.json").read_text()) | {"vocab_size": words}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_text(CHARACTERS.read_text())
+    a = architecture(folder / "config.json")
+    shape = a.config(folder / "config.json")
+    backbone, draw = a.model(shape, jnp.dtype("float32"), rngs=nnx.Rngs(0)), np.random.default_rng(0)
+    for _, parameter in nnx.to_flat_state(nnx.state(backbone, nnx.Param)):
+        parameter.set_value(parameter[...] + jnp.asarray(draw.normal(0, 0.1, parameter.shape), parameter.dtype))
+    save_file(weights.save(backbone, a.table(shape), a.given), folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def moved(encoder: Any, layers: int) -> dict[str, np.ndarray]:
+    """A Δθ of LoRA's parameters, of the last layers."""
+    draw = np.random.default_rng(0)
+    state = adapters.parameters(encoder, nnx.LoRAParam)
+    return {f"encoder.{name}": draw.normal(0, 0.3, (layers, *a.shape[1:])).astype(np.float32) for name, a in state.items()}
+
+
+@pytest.fixture
+def of(tmp_path: Path) -> Any:
+    def make(name: str, pooling: str) -> Loaded:
+        if name == "minilm":
+            return build.make(OmegaConf.load(Path(CONF, "encoder/minilm.yaml")), "encoder")()  # pyright: ignore
+        at = str(checkpoint(tmp_path / "base", name))
+        shape: dict[str, Any] = {"max_length": 30, "row_length": 32, "texts_per_row": 4, "dtype": "float32"}
+        return Pretrained(**shape, pooling=Pooling[pooling], package=None, sha256=None, member=None, id=at)()
+
+    return make
+
+
+ENCODERS = [
+    pytest.param("minilm", "mean", marks=pytest.mark.assets),
+    ("bert_small", "mean"),
+    ("roberta", "cls"),
+    ("mpnet", "mean"),
+    ("distilbert", "mean"),
+    ("modernbert", "mean"),
+    ("gpt2", "weighted_mean"),
+    ("qwen3", "last"),
+    ("llama_bias", "last"),
+]
+
+
+@pytest.mark.parametrize("adapter", ["lora", "full"])
+@pytest.mark.parametrize(("name", "pooling"), ENCODERS)
+def test_phi_has_the_same_vectors_there(of: Any, tmp_path: Path, name: str, pooling: str, adapter: str) -> None:
+    loaded = of(name, pooling)
+    if adapter == "lora":
+        delta, how = moved(LORA(loaded.encoder, 0), 1), LORA
+    else:
+        draw, how = np.random.default_rng(0), small.FULL
+        state = adapters.parameters(loaded.encoder, nnx.Param)
+        delta = {f"encoder.{key}": draw.normal(0, 0.02, a.shape).astype(np.float32) for key, a in state.items()}
+    phi = adapters.add(how, loaded.encoder, delta)
+    expected = vectors(loaded, phi)
+    assert np.abs(expected - vectors(loaded, loaded.encoder)).max() > 1e-3
+
+    huggingface.write_encoder(tmp_path / "hf", loaded, phi)
+    theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "hf"), device="cpu")
+    np.testing.assert_allclose(theirs.encode(TEXTS), expected, atol=1e-5)
+    if adapter == "lora":
+        huggingface.write_peft(tmp_path / "peft", loaded, LORA, delta, "")
+        base = type(theirs[0].model).from_pretrained(loaded.tokenizer.parent)
+        theirs[0].model = peft.PeftModel.from_pretrained(base, tmp_path / "peft").merge_and_unload().eval()
+        np.testing.assert_allclose(theirs.encode(TEXTS), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling", "modules", "ours"),
+    [
+        pytest.param("minilm", "mean", ["query", "value"], [r".*(query|value)"], marks=pytest.mark.assets),
+        ("bert_small", "mean", ["query", "value", "intermediate.dense"], [r".*(query|value)", r".*mlp\.up"]),
+        ("gpt2", "weighted_mean", ["c_attn"], [r".*attention\.(query|key|value)"]),
+        ("qwen3", "last", ["q_proj", "down_proj"], [r".*attention\.query", r".*mlp\.down"]),
+    ],
+)
+def test_pefts_own_adapter_is_begun_at(
+    of: Any, tmp_path: Path, name: str, pooling: str, modules: list[str], ours: list[str]
+) -> None:
+    """PEFT writes it; a run with adapter.start begins at the vectors that PEFT's model has."""
+    loaded = of(name, pooling)
+    huggingface.write_encoder(tmp_path / "theta", loaded, loaded.encoder)
+    theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "theta"), device="cpu")
+    torch.manual_seed(0)
+    model = peft.get_peft_model(theirs[0].model, peft.LoraConfig(r=4, lora_alpha=8, target_modules=modules, lora_dropout=0.0))
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "lora_B" in key:
+                parameter.normal_(0, 0.05)
+    model.save_pretrained(tmp_path / "peft")
+    theirs[0].model = model.eval()
+    start = str(tmp_path / "peft")
+    lora = replace(LORA, layers="all", rank=4, alpha=8.0, targets=ours, start=start)
+    begun = lora(loaded.encoder, 0)
+    huggingface.begin_at_peft(begun, loaded, lora)
+    found = vectors(loaded, begun)
+    assert np.abs(found - vectors(loaded, loaded.encoder)).max() > 1e-3
+    np.testing.assert_allclose(found, theirs.encode(TEXTS), atol=1e-5)
