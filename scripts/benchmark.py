@@ -459,6 +459,29 @@ def seeds() -> Iterator[Row]:
         yield whole(work, eight, training(folder), "one seed", 0.4)
 
 
+def devices(count: int = 8) -> Iterator[Row]:
+    """One training on `count` host devices that share the processor, and on one: the figures must be the same."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def on(number: int, flags: str) -> Side:
+            run = f"{folder}/{number}"
+            arguments = ["-m", "cold_jax.train", "+experiment=smoke", f"parallel.devices={number}", f"hydra.run.dir={run}"]
+
+            def side() -> tuple[float, float]:
+                shutil.rmtree(run, ignore_errors=True)
+                return process(arguments, XLA_FLAGS=flags)
+
+            return side
+
+        work = (
+            f"devices: smoke, 12 steps, {count} host devices on the same cores, whole process (an agreement of figures, no speed)"
+        )
+        row = whole(work, on(count, f"--xla_force_host_platform_device_count={count}"), on(1, ""), "one device", None)
+        one, many = (json.loads(Path(folder, str(number), "results.json").read_text())["test"] for number in (1, count))
+        worst = max(abs(many[part][name] - value) for part, values in one.items() for name, value in values.items())
+        yield {**row, "agreement": worst}
+
+
 COLD_OURS = """
 import sys
 from hydra import compose, initialize_config_dir
@@ -514,6 +537,7 @@ ROWS: dict[str, Callable[[], Iterator[Row]]] = {
     "ranking": ranking,
     "second_run": second_run,
     "seeds": seeds,
+    "devices": devices,
 }
 
 
