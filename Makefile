@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 
 .PHONY: train test test-all check experiment benchmark clean
 
-train: $(VENV)/installed        ## install, fetch data and weights, train and print the table (about ten minutes on 2 cores)
+train: $(VENV)/installed        ## install, fetch data and weights, train and print the table (about eight minutes on 2 cores)
 	$(BIN)/python -m cold_jax.train +experiment=lora_user_cold
 
 test: $(VENV)/installed         ## the fast tests: no network, no assets

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from cold_jax import CONF
 
@@ -59,6 +60,9 @@ def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     try:
         job(cfg)
+    except MissingMandatoryValue as error:
+        log.error("%s: is missing; give it, as in %s=VALUE", error.full_key, error.full_key)
+        sys.exit(1)
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         if HydraConfig.get().mode is RunMode.MULTIRUN or not type(error).__module__.startswith("cold_jax"):
             raise  # a sweep goes on to its next job and reports this one; what is nobody's mistake keeps its traceback

@@ -20,7 +20,7 @@ def evaluate(cfg: DictConfig) -> None:
     trainable, best_step = build.training(settings, question, learner, run, together([])).best()
     tested = build.test(settings, question, learner, trainable).mean()
     before = run.read_results()
-    show([table({**before, "test": tested})])
+    show([table({**before, "test": tested, "seconds": {}})])
     worst = max(abs(value - before["test"][part][name]) for part, values in tested.items() for name, value in values.items())
     print(f"step {best_step}; the largest difference to {run.path / 'results.json'}: {worst:.2g}")
 

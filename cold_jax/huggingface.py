@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from tokenizers import Tokenizer
 
 from cold_jax.adapters import Lora
@@ -56,7 +56,7 @@ def write_encoder(folder: Path, loaded: Loaded, phi: TextEncoder) -> None:
     }
     (folder / "2_Normalize").mkdir(parents=True)
     tensors = weights.save(phi.backbone, a.table(phi.backbone.config), a.given)
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    (folder / "model.safetensors").write_bytes(save(tensors, {"format": "pt"}))
     _write(folder, files)
 
 
@@ -105,7 +105,8 @@ def write_peft(folder: Path, loaded: Loaded, lora: Lora, delta: Mapping[str, np.
         "inference_mode": True,
     }
     folder.mkdir(parents=True)
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    (folder / "adapter_model.safetensors").write_bytes(save(tensors))
     _write(folder, {"adapter_config.json": config})
 
 
@@ -123,7 +124,7 @@ def begin_at_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
     ours = {"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": lora.rslora}
     plain = {"use_dora": False, "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None}
     for key, value in {**ours, **plain}.items():
-        if (theirs := config.get(key, value)) != value and (theirs or value):
+        if key in config and (theirs := config[key]) != value and (theirs or value):
             own = {"r": "adapter.rank", "lora_alpha": "adapter.alpha", "use_rslora": "adapter.rslora"}.get(key)
             told = f"give {own}={theirs}".lower() if own else f"only {value!r} is read"
             raise WeightsError(f"adapter.start: {folder}/adapter_config.json has {key} {theirs!r}, here it is {value!r}; {told}")

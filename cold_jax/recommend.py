@@ -37,7 +37,10 @@ def recommend(cfg: DictConfig) -> None:
     scorer = build.scorer(settings, question, learner, trainable)
     score_I = np.asarray(scorer(np.array([user]), shown_UI, np.arange(len(items))))[0]
     text = next(iter(items.texts.values()))
-    rows = [(rank, items.ids[i], text[i], float(score_I[i])) for rank, i in enumerate(first(score_I, np.array(shown), cfg.k), 1)]
+    rows = [
+        (rank, items.ids[i], text[i], round(float(score_I[i]), 6))
+        for rank, i in enumerate(first(score_I, np.array(shown), cfg.k), 1)
+    ]
     command.show_list(("rank", "item_id", "text", "score"), rows, cfg.format)
 
 

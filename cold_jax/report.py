@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         damaged = {str(path): problem for path, problem in found.damaged.items()}
         print(json.dumps({"sections": sections, "unfinished": [str(p) for p in found.unfinished], "damaged": damaged}, indent=2))
         return
-    comparison.show(comparison.draw(section) for section in sections)
+    if len(found.finished) == 1 and not args.metric:  # what the run itself printed
+        comparison.show([comparison.table(found.finished[0].results)])
+    else:
+        comparison.show(comparison.draw(section) for section in sections)
     print(*map(visible, aside), sep="\n", end="\n" if aside else "")
 
 

@@ -33,7 +33,7 @@ class Svd:
         balance_V = np.sqrt(self.sharpness * size_V * len(target_IV) / len(train.users)) / size_V
         source_IV, target_IV = source_IV * balance_V, target_IV * (self.sharpness / balance_V)
         profile_DV = np.zeros((next(iter(train.user_vectors.values())).shape[1], width))
-        return _with_maps(train, self.ridge, source_IV, target_IV, np.zeros(len(train.items)), profile_DV)
+        return _with_maps(train, self.ridge, width, source_IV, target_IV, np.zeros(len(train.items)), profile_DV)
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,22 @@ class FoldIn:
         rows = closed_forms.fold_in_start(
             train, width, self.supports, self.factors, self.power, penalties, self.temperature, self.floor
         )
-        return _with_maps(train, self.ridge, rows.source_IV, rows.target_IV, rows.bias_I, rows.profile_DV)
+        return _with_maps(train, self.ridge, width, rows.source_IV, rows.target_IV, rows.bias_I, rows.profile_DV)
 
 
 def _with_maps(
-    train: Train, penalty: float, source_IV: np.ndarray, target_IV: np.ndarray, bias_I: np.ndarray, profile_DV: np.ndarray
+    train: Train,
+    penalty: float,
+    width: int,
+    source_IV: np.ndarray,
+    target_IV: np.ndarray,
+    bias_I: np.ndarray,
+    profile_DV: np.ndarray,
 ) -> Start:
-    """The rows of warm items as ridges on their features, which serve cold items too."""
+    """The rows of warm items as ridges on their features, which serve cold items too. Few items have few factors: the rest is 0."""
+    source_IV, target_IV, profile_DV = (
+        np.pad(x_XV, ((0, 0), (0, width - x_XV.shape[1]))) for x_XV in (source_IV, target_IV, profile_DV)
+    )
     feature_IF = closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
     rows_IV = np.concatenate([source_IV, target_IV, bias_I[:, None]], 1)
     map_FV = closed_forms.ridge(feature_IF[train.warm_I], rows_IV[train.warm_I], [penalty])[penalty]

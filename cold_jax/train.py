@@ -39,6 +39,7 @@ def train(cfg: DictConfig) -> None:
         run.write_results(results)
         logger.finish(results)
         show([table(results)])
+        print(run.path)
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="train")

@@ -25,6 +25,7 @@ LORA = {
     "dropout": 0.0,
     "rslora": False,
     "targets": [".*"],
+    "start": None,
 }
 
 

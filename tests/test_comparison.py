@@ -46,7 +46,7 @@ def write(
 
 
 def document(test: Any, baselines: Any, versus: Any = NO_VERSUS, seed: int = 1, experiment: str = "lora_user_cold") -> Results:
-    protocol = {part: {"task": "rank", "candidates": 100, "smallest_difference": seed / 100} for part in test}
+    protocol = {part: {"task": "rank", "candidates": 100, "users": 12, "smallest_difference": seed / 100} for part in test}
     return {
         "experiment": experiment,
         "seed": seed,

@@ -1,6 +1,7 @@
 """At its start a two-tower is the closed form that it is named after."""
 
 import numpy as np
+import pytest
 from scipy import sparse
 
 from cold_jax import batches, build, models, starts
@@ -54,3 +55,19 @@ def test_svd_ranks_cold_items_as_the_reference_ridge(question: build.Question) -
     count_U = np.diff(shown_UI.indptr)
     assert count_U.min() > 0
     np.testing.assert_allclose(ours * np.sqrt(count_U)[:, None], 10 * theirs, atol=1e-4)  # float32; a tower divides by √k
+
+
+@pytest.mark.parametrize(
+    "start", [starts.FoldIn(ridge=10.0, **FOLD_IN), starts.Svd(ridge=10.0, sharpness=10.0)], ids=["fold_in", "svd"]
+)
+def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
+    question: build.Question, start: starts.FoldIn | starts.Svd
+) -> None:
+    """30 items have no 64 factors."""
+    whole, wide = start(question.train, 30), start(question.train, 64)
+    assert whole is not None
+    assert wide is not None
+    assert wide.source_IV.shape == wide.target_IV.shape == (30, 64)
+    assert wide.profile_DV.shape[1] == wide.source_FV.shape[1] == 64
+    np.testing.assert_allclose(wide.source_IV @ wide.target_IV.T, whole.source_IV @ whole.target_IV.T, atol=1e-5)
+    assert np.abs(whole.source_IV @ whole.target_IV.T).max() > 0.1

@@ -78,16 +78,18 @@ class Attributes:
 
     name: str
     item_texts: dict[str, str]  # name of a text → its template; the first is the main one
-    user_texts: dict[str, str]
-    item_sets: dict[str, str]  # column → what separates its values ("" where it holds one): an indicator for each value
-    user_sets: dict[str, str]
-    item_bins: dict[str, list[float]]  # numeric column → edges: an indicator for each interval [edge, next edge)
-    user_bins: dict[str, list[float]]
-    words: dict[str, dict[str, str]]  # column → {value: what a text says instead}
+    user_texts: dict[str, str] | None
+    item_sets: dict[str, str] | None  # column → what separates its values ("" where it holds one): an indicator for each value
+    user_sets: dict[str, str] | None
+    item_bins: dict[str, list[float]] | None  # numeric column → edges: an indicator for each interval [edge, next edge)
+    user_bins: dict[str, list[float]] | None
+    words: dict[str, dict[str, str]] | None  # column → {value: what a text says instead}
     unknown: list[str]  # values of numeric columns that mean "not known", as the empty one does
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unknown", tuple(self.unknown))
+        for key in ("user_texts", "item_sets", "user_sets", "item_bins", "user_bins", "words"):
+            object.__setattr__(self, key, getattr(self, key) or {})
         for kind in ("item", "user"):
             key = f"{kind}_bins"
             bins = {column: tuple(edges) for column, edges in getattr(self, key).items()}
@@ -123,7 +125,7 @@ class Attributes:
         for column, key in self.columns(kind).items():
             if column not in columns:
                 raise DataError(f"data.{key}: no column {column!r}; {text.nearest(column, list(columns))}")
-        texts = {n: text.render(t, columns, self.words) for n, t in getattr(self, f"{kind}_texts").items()}
+        texts = {n: text.render(t, columns, self.words or {}) for n, t in getattr(self, f"{kind}_texts").items()}
         sets = {c: _members(columns[c], separator) for c, separator in getattr(self, f"{kind}_sets").items()}
         bins = {c: self._intervals(c, columns[c], edges, where) for c, edges in getattr(self, f"{kind}_bins").items()}
         return Entities(tuple(ids), texts, sets | bins)
