@@ -8,19 +8,29 @@ from pathlib import Path
 import pytest
 from test_comparison import BASE_U, write
 
-from cold_jax import results
+from cold_jax import comparison, results
 from cold_jax.report import main
 
 
 def test_prints_groups_baselines_and_what_is_unfinished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path / "a", baselines={"ridge\x1b[31m": BASE_U - 0.02}, experiment="e\x1b]0;title\x07")
+    for seed in (1, 2):
+        write(tmp_path / f"{seed}", baselines={"ridge\x1b[31m": BASE_U - 0.02}, experiment="e\x1b]0;title\x07", seed=seed)
     results.create(tmp_path / "killed\x1b[2J").write_config("seed: 1")
     main([str(tmp_path)])
     shown = capsys.readouterr().out
-    for text in ("ml_100k", "#1 e␛]0;title␇ (seed 1)", "ridge␛[31m", f"{BASE_U.mean():.4f}", "#1 − *", "+0.0200"):
+    for text in ("ml_100k", "#1 e␛]0;title␇ (seed 1, 2)", "ridge␛[31m", f"{BASE_U.mean():.4f}", "#1 − *", "+0.0200"):
         assert text in shown
     assert shown.splitlines()[-1] == f"unfinished: {tmp_path}/killed␛[2J"
     assert "\x1b" not in shown
+
+
+def test_a_single_run_shows_what_it_printed_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "a", baselines={"ridge": BASE_U - 0.02}, experiment="e")
+    main([str(tmp_path)])
+    shown = capsys.readouterr().out
+    comparison.show([comparison.table(results.Run(folder).read_results())])
+    assert shown == capsys.readouterr().out
+    assert "e, seed 1" in shown
 
 
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
