@@ -33,7 +33,7 @@ from hydra import compose, initialize_config_dir
 from peft import LoraConfig, get_peft_model
 from transformers import BertModel
 
-from cold_jax import CONF, build, cache, command, models, parallel, steps, text
+from cold_jax import CONF, build, cache, command, models, parallel, steps, text  # noqa: F401  (command: the config's resolvers)
 from cold_jax.batches import Packed
 from cold_jax.encoders import table
 from cold_jax.objectives import Softmax
@@ -590,7 +590,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="?", default=",".join(ROWS), help=f"of {', '.join(ROWS)}; all when left out")
     wanted = parser.parse_args().rows.split(",")
-    command.keep_memory()  # as every run does
     if unknown := [name for name in wanted if name not in ROWS]:
         parser.error(f"no row {unknown[0]!r}; there are {', '.join(ROWS)}")
     rows = json.loads(TABLE.read_text()) if TABLE.exists() else []

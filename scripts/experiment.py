@@ -70,7 +70,8 @@ def main() -> None:
         else:
             found += rows(table, measured(table, folder, given, {key for other in tables for key in wanted(other)}))
     outside = [line for row in found if (line := beyond(row, committed))]
-    print(text := "\n\n".join(markdown(table, found) for table in tables))
+    there = [table for table in tables if any(row["data"] == table["title"] for row in found)]
+    print(text := "\n\n".join(markdown(table, found) for table in there))
     if outside:
         sys.exit("\n".join(["", *outside, f"{path} stays as it is; delete it to commit other figures"]))
     lines = (json.dumps({key: row[key] for key in KEYS}, ensure_ascii=False) for row in found)
