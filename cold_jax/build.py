@@ -25,6 +25,7 @@ GROUPS = (
     "blend",
 )
 MANY = ("baseline", "logger")  # several of these can be chosen, by name
+SINGLE = {"seed": (int, "a whole number"), "profile": (bool, "true or false"), "keep_memory": (bool, "true or false")}
 
 
 class ConfigError(ValueError):
@@ -96,21 +97,17 @@ class Settings(NamedTuple):
 
 def settings(cfg: DictConfig) -> Settings:
     """All of a run's choices, made. Raises ConfigError for the first key that is wrong, before any data is read."""
-    known = [*GROUPS, *MANY, "seed", "resume", "profile", "keep_memory", "experiment"]
+    known = [*GROUPS, *MANY, *SINGLE, "resume", "experiment"]
     for key in cfg:
         if key not in known:
             raise ConfigError(f"{key}: there is no such key; {_nearest(str(key), known)}")
-    for key in (*GROUPS, "seed", "profile", "keep_memory", "experiment"):
+    for key in (*GROUPS, *SINGLE, "experiment"):
         if key not in cfg:
             raise ConfigError(f"{key}: is missing")
     for key in MANY:
         if key in cfg and not OmegaConf.is_dict(cfg[key]):
             raise ConfigError(f"{key}: {cfg[key]!r} does not name its choices")
-    for key, wanted, told in (
-        ("seed", int, "a whole number"),
-        ("profile", bool, "true or false"),
-        ("keep_memory", bool, "true or false"),
-    ):
+    for key, (wanted, told) in SINGLE.items():
         if type(cfg[key]) is not wanted:
             raise ConfigError(f"{key}: {cfg[key]!r} is not {told}")
     one = {group: make(cfg[group], group) for group in GROUPS}
@@ -139,8 +136,9 @@ _kept: dict[str, tuple[str, Any]] = {}
 
 def _shared(what: str, of: object, make: Callable[[], Made]) -> Made:
     """What `make` gives, or gave the last time that `of` read the same: jobs of a sweep, in one process, differ in little."""
-    if what not in _kept or _kept[what][0] != repr(of):
-        _kept[what] = repr(of), make()
+    key = repr(of)
+    if what not in _kept or _kept[what][0] != key:
+        _kept[what] = key, make()
     return _kept[what][1]
 
 
@@ -249,13 +247,8 @@ def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> An
     return Training(s.loop, *steps, run, about, logger, s.profile)
 
 
-MAY_CHANGE = (
-    "resume",
-    "logger",
-    "parallel",
-    "profile",
-    "keep_memory",
-)  # on resuming, besides longer loop.epochs and loop.max_steps
+# on resuming, besides longer loop.epochs and loop.max_steps
+MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
 
 
 def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:

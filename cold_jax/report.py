@@ -32,19 +32,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not found.finished:
         looked = ", ".join(map(str, args.folders))
         sys.exit("\n".join(visible(line) for line in [f"no finished run (a folder with results.json) under {looked}", *aside]))
-    sections = comparison.compare(found.finished, args.metric)
     known = {metric for run in found.finished for values in run.results["test"].values() for metric in values}
     if missing := set(args.metric) - known:
         sys.exit(visible(f"--metric {', '.join(sorted(missing))}: no run has it; there are {', '.join(sorted(known))}"))
 
+    alone = len(found.finished) == 1 and not args.metric and not args.json  # shows what the run itself printed
+    sections = [] if alone else comparison.compare(found.finished, args.metric)
     if args.json:
         damaged = {str(path): problem for path, problem in found.damaged.items()}
         print(json.dumps({"sections": sections, "unfinished": [str(p) for p in found.unfinished], "damaged": damaged}, indent=2))
         return
-    if len(found.finished) == 1 and not args.metric:  # what the run itself printed
-        comparison.show([comparison.table(found.finished[0].results)])
-    else:
-        comparison.show(comparison.draw(section) for section in sections)
+    tables = [comparison.table(found.finished[0].results)] if alone else map(comparison.draw, sections)
+    comparison.show(tables)
     print(*map(visible, aside), sep="\n", end="\n" if aside else "")
 
 

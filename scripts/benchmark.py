@@ -29,16 +29,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+from experiment import put
 from hydra import compose, initialize_config_dir
 from peft import LoraConfig, get_peft_model
+from scaling import padded, peak, stepper
 from transformers import BertModel
 
 from cold_jax import CONF, build, cache, command, models, parallel, steps, text  # noqa: F401  (command: the config's resolvers)
-from cold_jax.batches import Packed
 from cold_jax.encoders import table
 from cold_jax.objectives import Softmax
 
-BEGIN, END = "<!-- table: made by the command above -->", "<!-- end of the table -->"
 TABLE = Path(__file__).resolve().parents[1] / "experiments" / "benchmarks" / "table.json"
 ROUNDS = 5
 RATE, SHARP = 1e-4, 20.0  # learning rate; inverse temperature of unit vectors' products
@@ -65,11 +65,7 @@ def compare(
     """Rows of one work: each peer takes turns with ours. `ours` and peers block until all they compute is there."""
     if alone := os.environ.get(ALONE):
         side = {"ours": ours, **peers}[alone]
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
-        before = _held("VmRSS")
-        for _ in range(2):
-            side()
-        sys.exit(f"{MEMORY}{_held('VmHWM') - before}")
+        sys.exit(f"{MEMORY}{peak(lambda: (side(), side()))}")
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ("ours", *peers)}
     rates: dict[str, list[float]] = {"ours": [], "peer": []}
     for side in (ours, *peers.values()):
@@ -103,11 +99,6 @@ def compare(
 
 
 ALONE, MEMORY = "BENCHMARK_ALONE", "memory: "
-
-
-def _held(which: str) -> int:
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(which))
-    return int(line.split()[1]) * 1024
 
 
 def _memory(row: str, side: str) -> int | None:
@@ -153,23 +144,12 @@ def question(*overrides: str) -> Iterator[tuple[Any, Any]]:
     yield settings, build.question(settings)
 
 
-def our_step(settings: Any, q: Any, batch: Any, place: Packed) -> tuple[Callable[[], float], Any]:
+def our_step(settings: Any, q: Any, batch: Any) -> tuple[Callable[[], float], Any]:
     """A step on this batch in the form that a run would take on this machine, and the encoder with its adapter."""
     own = q.loaded.encoder if settings.adapter.last is None else table.upper(q.loaded, q.tokens, settings.adapter.last)
     encoder = settings.adapter(own, 0)
-    partition = models.partition(Dot(encoder), settings.adapter.trains)
-    recipe = steps.Recipe(partition.graph, Softmax(1.0, False), optax.adamw(RATE), settings.loop.rows_at_once, False, 0)
-    form = steps.resolved(settings.loop.step, settings.parallel.count, True)
-    on = steps.slices(recipe) if form is steps.Form.slices else settings.parallel(steps.whole(recipe))
-    frozen = on.share(partition.frozen)
-    state = [on.put(steps.State(partition.trainable, recipe.optimizer.init(partition.trainable), jnp.zeros((), jnp.int32)))]
-
-    def step() -> float:
-        state[0], record = on.step(frozen, state[0], on.spread(batch))
-        jax.block_until_ready(state)
-        return float(record["loss"])
-
-    return step, encoder
+    step = stepper(settings, Dot(encoder), Softmax(1.0, False), optax.adamw(RATE))
+    return lambda: step(batch), encoder
 
 
 class Peer:
@@ -216,38 +196,14 @@ class Peer:
         return loss.item()
 
 
-def padded(settings: Any, q: Any, pairs: int = 64, long: int = 64, short: int = 32) -> tuple[Any, Any, list[np.ndarray]]:
-    """A batch of full texts: `pairs` users of `long` tokens and as many items of `short`, and those tokens."""
-    draw = np.random.default_rng(0)
-    lengths = np.repeat([long, short], pairs)
-    token_N = draw.integers(1000, 20000, lengths.sum()).astype(np.int32)
-    tokens = text.Tokens(token_N, np.concatenate([[0], np.cumsum(lengths)]))
-    place = Packed(tokens, long, settings.encoder.texts_per_row)
-    rows, slot_T = place(np.arange(2 * pairs), settings.loop.rows_at_once)
-    le = build.learner(replace_batching(settings, pairs), q)
-    batch = le.batches(0)
-    eye, none = np.arange(pairs, dtype=np.int32), np.zeros((pairs, pairs), bool)
-    x = batch.examples._replace(
-        profile_B=slot_T[:pairs].astype(np.int32), target_B=eye, shown_BJ=none.astype(np.float32), known_BJ=none
-    )
-    items = batch.items._replace(
-        item_J=eye,
-        slot_J=slot_T[pairs:].astype(np.int32),
-        length_J=lengths[pairs:],
-        valid_J=~none[0],
-        log_q_J=np.zeros(pairs, np.float32),
-    )
-    return batch._replace(rows=rows, examples=x, items=items), place, np.split(token_N, np.cumsum(lengths)[:-1])
-
-
 def replace_batching(settings: Any, size: int, support: tuple[int, ...] = (0,)) -> Any:
     return settings._replace(batching=replace(settings.batching, size=size, support=support, negatives=0, history=None))
 
 
 def padded_step(work: str, adapter: str, passes: float, target: float) -> Iterator[Row]:
     with question(f"adapter={adapter}") as (settings, q):
-        batch, place, ids = padded(settings, q)
-        ours, encoder = our_step(settings, q, batch, place)
+        batch, ids = padded(settings, 64, 64, 32)
+        ours, encoder = our_step(settings, q, batch)
         peer = Peer(q.loaded.tokenizer.parent, encoder, settings.adapter)
         theirs = lambda: peer.step(lambda: (peer.encode(ids[:64]), peer.encode(ids[64:])), batch)  # noqa: E731
         agreement = max(abs(ours() - theirs()) for _ in range(2))
@@ -268,8 +224,7 @@ def real_steps(work: str, layers: str, targets: dict[str, float]) -> Iterator[Ro
         settings = replace_batching(settings, 64, (10,))
         le = build.learner(settings, q)
         batch = le.batches(0)
-        place = Packed(q.tokens, text.row_length(q.tokens, q.loaded.row_length), q.loaded.encoder.texts_per_row)
-        ours, encoder = our_step(settings, q, batch, place)
+        ours, encoder = our_step(settings, q, batch)
         tokens_of = np.split(q.tokens.token_N, q.tokens.offset_T[1:-1])
         users, x = len(q.dataset.users), batch.examples
         valid = batch.items.item_J[batch.items.valid_J]
@@ -334,7 +289,7 @@ def _modules(folder: Path) -> list[Any]:
 def compile_() -> Iterator[Row]:
     """Lowering and compilation of the LoRA step: as it is, from the cache, and with six unrolled layers."""
     with question("adapter=lora") as (settings, q):
-        batch, place, _ = padded(settings, q)
+        batch = padded(settings, 64, 64, 32)[0]
 
         def first(unrolled: bool, folder: str | None) -> float:
             jax.clear_caches()
@@ -344,11 +299,11 @@ def compile_() -> Iterator[Row]:
                 jax.lax.scan = lambda *a, **k: scan(*a, **{**k, "unroll": True})  # type: ignore[assignment]
             try:
                 start = time.process_time()
-                our_step(settings, q, batch, place)[0]()
+                our_step(settings, q, batch)[0]()
                 once = time.process_time() - start
             finally:
                 jax.lax.scan = scan
-            step = our_step(settings, q, batch, place)[0]
+            step = our_step(settings, q, batch)[0]
             step()
             start = time.process_time()
             step()
@@ -435,9 +390,11 @@ def whole(work: str, ours: Side, theirs: Side | None, name: str | None, target: 
     return {"work": work, "ours": wall, "cpu_ours": cpu, **about, **BLANK}
 
 
-def training(folder: str, *overrides: str) -> Side:
-    line = ["-m", "cold_jax.train", "+experiment=frozen_user_cold", "logger=none"]
-    return lambda: process([*line, f"hydra.run.dir={tempfile.mkdtemp(dir=folder)}/run", *overrides])
+TRAIN, JOB = ["-m", "cold_jax.train"], ["+experiment=frozen_user_cold", "logger=none"]
+
+
+def training(folder: str) -> Side:
+    return lambda: process([*TRAIN, *JOB, f"hydra.run.dir={tempfile.mkdtemp(dir=folder)}/run"])
 
 
 def second_run() -> Iterator[Row]:
@@ -448,8 +405,7 @@ def second_run() -> Iterator[Row]:
 
 def seeds() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        job = ["+experiment=frozen_user_cold", "logger=none", "seed=range(1,9)", f"hydra.sweep.dir={folder}/sweep"]
-        line = ["-m", "cold_jax.train", "--multirun", *job]
+        line = [*TRAIN, "--multirun", *JOB, "seed=range(1,9)", f"hydra.sweep.dir={folder}/sweep"]
 
         def eight() -> tuple[float, float]:
             shutil.rmtree(f"{folder}/sweep", ignore_errors=True)
@@ -465,7 +421,7 @@ def devices(count: int = 8) -> Iterator[Row]:
 
         def on(number: int, flags: str) -> Side:
             run = f"{folder}/{number}"
-            arguments = ["-m", "cold_jax.train", "+experiment=smoke", f"parallel.devices={number}", f"hydra.run.dir={run}"]
+            arguments = [*TRAIN, "+experiment=smoke", f"parallel.devices={number}", f"hydra.run.dir={run}"]
 
             def side() -> tuple[float, float]:
                 shutil.rmtree(run, ignore_errors=True)
@@ -482,27 +438,25 @@ def devices(count: int = 8) -> Iterator[Row]:
         yield {**row, "agreement": worst}
 
 
-COLD_OURS = """
+# a process of its own reads the texts, then encodes them with one library
+TEXTS = """
 import sys
 from hydra import compose, initialize_config_dir
-from cold_jax import CONF, build, command, text
-from cold_jax.encoders import table
-with initialize_config_dir(CONF, version_base="1.3"):
-    settings = build.settings(compose("train", ["+experiment=lora_user_cold"]))
-texts = list(next(iter(settings.data().items.texts.values())))
-loaded = settings.encoder()
-table.vectors(loaded, text.tokenize(loaded.tokenizer, texts, loaded.max_length))
-"""
-COLD_PEER = """
-import sys
-import numpy as np
-from hydra import compose, initialize_config_dir
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Pooling, Transformer
 from cold_jax import CONF, build, command
 with initialize_config_dir(CONF, version_base="1.3"):
     settings = build.settings(compose("train", ["+experiment=lora_user_cold"]))
 texts = list(next(iter(settings.data().items.texts.values())))
+"""
+COLD_OURS = f"""{TEXTS}
+from cold_jax import text
+from cold_jax.encoders import table
+loaded = settings.encoder()
+table.vectors(loaded, text.tokenize(loaded.tokenizer, texts, loaded.max_length))
+"""
+COLD_PEER = f"""{TEXTS}
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import Pooling, Transformer
 transformer = Transformer(sys.argv[2], max_seq_length=128)
 model = SentenceTransformer(modules=[transformer, Pooling(transformer.get_word_embedding_dimension(), "mean")], device="cpu")
 np.save(sys.argv[1], model.encode(texts, batch_size=64, normalize_embeddings=True))
@@ -601,9 +555,7 @@ def main() -> None:
             print(json.dumps({key: value for key, value in row.items() if key != "machine"}), flush=True)
         rows.sort(key=lambda row: list(ROWS).index(row["work"].split(":")[0]))
         TABLE.write_text(json.dumps(rows, indent=2) + "\n")
-        readme = TABLE.with_name("README.md")
-        before, _, after = readme.read_text().partition(BEGIN)
-        readme.write_text(f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after.partition(END)[2]}")
+        put(markdown(rows), TABLE.with_name("README.md"))
 
 
 if __name__ == "__main__":

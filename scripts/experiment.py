@@ -79,7 +79,11 @@ def main() -> None:
         if table["plot"]:
             draw(table, found, folder / table["plot"])
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    readme = folder / "README.md"
+    put(text, folder / "README.md")
+
+
+def put(text: str, readme: Path) -> None:
+    """Between the two marks of a README.md, in place of what stands there."""
     before, _, after = readme.read_text().partition(BEGIN)
     readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after.partition(END)[2]}")
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,64 +46,83 @@ def ranking(items: int) -> Callable[[], object]:
         sparse.csr_array((np.ones(users, np.float32), (at_U, at_U + shift)), shape=(users, items)) for shift in (0, users)
     )
     part, score = ranking_part("all", shown_UI, asked_UI, np.arange(items)), jax.jit(lambda u_BV, i_IV: u_BV @ i_IV.T)
-    chunk = max(1, min(256, 2**26 // items))  # as conf/evaluation's, less for scores of more than 256 MB
-    return lambda: rank(lambda position: score(user_UV[position], item_IV), part, 20, chunk)
+    return lambda: rank(lambda position: score(user_UV[position], item_IV), part, 20)
 
 
-def step(pairs: int, tokens: int, rank: int) -> Callable[[], object]:
-    import jax
-    import jax.numpy as jnp
-    from hydra import compose, initialize_config_dir
-
-    from cold_jax import CONF, build, command, models, steps, text  # noqa: F401  (command: the config's resolvers)
+def padded(settings: Any, pairs: int, long: int, short: int) -> tuple[Any, list[np.ndarray]]:
+    """A batch of full texts: `pairs` users of `long` tokens and as many items of `short`; and those tokens."""
+    from cold_jax import text
     from cold_jax.batches import Batch, Examples, Items, Packed
 
-    overrides = [
-        "+experiment=lora_user_cold",
-        f"adapter.rank={rank}",
-        f"adapter.alpha={2 * rank}",
-        "start=none",
-        "parallel.devices=1",
-    ]
-    with initialize_config_dir(CONF, version_base="1.3"):
-        s = build.settings(compose("train", overrides))
-    q = build.question(s)
-    model = s.model(s.adapter(q.loaded.encoder, 0), q.train, None, 0)
-    partition = models.partition(model, s.adapter.trains)
-    optimizer = s.optimizer(1000, 1.0)
-    recipe = steps.Recipe(partition.graph, s.objective, optimizer, s.loop.rows_at_once, False, 0)
-    form = steps.resolved(s.loop.step, 1, True)
-    on = steps.slices(recipe) if form is steps.Form.slices else s.parallel(steps.whole(recipe))
-    draw, both = np.random.default_rng(0), 2 * pairs
-    token_N = draw.integers(1000, 20000, both * tokens).astype(np.int32)
-    place = Packed(text.Tokens(token_N, np.arange(both + 1) * tokens), max(64, tokens), q.loaded.encoder.texts_per_row)
-    rows, slot_T = place(np.arange(both), s.loop.rows_at_once)
-    at_B, none = np.arange(pairs, dtype=np.int32), np.zeros((pairs, pairs), bool)
-    one_B = np.ones(pairs, np.float32)
-    examples = Examples(
-        at_B, slot_T[:pairs].astype(np.int32), at_B * 0 + tokens, at_B, none.astype(np.float32), none, one_B, one_B
-    )
-    items = Items(at_B, slot_T[pairs:].astype(np.int32), at_B * 0 + tokens, ~none[0], np.zeros(pairs, np.float32))
+    lengths = np.repeat([long, short], pairs).astype(np.int32)
+    token_N = np.random.default_rng(0).integers(1000, 20000, lengths.sum()).astype(np.int32)
+    offset_T = np.concatenate([[0], np.cumsum(lengths)])
+    place = Packed(text.Tokens(token_N, offset_T), max(64, long, short), settings.encoder.texts_per_row)
+    rows, slot_T = place(np.arange(2 * pairs), settings.loop.rows_at_once)
+    at_B, none_BJ, one_B = np.arange(pairs, dtype=np.int32), np.zeros((pairs, pairs), bool), np.ones(pairs, np.float32)
+    profile_B, slot_J = slot_T.astype(np.int32).reshape(2, pairs)
+    examples = Examples(at_B, profile_B, lengths[:pairs], at_B, none_BJ.astype(np.float32), none_BJ, one_B, one_B)
+    items = Items(at_B, slot_J, lengths[pairs:], ~none_BJ[0], np.zeros(pairs, np.float32))
+    return Batch(rows, examples, items), np.split(token_N, offset_T[1:-1])
+
+
+def stepper(settings: Any, model: Any, objective: Any, optimizer: Any) -> Callable[[Any], float]:
+    """Batch → loss of a step, in the form that a run would take on this machine."""
+    import jax
+    import jax.numpy as jnp
+
+    from cold_jax import models, steps
+
+    partition = models.partition(model, settings.adapter.trains)
+    recipe = steps.Recipe(partition.graph, objective, optimizer, settings.loop.rows_at_once, False, 0)
+    form = steps.resolved(settings.loop.step, settings.parallel.count, True)
+    on = steps.slices(recipe) if form is steps.Form.slices else settings.parallel(steps.whole(recipe))
     frozen = on.share(partition.frozen)
     state = [on.put(steps.State(partition.trainable, optimizer.init(partition.trainable), jnp.zeros((), jnp.int32)))]
 
-    def once() -> None:
-        state[0], _ = on.step(frozen, state[0], on.spread(Batch(rows, examples, items)))
+    def step(batch: Any) -> float:
+        state[0], record = on.step(frozen, state[0], on.spread(batch))
         jax.block_until_ready(state)
+        return float(record["loss"])
 
-    return once
+    return step
+
+
+def training(pairs: int, tokens: int, rank: int) -> Callable[[], object]:
+    from hydra import compose, initialize_config_dir
+
+    from cold_jax import CONF, build, command  # noqa: F401  (command: the config's resolvers)
+
+    sizes = [f"adapter.rank={rank}", f"adapter.alpha={2 * rank}"]
+    with initialize_config_dir(CONF, version_base="1.3"):
+        s = build.settings(compose("train", ["+experiment=lora_user_cold", "start=none", "parallel.devices=1", *sizes]))
+    q = build.question(s)
+    step = stepper(s, s.model(s.adapter(q.loaded.encoder, 0), q.train, None, 0), s.objective, s.optimizer(1000, 1.0))
+    batch = padded(s, pairs, tokens, tokens)[0]
+    return lambda: step(batch)
+
+
+def peak(call: Callable[[], object]) -> int:
+    """Bytes that the process holds at most during the call, above what it held before."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
+    before = held("VmRSS")
+    call()
+    return held("VmHWM") - before
 
 
 def point(curve: str, x: int) -> dict[str, float]:
-    call = ranking(x) if curve == "catalogue" else step(*(x if size is None else size for size in MAKES[curve]))
+    call = ranking(x) if curve == "catalogue" else training(*(x if size is None else size for size in MAKES[curve]))
     call()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
-    before, spent = held("VmRSS"), []
-    for _ in range(3):
-        start = time.perf_counter()
-        call()
-        spent.append(time.perf_counter() - start)
-    return {"x": x, "seconds": statistics.median(spent), "bytes": held("VmHWM") - before}
+    spent: list[float] = []
+
+    def thrice() -> None:
+        for _ in range(3):
+            start = time.perf_counter()
+            call()
+            spent.append(time.perf_counter() - start)
+
+    held_more = peak(thrice)
+    return {"x": x, "seconds": statistics.median(spent), "bytes": held_more}
 
 
 def exponent(points: list[dict[str, float]], of: str) -> float:

@@ -1,15 +1,16 @@
 """States and vectors of an encoder beside torch's, which tests/parity holds, for the tests of architectures."""
 
+import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from cold_jax import text
-from cold_jax.encoders import Pooling, TextEncoder, architecture, weights
+from cold_jax.encoders import CHARACTERS, Pooling, TextEncoder, architecture, weights
 from cold_jax.encoders.layers import Transformer
 
 PARITY = Path(__file__).parent / "parity"
@@ -26,6 +27,21 @@ def load(folder: Path, dtype: str = "float32", swapped: tuple[str, ...] | None =
     backbone = nnx.eval_shape(lambda: a.model(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
     weights.load(backbone, weights.files(folder), table, a.ignored, a.renamed, a.given)
     return backbone
+
+
+def write(folder: Path, name: str, noise: float = 0.0) -> Path:
+    """A checkpoint in an empty folder: random weights of the architecture of tests/parity/NAME, over characters."""
+    tokenizer = CHARACTERS.read_text()
+    config = json.loads((PARITY / name / "config.json").read_text())
+    (folder / "tokenizer.json").write_text(tokenizer)
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": len(json.loads(tokenizer)["model"]["vocab"])}))
+    a = architecture(folder / "config.json")
+    shape = a.config(folder / "config.json")
+    backbone, draw = a.model(shape, jnp.dtype("float32"), rngs=nnx.Rngs(0)), np.random.default_rng(0)
+    for _, parameter in nnx.to_flat_state(nnx.state(backbone, nnx.Param)):
+        parameter.set_value(parameter[...] + jnp.asarray(draw.normal(0, noise, parameter.shape), parameter.dtype))
+    save_file(weights.save(backbone, a.table(shape), a.given), folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def packed(golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[text.Rows, np.ndarray]:

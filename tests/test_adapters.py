@@ -182,16 +182,7 @@ def test_pefts_forward_agrees(name: str):
                 )
     assert len(matrices) * 2 == sum("lora_" in key for key in golden)
     targets = sorted({re.escape(path.rsplit(".", 1)[0]) for path in matrices})
-    lora = Lora(
-        rate=1.0,
-        layers="all",
-        rank=about["rank"],
-        alpha=about["alpha"],
-        dropout=0.0,
-        rslora=about["rslora"],
-        targets=targets,
-        start=None,
-    )
+    lora = replace(LORA, rank=about["rank"], alpha=about["alpha"], rslora=about["rslora"], targets=targets)
     theta = load(PARITY / "bert_small")
     backbone = lora(theta, 0)
     assert errors(backbone, golden, 64, 8)[0] > 1e-2  # B = 0

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+import states
 from flax import nnx
 from hydra import compose, initialize_config_dir
-from safetensors.numpy import save_file
+from states import PARITY
 
 from cold_jax import CONF, build, command  # noqa: F401  (command registers the resolvers)
-from cold_jax.encoders import ARCHITECTURES, CHARACTERS, architecture, weights
+from cold_jax.encoders import ARCHITECTURES, architecture
 from cold_jax.encoders.layers import Linear
 
-PARITY = Path(__file__).parent / "parity"
 ENCODERS = ["bert_small", "roberta", "distilbert", "mpnet", "modernbert", "gpt2", "llama", "qwen2", "qwen3"]
 SMALL = [
     "data.users=24",
@@ -30,16 +30,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a random encoder that reads characters."""
-    folder = tmp_path_factory.mktemp(request.param)
-    values = json.loads((PARITY / request.param / "config.json").read_text())
-    tokenizer = CHARACTERS.read_text()
-    (folder / "tokenizer.json").write_text(tokenizer)
-    (folder / "config.json").write_text(json.dumps({**values, "vocab_size": len(json.loads(tokenizer)["model"]["vocab"])}))
-    a = architecture(folder / "config.json")
-    config = a.config(folder / "config.json")
-    backbone = a.model(config, jnp.dtype("float32"), rngs=nnx.Rngs(0))
-    save_file(weights.save(backbone, a.table(config), a.given), folder / "model.safetensors")
-    return folder
+    return states.write(tmp_path_factory.mktemp(request.param), request.param)
 
 
 def test_the_grid_has_every_architecture() -> None:

@@ -15,7 +15,6 @@ from safetensors.numpy import load_file
 from states import PARITY
 
 from cold_jax import adapters, huggingface
-from cold_jax.adapters import Lora
 from cold_jax.encoders import CHARACTERS, Loaded, Pooling, TextEncoder
 from cold_jax.encoders.weights import WeightsError
 
@@ -37,16 +36,7 @@ def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: s
         own = next(path.replace(theirs, mine) for theirs, mine in ours.items() if path.startswith(theirs))
         layers = [golden[key.replace(".layer.0.", f".layer.{layer}.")].T for layer in range(2)]
         delta[f"encoder.backbone.layers.{own}.{part}"] = np.stack(layers)
-    lora = Lora(
-        rate=1.0,
-        layers="all",
-        rank=about["rank"],
-        alpha=about["alpha"],
-        dropout=0.0,
-        rslora=about["rslora"],
-        targets=[".*"],
-        start=None,
-    )
+    lora = replace(small.LORA, rank=about["rank"], alpha=about["alpha"], rslora=about["rslora"], targets=[".*"])
 
     huggingface.write_peft(tmp_path / "peft", loaded, lora, delta, "some/bert")
     written = load_file(tmp_path / "peft/adapter_model.safetensors")

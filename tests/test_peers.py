@@ -3,24 +3,20 @@
 `make benchmark` installs them; then: .venv-bench/bin/python -m pytest tests/test_peers.py
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+import states
 from flax import nnx
 from omegaconf import OmegaConf
-from safetensors.numpy import save_file
-from states import PARITY
 
 from cold_jax import CONF, adapters, build, huggingface, text
-from cold_jax.adapters import Lora
-from cold_jax.encoders import CHARACTERS, Loaded, Pooling, Pretrained, architecture, weights
+from cold_jax.encoders import Loaded, Pooling, Pretrained
 
 torch: Any = pytest.importorskip("torch")
 peft: Any = pytest.importorskip("peft")
@@ -28,16 +24,7 @@ sentence_transformers: Any = pytest.importorskip("sentence_transformers")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 TEXTS = ["a cook", "the end of it, at last", "b"]
-LORA = Lora(
-    rate=1.0,
-    layers="last_1",
-    rank=3,
-    alpha=6.0,
-    dropout=0.0,
-    rslora=False,
-    targets=[r".*attention\.(query|value)", r".*mlp.up"],
-    start=None,
-)
+LORA = replace(small.LORA, layers="last_1", targets=[r".*attention\.(query|value)", r".*mlp.up"])
 encode = jax.jit(lambda encoder, rows: encoder(rows))
 
 
@@ -45,22 +32,6 @@ def vectors(loaded: Loaded, encoder: Any) -> np.ndarray:
     tokens = text.tokenize(loaded.tokenizer, TEXTS, loaded.max_length)
     rows, slot_T = text.pack(tokens, np.arange(len(TEXTS)), 32, loaded.encoder.texts_per_row, 1)
     return np.asarray(encode(encoder, rows))[slot_T]
-
-
-def checkpoint(folder: Path, name: str) -> Path:
-    """Random weights of the architecture of tests/parity/NAME, over characters."""
-    folder.mkdir()
-    words = len(json.loads(CHARACTERS.read_text())["model"]["vocab"])
-    config = json.loads((PARITY / name / "config.json").read_text()) | {"vocab_size": words}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer.json").write_text(CHARACTERS.read_text())
-    a = architecture(folder / "config.json")
-    shape = a.config(folder / "config.json")
-    backbone, draw = a.model(shape, jnp.dtype("float32"), rngs=nnx.Rngs(0)), np.random.default_rng(0)
-    for _, parameter in nnx.to_flat_state(nnx.state(backbone, nnx.Param)):
-        parameter.set_value(parameter[...] + jnp.asarray(draw.normal(0, 0.1, parameter.shape), parameter.dtype))
-    save_file(weights.save(backbone, a.table(shape), a.given), folder / "model.safetensors", {"format": "pt"})
-    return folder
 
 
 def moved(encoder: Any, layers: int) -> dict[str, np.ndarray]:
@@ -75,7 +46,8 @@ def of(tmp_path: Path) -> Any:
     def make(name: str, pooling: str) -> Loaded:
         if name == "minilm":
             return build.make(OmegaConf.load(Path(CONF, "encoder/minilm.yaml")), "encoder")()  # pyright: ignore
-        at = str(checkpoint(tmp_path / "base", name))
+        (tmp_path / "base").mkdir()
+        at = str(states.write(tmp_path / "base", name, noise=0.1))
         shape: dict[str, Any] = {"max_length": 30, "row_length": 32, "texts_per_row": 4, "dtype": "float32"}
         return Pretrained(**shape, pooling=Pooling[pooling], package=None, sha256=None, member=None, id=at)()
 
