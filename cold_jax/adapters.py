@@ -3,6 +3,7 @@
     full     Δθ is free
     lora     Δθ = s·A·B for each adapted kernel, s = alpha / rank, or alpha / √rank (rsLoRA)
     frozen   Δθ = 0
+    none     Δθ = 0, and what stands on the encoder doesn't learn either
 
 LoRA: Hu et al. 2021, arXiv 2106.09685; rsLoRA: Kalajdzievski 2023, arXiv 2312.03732.
 """
@@ -12,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,8 @@ class _Adapter:
     rate: float
     layers: str
 
+    head: ClassVar[Any] = nnx.Param  # what of the rest of a model learns
+
     def __post_init__(self) -> None:
         if self.rate < 0:
             raise ValueError(f"adapter.rate: {self.rate} is below 0")
@@ -85,6 +88,7 @@ class Frozen:
 
     rate = 0.0
     dropout = 0.0
+    head: ClassVar[Any] = nnx.Param
 
     @property
     def trains(self) -> nnx.filterlib.Filter:
@@ -92,6 +96,13 @@ class Frozen:
 
     def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
         return encoder
+
+
+@dataclass(frozen=True)
+class Untrained(Frozen):
+    """Nothing learns at all: what is asked is what θ knows (zero-shot), or what a closed form starts at."""
+
+    head: ClassVar[Any] = nnx.Nothing()
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,12 @@ class _Targets:
     def _fill(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
         return np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)
 
+    def told(self, batch: "Batch") -> str:
+        """Whom and what a batch is about, for an error's message."""
+        users = [self.train.users.ids[u] for u in np.unique(batch.examples.user_B)[:20]]
+        items = [self.train.items.ids[i] for i in np.unique(batch.items.item_J[batch.examples.target_B])[:20]]
+        return f"Users of the batch: {users}; items: {items}"
+
 
 class Batches(_Targets):
     """`batches(step)` is the step's batch. An epoch is a permutation of all training interactions."""

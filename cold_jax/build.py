@@ -183,12 +183,33 @@ def place(ids: Sequence[str], wanted: str, key: str) -> int:
     return ids.index(wanted)
 
 
+def foretells(s: Settings) -> bool:
+    """Whether a run learns to foretell tokens: it ranks nothing then."""
+    from cold_jax import adapters, pretraining
+    from cold_jax.objectives import Tokens
+
+    chosen = {
+        isinstance(s.model, pretraining.Tokens),
+        isinstance(s.batching, pretraining.Texts),
+        isinstance(s.objective, Tokens),
+    }
+    if len(chosen) > 1:
+        raise ConfigError(
+            "model: model=tokens, objective=tokens and batching=texts go together, as python -m cold_jax.pretrain has them"
+        )
+    if True in chosen and isinstance(s.adapter, adapters.Frozen):
+        raise ConfigError("adapter: model=tokens changes the encoder; use adapter=full or adapter=lora")
+    return chosen == {True}
+
+
 class Learner(NamedTuple):
     """What learns, and how it is asked."""
 
     partition: Any  # the model: graph, what trains, what does not
     batches: Any
     scorer: Any  # trainable leaves -> scorer of users
+    of_rows: Any  # trainable leaves -> scorer of given rows, or None
+    validate: Any  # trainable leaves -> (the metric to stop by, all to log)
     dropout: bool
 
     @property
@@ -201,13 +222,25 @@ class Learner(NamedTuple):
 
 def learner(s: Settings, q: Question) -> Learner:
     """Encoder → adapter → model, split by what trains; batches of what it reads."""
+    import jax
     import numpy as np
+    from flax import nnx
 
-    from cold_jax import adapters, batches, huggingface, models, text
+    from cold_jax import adapters, batches, huggingface, likelihood, models, pretraining, text
     from cold_jax.encoders import table
     from cold_jax.scorers import ModelScorer
 
-    states, devices = isinstance(s.model, models.Lstm), s.parallel.count
+    states, devices = isinstance(s.model, models.Lstm | pretraining.Tokens), s.parallel.count
+    lengths, users = q.tokens.length_T, len(q.dataset.users)
+    if isinstance(s.model, likelihood.Likelihood):
+        if not isinstance(s.adapter, adapters.Frozen):
+            raise ConfigError(
+                "adapter: model=likelihood learns nothing; use adapter=none, and encoder.id=FOLDER for an exported φ"
+            )
+        nothing = models.partition(nnx.Module(), nnx.Nothing(), nnx.Nothing())
+        batching = s.batching(q.train, lengths, batches.lookup, s.seed, devices, devices)
+        unchosen = lambda trainable: (0.0, {})  # noqa: E731
+        return Learner(nothing, batching, lambda trainable: s.model(q.loaded, q.train), lambda trainable: None, unchosen, False)
     if isinstance(s.adapter, adapters.Frozen):
         main = [next(iter(vectors.values())) for vectors in (q.train.user_vectors, q.train.item_vectors)]
         encoder = table.States(*table.states(q.loaded, q.tokens)) if states else table.Table(np.concatenate(main))
@@ -217,107 +250,50 @@ def learner(s: Settings, q: Question) -> Learner:
         encoder = s.adapter(theta, s.seed)
         if s.adapter.start is not None:
             huggingface.begin_at_peft(encoder, q.loaded, s.adapter)
-        row_length, texts_per_row = (8, 1) if states else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
+        alone = isinstance(s.model, models.Lstm)  # which reads a text's states by its row
+        row_length, texts_per_row = (8, 1) if alone else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
         place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
         multiple = devices * s.loop.rows_at_once
     start = None
     if isinstance(s.model, models.TwoTower):
         start = _shared("start", (q.digests, s.start, s.model.width), lambda: s.start(q.train, s.model.width))
+    if isinstance(s.adapter, adapters.Untrained) and isinstance(s.model, models.BEGIN_AT_RANDOM) and start is None:
+        raise ConfigError(
+            f"adapter: none trains nothing, and {type(s.model).__name__} begins at random; "
+            "use model=text_vectors or model=likelihood, or start=fold_in with model=two_tower"
+        )
     model = s.model(encoder, q.train, start, s.seed)
-    partition = models.partition(model, s.adapter.trains)
-    lengths, users = q.tokens.length_T, len(q.dataset.users)
-    return Learner(
-        partition,
-        s.batching(q.train, lengths, place, s.seed, multiple, devices),
-        ModelScorer(partition, place, lengths, users, s.loop.rows_at_once),
-        s.adapter.dropout > 0 or model.random,
-    )
+    partition = models.partition(model, s.adapter.trains, s.adapter.head)
+    dropout = s.adapter.dropout > 0 or model.random
+    if foretells(s) and isinstance(place, batches.Packed):
+        batching = s.batching(q.loaded.tokenizer, q.loaded.encoder.backbone.causal, place, s.seed, multiple, devices)
+        return Learner(
+            partition,
+            batching,
+            None,
+            None,
+            pretraining.validation(partition, batching, s.objective, s.loop.rows_at_once),
+            dropout,
+        )
+    scorer = ModelScorer(partition, place, lengths, users, s.loop.rows_at_once)
+
+    def validate(trainable: Any) -> tuple[float, dict[str, float]]:
+        if not jax.tree.leaves(trainable):
+            return 0.0, {}  # nothing learns, and nothing is chosen
+        return s.evaluation.validate(scorer(trainable), q.split.validation, scorer.of_rows(trainable))
+
+    batching = s.batching(q.train, lengths, place, s.seed, multiple, devices)
+    return Learner(partition, batching, scorer, scorer.of_rows, validate, dropout)
 
 
 def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> Any:
     """The loop of this run, ready to `fit`. A checkpoint must share `about` with it, besides the shapes of its leaves."""
     from cold_jax.loop import Training
 
-    def validate(trainable: Any) -> tuple[float, dict[str, float]]:
-        return s.evaluation.validate(le.scorer(trainable), q.split.validation, le.scorer.of_rows(trainable))
-
     choices = ("adapter", "model", "start", "objective", "batching", "optimizer", "seed")
     about = q.digests | {name: repr(getattr(s, name)) for name in choices}
-    steps = (le.partition, le.batches, s.objective, s.optimizer, s.adapter.rate, s.parallel, validate, le.dropout, s.seed)
+    steps = (le.partition, le.batches, s.objective, s.optimizer, s.adapter.rate, s.parallel, le.validate, le.dropout, s.seed)
     return Training(s.loop, *steps, run, about, logger, s.profile)
-
-
-# on resuming, besides longer loop.epochs and loop.max_steps
-MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
-
-
-def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:
-    """The run's folder, Hydra's own, with the resolved config in it, written once; and the config to go by.
-
-    With nothing but `resume=DIR` the folder's config is taken; beside other overrides both must agree but for MAY_CHANGE. Raises ConfigError.
-    """
-    from pathlib import Path
-
-    from hydra.core.hydra_config import HydraConfig
-
-    from cold_jax import results
-
-    hydra = HydraConfig.get()
-    run = results.Run(Path(hydra.runtime.output_dir))
-    if cfg.resume is None:
-        run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
-        return cfg, run
-    saved = read_config(run)
-    given = {override.split("=")[0].lstrip("+~").split("/")[0].split(".")[0] for override in hydra.overrides.task}
-    if given <= set(MAY_CHANGE):
-        for group in given:
-            saved[group] = cfg[group]
-        return saved, run
-    ours, theirs = _leaves(OmegaConf.to_container(cfg, resolve=True)), _leaves(OmegaConf.to_container(saved))
-    for key in {**ours, **theirs}:
-        value, before = ours.get(key), theirs.get(key)
-        grown = key in ("loop.epochs", "loop.max_steps") and (value is None or (before is not None and value >= before))
-        if value != before and not grown and key.split(".")[0] not in MAY_CHANGE:
-            raise ConfigError(
-                f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config"
-            )
-    return cfg, run
-
-
-def read_config(run: Any) -> DictConfig:
-    """The config of a run's folder. It may be somebody else's: interpolations, which could read the environment, are refused."""
-    try:
-        text = run.read_config()
-    except FileNotFoundError:
-        raise ConfigError(f"{run.path}: no config.yaml in it; give the folder of a run") from None
-    if "${" in text:
-        raise ConfigError(f"{run.path}/config.yaml: holds an interpolation (${{…}}), which no run has written")
-    try:
-        cfg = OmegaConf.create(text)
-    except Exception as error:  # yaml and OmegaConf raise what they like
-        raise ConfigError(f"{run.path}/config.yaml: is no config of a run: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(cfg, DictConfig):
-        raise ConfigError(f"{run.path}/config.yaml: is no config of a run, which has keys")
-    return cfg
-
-
-def _leaves(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {path: value}
-    return {name: leaf for key, inner in value.items() for name, leaf in _leaves(inner, f"{path}.{key}".lstrip(".")).items()}
-
-
-def identity(cfg: DictConfig, run: Any) -> tuple[dict[str, Any], Any, str, str, str]:
-    """What a logger's start wants: config, folder, name, group and kind of job. The runs of a sweep are a group."""
-    from pathlib import Path
-
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra, config = HydraConfig.get(), OmegaConf.to_container(cfg, resolve=True)
-    swept = hydra.mode is RunMode.MULTIRUN
-    name = f"{cfg.experiment or 'run'} {run.path.name}"
-    return config, run.path, name, Path(hydra.sweep.dir).name if swept else str(cfg.experiment or "none"), "train"  # type: ignore[return-value]
 
 
 def split_rows(q: Question) -> tuple[Any, Any]:
@@ -345,7 +321,7 @@ def scorer(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
 
 def test(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
     """The test parts at these parameters."""
-    return s.evaluation(scorer(s, q, le, trainable), q.split.test, le.scorer.of_rows(trainable))
+    return s.evaluation(scorer(s, q, le, trainable), q.split.test, le.of_rows(trainable))
 
 
 def learned(s: Settings, le: Learner, trainable: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,6 +8,8 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
@@ -17,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from cold_jax import CONF
+from cold_jax.build import ConfigError
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -54,7 +57,7 @@ def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
 
     from cold_jax import cache
 
-    for library in ("jax", "absl", "orbax"):
+    for library in ("jax", "absl", "orbax", "bm25s"):
         logging.getLogger(library).setLevel(logging.WARNING)
     jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -68,6 +71,70 @@ def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
             raise  # a sweep goes on to its next job and reports this one; what is nobody's mistake keeps its traceback
         log.error("%s", error)
         sys.exit(1)
+
+
+# on resuming, besides longer loop.epochs and loop.max_steps
+MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
+
+
+def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:
+    """The run's folder, Hydra's own, with the resolved config in it, written once; and the config to go by.
+
+    With nothing but `resume=DIR` the folder's config is taken; beside other overrides both must agree but for MAY_CHANGE. Raises ConfigError.
+    """
+    from cold_jax import results
+
+    hydra = HydraConfig.get()
+    run = results.Run(Path(hydra.runtime.output_dir))
+    if cfg.resume is None:
+        run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
+        return cfg, run
+    saved = read_config(run)
+    given = {override.split("=")[0].lstrip("+~").split("/")[0].split(".")[0] for override in hydra.overrides.task}
+    if given <= set(MAY_CHANGE):
+        for group in given:
+            saved[group] = cfg[group]
+        return saved, run
+    ours, theirs = _leaves(OmegaConf.to_container(cfg, resolve=True)), _leaves(OmegaConf.to_container(saved))
+    for key in {**ours, **theirs}:
+        value, before = ours.get(key), theirs.get(key)
+        grown = key in ("loop.epochs", "loop.max_steps") and (value is None or (before is not None and value >= before))
+        if value != before and not grown and key.split(".")[0] not in MAY_CHANGE:
+            raise ConfigError(
+                f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config"
+            )
+    return cfg, run
+
+
+def read_config(run: Any) -> DictConfig:
+    """The config of a run's folder. It may be somebody else's: interpolations, which could read the environment, are refused."""
+    try:
+        text = run.read_config()
+    except FileNotFoundError:
+        raise ConfigError(f"{run.path}: no config.yaml in it; give the folder of a run") from None
+    if "${" in text:
+        raise ConfigError(f"{run.path}/config.yaml: holds an interpolation (${{…}}), which no run has written")
+    try:
+        cfg = OmegaConf.create(text)
+    except Exception as error:  # yaml and OmegaConf raise what they like
+        raise ConfigError(f"{run.path}/config.yaml: is no config of a run: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(cfg, DictConfig):
+        raise ConfigError(f"{run.path}/config.yaml: is no config of a run, which has keys")
+    return cfg
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {name: leaf for key, inner in value.items() for name, leaf in _leaves(inner, f"{path}.{key}".lstrip(".")).items()}
+
+
+def identity(cfg: DictConfig, run: Any) -> tuple[dict[str, Any], Any, str, str, str]:
+    """What a logger's start wants: config, folder, name, group and kind of job. The runs of a sweep are a group."""
+    hydra, config = HydraConfig.get(), OmegaConf.to_container(cfg, resolve=True)
+    swept = hydra.mode is RunMode.MULTIRUN
+    name = f"{cfg.experiment or 'run'} {run.path.name}"
+    return config, run.path, name, Path(hydra.sweep.dir).name if swept else str(cfg.experiment or "none"), "train"  # type: ignore[return-value]
 
 
 def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str) -> None:

@@ -14,7 +14,7 @@ def evaluate(cfg: DictConfig) -> None:
     from cold_jax.results import Run
 
     run = Run(Path(cfg.run))
-    settings = build.settings(build.read_config(run))
+    settings = build.settings(command.read_config(run))
     question = build.question(settings)
     learner = build.learner(settings, question)
     trainable, best_step = build.training(settings, question, learner, run, together([])).best()

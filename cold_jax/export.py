@@ -16,7 +16,7 @@ def export(cfg: DictConfig) -> None:
     run, folder = Run(Path(cfg.run)), Path(cfg.to)
     if cfg.format not in ("hf", "peft"):
         raise build.ConfigError(f"format: {cfg.format!r} is not one of hf, peft")
-    settings = build.settings(build.read_config(run))
+    settings = build.settings(command.read_config(run))
     if cfg.format == "peft" and not isinstance(settings.adapter, adapters.Lora):
         raise build.ConfigError(f"format: peft wants the run of a LoRA; {run.path} is of {type(settings.adapter).__name__}")
     if folder.exists():

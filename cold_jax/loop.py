@@ -23,6 +23,7 @@ from cold_jax.loggers import Logger
 from cold_jax.models import Partition
 from cold_jax.optimizers import AdamW
 from cold_jax.parallel import Parallel, Step
+from cold_jax.pretraining import TextBatches
 from cold_jax.results import Run
 from cold_jax.steps import Form, State
 from cold_jax.timing import timed
@@ -74,7 +75,7 @@ class Training:
         self,
         loop: Loop,
         partition: Partition,
-        batches: Batches | PrefixBatches,
+        batches: Batches | PrefixBatches | TextBatches,
         objective: Any,
         optimizer: AdamW,
         encoder_rate: float,
@@ -91,7 +92,7 @@ class Training:
         self.run, self.logger = run, logger
         self.profiler = _Profiler(run.path / "profile") if profile else None
         self.checkpoints = Checkpoints(run.path / "checkpoints")
-        self.steps = loop.steps(batches.steps_per_epoch)
+        self.steps = loop.steps(batches.steps_per_epoch) if jax.tree.leaves(partition.trainable) else 0
         updates = max(self.steps // optimizer.accumulate, 1)
         self.rate = lambda step: optimizer.rate(updates)(step // optimizer.accumulate)
         transformation = optimizer(updates, encoder_rate)
@@ -226,12 +227,9 @@ class Training:
             *(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.partition.trainable)),
         ]
         bad = [name for name, fine in zip(names, finite, strict=True) if not fine]
-        train, examples = self.batches.train, batch.examples
-        users = [train.users.ids[u] for u in np.unique(examples.user_B)[:20]]
-        items = [train.items.ids[i] for i in np.unique(batch.items.item_J[examples.target_B])[:20]]
         raise NonFinite(
             f"step {self.step}: not finite: {', '.join(bad[:4])} ({len(bad)} of {len(names)}). The update was not made and the checkpoints are "
-            f"whole. Users of the batch: {users}; items: {items}. Look at these rows, or lower optimizer.learning_rate"
+            f"whole. {self.batches.told(batch)}. Look at these rows, or lower optimizer.learning_rate"
         )
 
 

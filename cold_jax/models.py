@@ -3,6 +3,8 @@
     two_tower   score(u, i) = τ · u·v_i + b_i,   u = P·p(u) + c + Σ_{j in support} s_j / k^½
     linear      score(x) = w·x + b,              x = [profile; mean of the support; item]
     lstm        score(u, i) = w·LSTM(tokens of u, tokens of i) + b
+    cosine      score(u, i) = τ · u·v_i,         u = ρ·p(u) + Σ_{j in support} v_j / k^½,   v = φ(text) itself
+    text_vectors  the same of whitened vectors, beside a · log c_i: zero-shot, nothing learns
 
 A target vector v_i and a source vector s_i are linear in the item's features f_i = [φ(text); attributes; 1]; a warm item may add a row
 of its own, which a cold item lacks. So a user is a function of profile text and shown items, never of an id.
@@ -16,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from cold_jax import seeds
+from cold_jax import seeds, similarity
 from cold_jax.batches import Examples, Items
 from cold_jax.parts import Train
 from cold_jax.text import Rows
@@ -52,10 +54,10 @@ class Partition(NamedTuple):
         return nnx.merge(self.graph, self.trainable, self.frozen)
 
 
-def partition(model: nnx.Module, encoder_trains: nnx.filterlib.Filter) -> Partition:
-    """Splits a model: the adapter says what of the encoder trains, of the rest every parameter does."""
+def partition(model: nnx.Module, encoder_trains: nnx.filterlib.Filter, head_trains: nnx.filterlib.Filter) -> Partition:
+    """Splits a model: the adapter says what of the encoder trains, and what of the rest."""
     inside = nnx.PathContains("encoder")
-    trains = nnx.Any(nnx.All(inside, encoder_trains), nnx.All(nnx.Not(inside), nnx.Param))
+    trains = nnx.Any(nnx.All(inside, encoder_trains), nnx.All(nnx.Not(inside), head_trains))
     return Partition(*nnx.split(model, trains, ...))
 
 
@@ -155,6 +157,42 @@ class Towers(UserTimesItem):
         return profile_BD @ self.profile_DV[...] + self.user_V[...][None] + (shown_BJ @ source_JV) / jnp.sqrt(count_B)[:, None]
 
 
+class Alike(UserTimesItem):
+    """τ · u·v_i of the vectors as they are, u = ρ·p(u) + Σ_{j in support} v_j / k^½: what trains is the encoder alone."""
+
+    def __init__(self, encoder: Any, config: "Cosine"):
+        self.encoder, self.config = encoder, config
+
+    def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> Sides:
+        return vector_JD, vector_JD * self.config.sharpness, jnp.zeros(len(item_J))
+
+    def users(self, profile_BD: jax.Array, shown_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:
+        return self.config.profile * profile_BD + shown_BJ @ source_JV / jnp.sqrt(jnp.maximum(shown_BJ.sum(1), 1.0))[:, None]
+
+
+class Nearest(UserTimesItem):
+    """The cosine of whitened texts. The whitening is of warm items' texts, the mean of profiles that of warm users'."""
+
+    def __init__(self, encoder: Any, config: "TextVectors", train: Train):
+        vector_ID, profile_UD = (next(iter(vectors.values())) for vectors in (train.item_vectors, train.user_vectors))
+        mean_D, map_DD = similarity.whitening(vector_ID[train.warm_I], config.floor)
+        self.encoder, self.config = encoder, config
+        self.mean_D, self.map_DD = Table(jnp.asarray(mean_D, jnp.float32)), Table(jnp.asarray(map_DD, jnp.float32))
+        self.profile_D = Table(jnp.asarray(profile_UD[train.warm_U].mean(0)))
+        self.prior_I = Table(jnp.asarray(config.prior * prior(train)))
+
+    def _white(self, vector_XD: jax.Array, mean_D: jax.Array) -> jax.Array:
+        return similarity.unit((vector_XD - mean_D[None]) @ self.map_DD[...])
+
+    def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> Sides:
+        white_JD = self._white(vector_JD, self.mean_D[...])
+        return white_JD, self.config.sharpness * white_JD, self.prior_I[...][item_J]
+
+    def users(self, profile_BD: jax.Array, shown_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:
+        sum_BV = self.config.profile * self._white(profile_BD, self.profile_D[...]) + shown_BJ @ source_JV
+        return sum_BV / jnp.sqrt(jnp.maximum(shown_BJ.sum(1), 1.0))[:, None]
+
+
 class WeightedSum(UserTimesItem):
     """w·x + b over x = [profile; mean of the shown items; item]: one order of the items for everybody, as a yardstick."""
 
@@ -217,6 +255,30 @@ class TwoTower:
 
 
 @dataclass(frozen=True)
+class Cosine:
+    """profile: ρ; sharpness: τ."""
+
+    profile: float
+    sharpness: float
+
+    def __call__(self, encoder: Any, train: Train, start: Start | None, seed: int) -> Alike:
+        return Alike(encoder, self)
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """floor: of whitening; profile: ρ; sharpness: τ; prior: a."""
+
+    floor: float
+    profile: float
+    sharpness: float
+    prior: float
+
+    def __call__(self, encoder: Any, train: Train, start: Start | None, seed: int) -> Nearest:
+        return Nearest(encoder, self, train)
+
+
+@dataclass(frozen=True)
 class Linear:
     def __call__(self, encoder: Any, train: Train, start: Start | None, seed: int) -> WeightedSum:
         return WeightedSum(encoder)
@@ -228,6 +290,9 @@ class Lstm:
 
     def __call__(self, encoder: Any, train: Train, start: Start | None, seed: int) -> LstmHead:
         return LstmHead(encoder, self.width, seed)
+
+
+BEGIN_AT_RANDOM = (TwoTower, Linear, Lstm)  # where no closed form is given
 
 
 def features(vector_JD: jax.Array, attribute_JF: jax.Array) -> jax.Array:
@@ -247,6 +312,12 @@ def log_popularity(train: Train) -> np.ndarray:
     """log of the items' share of the training interactions, with half an interaction added to each; shape (I,)."""
     count_I = np.asarray(train.interaction_UI.sum(0)).ravel() + 0.5
     return np.log(count_I / count_I.sum()).astype(np.float32)
+
+
+def prior(train: Train) -> np.ndarray:
+    """log c_i, of shape (I,)."""
+    log_c_I = log_popularity(train)
+    return np.where(train.warm_I, log_c_I, log_c_I[train.warm_I].mean()).astype(np.float32)
 
 
 def score(model: Any, vector_TD: jax.Array, examples: Examples, items: Items, key: jax.Array | None = None) -> jax.Array:

@@ -1,6 +1,6 @@
 """(scores, examples, items) → the sum of the examples' losses and the sum of their weights, so that devices can be added up.
 
-Known positives of a user, his support among them, are never his negatives.
+Known positives of a user, his support among them, are never his negatives. `read` makes the scores of what a step encoded.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from cold_jax import models, pretraining
 from cold_jax.batches import Examples, Items
+from cold_jax.pretraining import Predicted
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Softmax:
     temperature: float
     log_q: bool
 
-    pairs = False
+    read = staticmethod(models.score)
 
     def __call__(self, score_BJ: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
         logit_BJ = score_BJ / self.temperature
@@ -39,7 +41,7 @@ class Softmax:
 class Bpr:
     """−log σ(s_target − s_negative), mean over the step's negatives of a user (Rendle et al. 2009, arXiv 1205.2618)."""
 
-    pairs = False
+    read = staticmethod(models.score)
 
     def __call__(self, score_BJ: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
         target_B = jnp.take_along_axis(score_BJ, examples.target_B[:, None], 1)
@@ -51,7 +53,7 @@ class Bpr:
 class Bce:
     """Binary cross-entropy with the target as 1 and the step's negatives, on average, as 0."""
 
-    pairs = False
+    read = staticmethod(models.score)
 
     def __call__(self, score_BJ: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
         target_B = jnp.take_along_axis(score_BJ, examples.target_B[:, None], 1)[:, 0]
@@ -65,11 +67,22 @@ class BceRatings:
 
     threshold: float
 
-    pairs = True
+    read = staticmethod(models.score_pairs)
 
     def __call__(self, score_B: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
         sign_B = jnp.where(examples.value_B >= self.threshold, 1.0, -1.0)
         return (-jax.nn.log_sigmoid(sign_B * score_B) * examples.weight_B).sum(), examples.weight_B.sum()
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """−log softmax over the vocabulary of each foretold token."""
+
+    read = staticmethod(pretraining.logits)
+
+    def __call__(self, logit_BX: jax.Array, examples: Predicted, items: None) -> tuple[jax.Array, jax.Array]:
+        log_p_B = jnp.take_along_axis(jax.nn.log_softmax(logit_BX), examples.token_B[:, None], 1)[:, 0]
+        return -(log_p_B * examples.weight_B).sum(), examples.weight_B.sum()
 
 
 def _is_target(examples: Examples, items: Items) -> jax.Array:

@@ -19,7 +19,7 @@ def recommend(cfg: DictConfig) -> None:
     run = Run(Path(cfg.run))
     if cfg.format not in ("table", "json", "csv"):
         raise build.ConfigError(f"format: {cfg.format!r} is not one of table, json, csv")
-    settings = build.settings(build.read_config(run))
+    settings = build.settings(command.read_config(run))
     if (cfg.user is None) == (cfg.profile is None):
         raise build.ConfigError("user, profile: give one of them, user=ID of the data set or profile=TEXT of a new user")
     question = build.question(settings, visitor=None if cfg.profile is None else str(cfg.profile))

@@ -52,8 +52,8 @@ class Recipe(NamedTuple):
 
     def loss(self, model: Any, encoded: jax.Array, batch: Batch, across: Across, key: jax.Array | None) -> jax.Array:
         """This device's share of the mean loss."""
-        score = models.score_pairs if self.objective.pairs else models.score
-        loss, weight = self.objective(score(model, encoded, batch.examples, batch.items, key), batch.examples, batch.items)
+        score = self.objective.read(model, encoded, batch.examples, batch.items, key)
+        loss, weight = self.objective(score, batch.examples, batch.items)
         return loss / across.total(weight)
 
     def update(self, state: State, loss: jax.Array, gradient: Tree) -> tuple[State, Tree]:

@@ -33,13 +33,16 @@ def join(parts: Sequence[Tokens]) -> Tokens:
     return Tokens(np.concatenate([part.token_N for part in parts]), offset_T)
 
 
+PREFIX = -1  # the segment of tokens that all texts of their row begin with
+
+
 class Rows(NamedTuple):
     """Texts packed into rows, as an encoder reads them; all int32. A place that holds no token has segment 0."""
 
     token_RL: np.ndarray
     type_RL: np.ndarray
     place_RL: np.ndarray  # position within its own text
-    segment_RL: np.ndarray  # 0 = empty, 1 … S = which text of the row
+    segment_RL: np.ndarray  # 0 = empty, 1 … S = which text of the row, PREFIX = all of them
     text_RL: np.ndarray  # index of the text in the corpus, 0 where empty
 
 

@@ -11,14 +11,16 @@ def train(cfg: DictConfig) -> None:
     from cold_jax.comparison import show, table
     from cold_jax.loggers import together
 
-    cfg, run = build.open_run(cfg)
+    cfg, run = command.open_run(cfg)
     settings = build.settings(cfg)
+    if build.foretells(settings):
+        raise build.ConfigError("model: tokens ranks nothing; python -m cold_jax.pretrain trains it")
     with locks.lock(run.path):
         if run.finished:
             return show([table(run.read_results())])
         run.sweep()
         logger = together([make() for make in settings.loggers.values()])
-        logger.start(*build.identity(cfg, run))
+        logger.start(*command.identity(cfg, run))
         with timing.gathered() as seconds, timing.timed("total"):
             with timing.timed("data"):
                 question = build.question(settings)

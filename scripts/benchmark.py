@@ -46,19 +46,6 @@ Row = dict[str, Any]
 Side = Callable[[], Any]
 
 
-class Dot(models.UserTimesItem):
-    """u·v of unit vectors, u = profile + Σ support / √k: what both libraries are given to learn with."""
-
-    def __init__(self, encoder: Any):
-        self.encoder = encoder
-
-    def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> models.Sides:
-        return vector_JD, vector_JD * SHARP, jnp.zeros(len(item_J))
-
-    def users(self, profile_BD: jax.Array, shown_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:
-        return profile_BD + shown_BJ @ source_JV / jnp.sqrt(jnp.maximum(shown_BJ.sum(1), 1.0))[:, None]
-
-
 def compare(
     work: str, ours: Side, peers: dict[str, Side], agreement: float, targets: dict[str, float], flop: float | None
 ) -> Iterator[Row]:
@@ -148,7 +135,9 @@ def our_step(settings: Any, q: Any, batch: Any) -> tuple[Callable[[], float], An
     """A step on this batch in the form that a run would take on this machine, and the encoder with its adapter."""
     own = q.loaded.encoder if settings.adapter.last is None else table.upper(q.loaded, q.tokens, settings.adapter.last)
     encoder = settings.adapter(own, 0)
-    step = stepper(settings, Dot(encoder), Softmax(1.0, False), optax.adamw(RATE))
+    step = stepper(
+        settings, models.Alike(encoder, models.Cosine(profile=1.0, sharpness=SHARP)), Softmax(1.0, False), optax.adamw(RATE)
+    )
     return lambda: step(batch), encoder
 
 

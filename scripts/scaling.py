@@ -73,7 +73,7 @@ def stepper(settings: Any, model: Any, objective: Any, optimizer: Any) -> Callab
 
     from cold_jax import models, steps
 
-    partition = models.partition(model, settings.adapter.trains)
+    partition = models.partition(model, settings.adapter.trains, settings.adapter.head)
     recipe = steps.Recipe(partition.graph, objective, optimizer, settings.loop.rows_at_once, False, 0)
     form = steps.resolved(settings.loop.step, settings.parallel.count, True)
     on = steps.slices(recipe) if form is steps.Form.slices else settings.parallel(steps.whole(recipe))

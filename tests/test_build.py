@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from cold_jax import CONF, build, command  # noqa: F401
+from cold_jax import CONF, build, command
 from cold_jax.adapters import Lora
 from cold_jax.results import Run
 
@@ -104,7 +104,7 @@ def test_a_seed_is_a_number() -> None:
 def test_a_run_s_config_with_an_interpolation_is_refused(tmp_path: Path, payload: str) -> None:
     (tmp_path / "config.yaml").write_text(f"seed: '{payload}'\n")
     with pytest.raises(build.ConfigError, match="holds an interpolation"):
-        build.read_config(Run(tmp_path))
+        command.read_config(Run(tmp_path))
 
 
 def test_place_names_the_unknown_id() -> None:
@@ -188,7 +188,7 @@ def test_a_hostile_config_runs_nothing_and_is_refused_by_key(
     monkeypatch.chdir(tmp_path)
     Run(tmp_path).write_config(OmegaConf.to_yaml(OmegaConf.create(config)))
     with pytest.raises(build.ConfigError, match=key):
-        build.settings(build.read_config(Run(tmp_path)))
+        build.settings(command.read_config(Run(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
@@ -197,16 +197,16 @@ def test_what_is_no_config_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     Run(tmp_path).write_config(text)
     with pytest.raises(build.ConfigError, match=r"config.yaml: is no config of a run"):
-        build.settings(build.read_config(Run(tmp_path)))
+        build.settings(command.read_config(Run(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
 def test_an_honest_config_is_taken(smoke: dict[str, Any], tmp_path: Path) -> None:
     Run(tmp_path).write_config(OmegaConf.to_yaml(OmegaConf.create(smoke)))
-    assert build.settings(build.read_config(Run(tmp_path))) == settings("+experiment=smoke")
+    assert build.settings(command.read_config(Run(tmp_path))) == settings("+experiment=smoke")
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(build.ConfigError, match="no config.yaml in it; give the folder of a run"):
-        build.read_config(Run(tmp_path))
+        command.read_config(Run(tmp_path))
 
 
 # resuming: which configs agree
@@ -221,7 +221,7 @@ def opened(folder: Path, *overrides: str) -> build.Settings:
     job = cfg.copy()
     OmegaConf.set_struct(job, False)
     del job["hydra"]
-    return build.settings(build.open_run(job)[0])
+    return build.settings(command.open_run(job)[0])
 
 
 FIRST = ("+experiment=smoke", "logger=none", "parallel=mesh", "loop.max_steps=20")
@@ -235,7 +235,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_new_run_writes_its_config_once(first: Path) -> None:
-    assert build.settings(build.read_config(Run(first))) == settings(*FIRST)
+    assert build.settings(command.read_config(Run(first))) == settings(*FIRST)
     with pytest.raises(FileExistsError, match="config.yaml"):
         opened(first, *FIRST)
 

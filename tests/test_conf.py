@@ -62,7 +62,8 @@ def test_a_group_chooses_by_its_name(choice: Path) -> None:
     group = choice.parent.name
     module = str(OmegaConf.load(FOLDER / choice)._target_).split(".")[1]
     assert group in build.GROUPS
-    assert module in (group, f"{group}s", choice.stem, {"batching": "batches"}.get(group))
+    shared = {"tokens": "pretraining", "texts": "pretraining"}.get(choice.stem)  # choices that go together
+    assert module in (group, f"{group}s", choice.stem, shared, {"batching": "batches"}.get(group))
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: str(path.relative_to(FOLDER)))

@@ -53,7 +53,7 @@ def test_a_scorer_scores_with_the_leaves_that_it_is_given(question: build.Questi
     stirred = np.asarray(le.scorer(small.stirred(le).partition.trainable)(*asked))
     assert np.abs(stirred - before).min() > 0
     np.testing.assert_array_equal(le.scorer(le.partition.trainable)(*asked), before)
-    assert le.scorer.of_rows(le.partition.trainable) is None
+    assert le.of_rows(le.partition.trainable) is None
 
 
 def test_cold_items_and_users_have_nothing_of_their_own(question: build.Question) -> None:
@@ -102,6 +102,6 @@ def test_an_lstm_scores_pair_by_pair(question: build.Question, monkeypatch: pyte
     got_UI = le.scorer(le.partition.trainable)(user_U, question.train.interaction_UI[user_U], item_I)
     np.testing.assert_allclose(got_UI, expected_UI, atol=1e-6)
     rows: Any = SimpleNamespace(user_N=user_U[[2, 0, 0]], item_N=item_I[[3, 1, 1]])
-    of_rows = le.scorer.of_rows(le.partition.trainable)
+    of_rows = le.of_rows(le.partition.trainable)
     assert of_rows is not None
     np.testing.assert_allclose(of_rows(rows), expected_UI[[2, 0, 0], [3, 1, 1]], atol=1e-6)

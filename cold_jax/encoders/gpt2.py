@@ -79,6 +79,8 @@ class Layer(PreNormLayer):
 
 
 class Gpt2(Transformer):
+    causal = True
+
     def __init__(self, config: Gpt2Config, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
         self.dtype = dtype

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from cold_jax.text import Rows
+from cold_jax.text import PREFIX, Rows
 
 Stacked = TypeVar("Stacked", bound=nnx.Module)
 
@@ -197,6 +197,7 @@ class Transformer(nnx.Module):
     The embeddings go through `layers`, each of which is told what is `seen`, and then through a last `norm`, where there is one.
     """
 
+    causal = False  # whether a token sees only those before it
     config: Any
     dtype: jnp.dtype
     embeddings: Any
@@ -216,9 +217,10 @@ class Transformer(nnx.Module):
 
 
 def visible(rows: Rows) -> jax.Array:
-    """A token sees its own text. Empty places see one another, so that no softmax is over nothing."""
+    """A token sees its own text, and its row's prefix where there is one. Empty places see one another, so that no softmax is over nothing."""
     segment_RL = jnp.asarray(rows.segment_RL)
-    return segment_RL[:, :, None] == segment_RL[:, None, :]
+    same_RLL = segment_RL[:, :, None] == segment_RL[:, None, :]
+    return same_RLL | ((segment_RL[:, :, None] > 0) & (segment_RL[:, None, :] == PREFIX))
 
 
 def ahead(rows: Rows) -> jax.Array:

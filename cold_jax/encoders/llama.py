@@ -114,6 +114,8 @@ class Layer(PreNormLayer):
 
 
 class Llama(Transformer):
+    causal = True
+
     def __init__(self, config: LlamaConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
         self.dtype = dtype

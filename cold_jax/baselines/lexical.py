@@ -1,0 +1,68 @@
+"""Words in common, without training: TF-IDF's cosine, and BM25 (Robertson & Zaragoza 2009, doi 10.1561/1500000019).
+
+A user's query is what he shows, and for BM25 his profile's words too; documents are the items' texts.
+"""
+
+from dataclasses import dataclass
+
+import bm25s
+import numpy as np
+from scipy import sparse
+
+from cold_jax import similarity
+from cold_jax.baselines import Parts, of_shown
+from cold_jax.data import DataError
+from cold_jax.evaluation import Scorer
+from cold_jax.parts import Train
+
+
+def texts_of(train: Train, name: str) -> tuple[str, ...]:
+    """A text of the items by its name. Raises DataError where there is none."""
+    if name not in train.items.texts:
+        raise DataError(f"baseline.text: the items have no text {name!r}; they have {', '.join(train.items.texts)}")
+    return train.items.texts[name]
+
+
+@dataclass(frozen=True)
+class Tfidf:
+    """score_ui = Σ_{j shown by u} cos(x_j, x_i), x TF-IDF of an item's words and pairs of words; popularity where nothing is shown."""
+
+    text: str
+
+    def __call__(self, train: Train, validation: Parts) -> Scorer:
+        word_IF = similarity.of_words(texts_of(train, self.text))
+        return of_shown(train, lambda shown_UI, candidate_I: (shown_UI @ word_IF @ word_IF[candidate_I].T).toarray())
+
+
+@dataclass(frozen=True)
+class Bm25:
+    """score_ui = BM25 of item i's text for the words of the items that u shows, with bm25s; popularity where nothing is shown.
+
+    A word counts as often as the query has it. k1, b: how soon a word's count saturates, how much a text's length is held against it.
+    """
+
+    text: str
+    k1: float
+    b: float
+
+    def __call__(self, train: Train, validation: Parts) -> Scorer:
+        word_IL = [similarity.words(text) for text in texts_of(train, self.text)]
+        index = bm25_index(word_IL, self.k1, self.b)
+
+        def score(shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            queries = [[word for i in shown_UI[[u]].tocoo().coords[1] for word in word_IL[i]] for u in range(shown_UI.shape[0])]
+            return np.stack([bm25_scores(index, query, len(word_IL)) for query in queries])[:, candidate_I]
+
+        return of_shown(train, score)
+
+
+def bm25_index(word_IL: list[list[str]], k1: float, b: float) -> bm25s.BM25:
+    index = bm25s.BM25(k1=k1, b=b)
+    index.index(word_IL, show_progress=False)
+    return index
+
+
+def bm25_scores(index: bm25s.BM25, query: list[str], documents: int) -> np.ndarray:
+    """Of all documents; 0 where no word of the query is known."""
+    known = [word for word in query if word in index.vocab_dict]
+    return np.asarray(index.get_scores(known), np.float32) if known else np.zeros(documents, np.float32)
