@@ -324,6 +324,16 @@ def test(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
     return s.evaluation(scorer(s, q, le, trainable), q.split.test, le.of_rows(trainable))
 
 
+def searcher(search: Any, s: Settings, q: Question, le: Learner, trainable: Any, run: Any) -> Any:
+    """Search by words, with what a finished run knows of users, and its φ."""
+    from cold_jax import adapters, cache
+
+    delta = run.read_delta()
+    phi = adapters.add(s.adapter, q.loaded.encoder, delta)
+    loaded = dataclasses.replace(q.loaded, encoder=phi, digest=cache.digest(q.loaded.digest, *delta.values()))
+    return search(q.train, loaded, scorer(s, q, le, trainable), q.split.validation)
+
+
 def learned(s: Settings, le: Learner, trainable: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Δθ, and the head, by dotted path: what is kept of a training besides its checkpoints."""
     from flax import nnx

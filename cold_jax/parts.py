@@ -56,7 +56,7 @@ class Part:
         return replace(self, user_U=self.user_U[rows], shown_UI=self.shown_UI[rows], positive_UI=self.positive_UI[rows])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Train:
     """All that a method may learn from: training interactions, and what is known of every user and item beforehand."""
 

@@ -1,4 +1,4 @@
-"""python -m cold_jax.recommend run=DIR user=ID, or profile=TEXT [liked=[ID,…]]: a ranked list for one user, old or new."""
+"""python -m cold_jax.recommend run=DIR user=ID, or profile=TEXT [liked=[ID,…]] [query=WORDS]: a ranked list for one user, old or new."""
 
 from pathlib import Path
 
@@ -35,6 +35,9 @@ def recommend(cfg: DictConfig) -> None:
     learner = build.learner(settings, question)
     trainable, _ = build.training(settings, question, learner, run, together([])).best()
     scorer = build.scorer(settings, question, learner, trainable)
+    if cfg.query is not None:
+        searcher = build.searcher(build.make(cfg.search, "search"), settings, question, learner, trainable, run)
+        scorer = searcher.scorers({user: str(cfg.query)})["personal"]
     score_I = np.asarray(scorer(np.array([user]), shown_UI, np.arange(len(items))))[0]
     text = next(iter(items.texts.values()))
     rows = [

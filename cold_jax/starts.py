@@ -53,7 +53,7 @@ class FoldIn:
     def __call__(self, train: Train, width: int) -> Start | None:
         penalties = (self.profile_penalty, self.item_penalty, self.factor_penalty)
         rows = closed_forms.fold_in_start(
-            train, width, self.supports, self.factors, self.power, penalties, self.temperature, self.floor
+            train, width, tuple(self.supports), self.factors, self.power, penalties, self.temperature, self.floor
         )
         return _with_maps(train, self.ridge, width, rows.source_IV, rows.target_IV, rows.bias_I, rows.profile_DV)
 

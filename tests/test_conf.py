@@ -61,9 +61,9 @@ def test_a_group_chooses_by_its_name(choice: Path) -> None:
     """train.yaml has the group; every choice of it is one of its module's classes."""
     group = choice.parent.name
     module = str(OmegaConf.load(FOLDER / choice)._target_).split(".")[1]
-    assert group in build.GROUPS
+    assert group in (*build.GROUPS, "search")
     shared = {"tokens": "pretraining", "texts": "pretraining"}.get(choice.stem)  # choices that go together
-    assert module in (group, f"{group}s", choice.stem, shared, {"batching": "batches"}.get(group))
+    assert module in (group, f"{group}s", choice.stem, shared, {"batching": "batches", "search": "queries"}.get(group))
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda path: str(path.relative_to(FOLDER)))

@@ -40,6 +40,7 @@ ORDER = [
     "likelihood",
     "scorers",
     "baselines",
+    "queries",
     "blends",
     "starts",
     "parallel",
@@ -54,10 +55,21 @@ ORDER = [
     "pretrain",
     "evaluate",
     "recommend",
+    "search",
     "export",
     "report",
 ]
-SEES_CONFIG = {"build.py", "command.py", "train.py", "evaluate.py", "recommend.py", "export.py", "comparison.py", "pretrain.py"}
+SEES_CONFIG = {
+    "build.py",
+    "command.py",
+    "train.py",
+    "evaluate.py",
+    "recommend.py",
+    "export.py",
+    "comparison.py",
+    "pretrain.py",
+    "search.py",
+}
 
 
 def module_of(path: Path) -> str:
@@ -127,7 +139,7 @@ def test_nothing_is_unpickled() -> None:
 
 def test_nothing_heavy_is_imported_before_a_job_runs() -> None:
     heavy = ("jax", "transformers", "wandb", "polars", "orbax")
-    for command in ("train", "pretrain", "evaluate", "recommend", "export", "report"):
+    for command in ("train", "pretrain", "evaluate", "recommend", "search", "export", "report"):
         probe = f"import sys, cold_jax.{command}; print([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.strip() == "[]", command
@@ -147,5 +159,5 @@ def test_sizes(path: Path) -> None:
         if isinstance(node, ast.FunctionDef):
             own = set(range(node.lineno, (node.end_lineno or node.lineno) + 1)) - prose
             assert len(own) <= 60, node.name
-    if path.name in ("train.py", "pretrain.py", "evaluate.py", "recommend.py", "export.py", "report.py"):
+    if path.name in ("train.py", "pretrain.py", "evaluate.py", "recommend.py", "search.py", "export.py", "report.py"):
         assert len(lines) <= 60

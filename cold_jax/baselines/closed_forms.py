@@ -4,11 +4,13 @@ R is the binary matrix of training interactions, c_j the number of item j's, F t
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh, solve
+from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.sparse.linalg import svds
 
 from cold_jax import seeds
@@ -70,7 +72,9 @@ def svd_factors(interaction_UI: sparse.csr_array, rank: int) -> tuple[np.ndarray
 
 def ease(gram_II: np.ndarray, penalty: float) -> np.ndarray:
     """argmin_W |R − R W|² + λ|W|² with diag W = 0, from RᵀR (Steck, WWW 2019, eq. 8)."""
-    inverse_II = np.linalg.inv(gram_II + penalty * np.eye(len(gram_II)))
+    factor_II, _ = dpotrf(gram_II + penalty * np.eye(len(gram_II)))
+    upper_II, _ = dpotri(factor_II)
+    inverse_II = np.triu(upper_II) + np.triu(upper_II, 1).T
     weight_II = inverse_II / -np.diag(inverse_II)
     np.fill_diagonal(weight_II, 0)
     return weight_II
@@ -126,10 +130,11 @@ def unit_rows(shown_UI: sparse.csr_array) -> sparse.csr_array:
     return shown_UI.multiply(np.maximum(shown_UI.sum(1), 1)[:, None] ** -0.5).tocsr()
 
 
+@lru_cache(maxsize=1)  # a baseline, and then the start of what is compared with it
 def fold_in_start(
     train: Train,
     rank: int,
-    supports: Sequence[int],
+    supports: tuple[int, ...],
     factors: int,
     power: float,
     penalties: tuple[float, float, float],

@@ -50,7 +50,8 @@ class Bm25:
         index = bm25_index(word_IL, self.k1, self.b)
 
         def score(shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            queries = [[word for i in shown_UI[[u]].tocoo().coords[1] for word in word_IL[i]] for u in range(shown_UI.shape[0])]
+            shown_UN = np.split(shown_UI.indices, shown_UI.indptr[1:-1])
+            queries = [[word for i in shown_N for word in word_IL[i]] for shown_N in shown_UN]
             return np.stack([bm25_scores(index, query, len(word_IL)) for query in queries])[:, candidate_I]
 
         return of_shown(train, score)
