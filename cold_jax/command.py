@@ -57,7 +57,7 @@ def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
 
     from cold_jax import cache
 
-    for library in ("jax", "absl", "orbax", "bm25s"):
+    for library in ("jax", "absl", "orbax"):
         logging.getLogger(library).setLevel(logging.WARNING)
     jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -25,6 +25,9 @@ def search(cfg: DictConfig) -> None:
         searcher = build.searcher(build.make(cfg.search, "search"), settings, question, learner, trainable, run)
         for kind in KINDS:
             asked = {name: searcher.asked(part, [kind]) for name, part in question.split.test.items()}
+            asked = {name: own for name, own in asked.items() if own.query_of}
+            if not asked:
+                continue
             methods = searcher.evaluated(asked, settings.evaluation)
             personal, about = methods.pop("personal"), {"best_step": best_step}
             of_kind = question._replace(split=replace(question.split, test={name: own.part for name, own in asked.items()}))

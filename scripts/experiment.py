@@ -3,7 +3,8 @@
 experiment.yaml lists tables. A table's `runs` are commands of cold_jax.train, each made once for every split seed and every training seed; its
 `rows` say which method of which run stands there (`RUN.model`, or `RUN.BASELINE`), beside what it was measured or published as. A row without
 a method is quoted. `$KEY` in a run takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
-KEY=VALUE go to every run. Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
+KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first; `$NAME` in a run is the folder of its encoder.
+Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
 
 Exit code 1: a figure lies outside the interval that is committed, which then stays. To commit other figures, delete table.json.
 """
@@ -91,12 +92,18 @@ def put(text: str, readme: Path) -> None:
 def read(folder: Path) -> list[Any]:
     """The tables of experiment.yaml, with what they need not say."""
     tables: Any = OmegaConf.to_container(OmegaConf.load(folder / "experiment.yaml"), resolve=False)
-    return [{"split_seeds": [None], "seeds": [1], "ratio": None, "plot": None, **table} for table in tables["tables"]]
+    return [
+        {"split_seeds": [None], "seeds": [1], "ratio": None, "plot": None, "pretrained": {}, **table}
+        for table in tables["tables"]
+    ]
 
 
 def wanted(table: Mapping[str, Any]) -> set[str]:
     """The keys that its runs want to be given."""
-    return {key for overrides in table["runs"].values() for override in overrides for key in Template(override).get_identifiers()}
+    asked = [*table["runs"].values(), *table["pretrained"].values()]
+    return {key for overrides in asked for override in overrides for key in Template(override).get_identifiers()} - {
+        *table["pretrained"]
+    }
 
 
 def commands(
@@ -111,14 +118,14 @@ def commands(
 
 def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], keys: set[str]) -> pl.DataFrame:
     """A value in each row, with its run, split, seed and draw (both), method, part, metric, user (null: of no user), and protocol."""
-    frames = []
-    for name, split, seed, arguments in commands(table, given, keys):
-        digest = hashlib.sha256(" ".join(arguments).encode()).hexdigest()[:8]
-        run = Run(folder / "runs" / f"{name}-{split}-{seed}-{digest}")
+    frames, encoders = [], {}
+    for name, overrides in table["pretrained"].items():
+        arguments = [Template(override).substitute(given) for override in overrides]
+        encoders[name] = str(pretrained(folder / "runs" / f"{name}-{_digest(arguments)}", arguments))
+    for name, split, seed, arguments in commands(table, {**given, **encoders}, {*keys, *encoders}):
+        run = Run(folder / "runs" / f"{name}-{split}-{seed}-{_digest(arguments)}")
         if not run.finished:
-            where = f"resume={run.path}" if (run.path / "config.yaml").exists() else f"hydra.run.dir={run.path}"
-            print(f"# python -m cold_jax.train {' '.join(arguments)}", flush=True)
-            subprocess.run([sys.executable, "-m", "cold_jax.train", "logger=none", *arguments, where], check=True)
+            make("train", run.path, arguments)
         results = run.read_results()
         of_users = pl.DataFrame(run.read_per_user()._asdict()).rename({"user_id": "user"})
         whole = [
@@ -134,6 +141,24 @@ def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], k
         labels = {"run": pl.lit(name), "split": pl.lit(split, pl.Int64), "seed": pl.lit(seed), "draw": pl.lit(f"{split} {seed}")}
         frames.append(pl.concat([of_users, of_none]).join(asked, "part").with_columns(**labels))
     return pl.concat(frames)
+
+
+def pretrained(folder: Path, arguments: Sequence[str]) -> Path:
+    """The encoder of a pre-training, made where it isn't there."""
+    if not (folder / "encoder").exists():
+        make("pretrain", folder, arguments)
+    return folder / "encoder"
+
+
+def make(command: str, folder: Path, arguments: Sequence[str]) -> None:
+    """A run in a folder, begun or gone on with."""
+    where = f"resume={folder}" if (folder / "config.yaml").exists() else f"hydra.run.dir={folder}"
+    print(f"# python -m cold_jax.{command} {' '.join(arguments)}", flush=True)
+    subprocess.run([sys.executable, "-m", f"cold_jax.{command}", "logger=none", *arguments, where], check=True)
+
+
+def _digest(arguments: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(arguments).encode()).hexdigest()[:8]
 
 
 def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:

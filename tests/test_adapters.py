@@ -155,7 +155,7 @@ def test_merged_phi_scores_as_the_unmerged(question: build.Question, lora_run: A
     model = trained.model()
     model.encoder = phi(LORA, q.loaded.encoder, model.encoder)
     assert not [m for _, m in nnx.iter_modules(model) if isinstance(m, LoraLinear)]
-    partition = models.partition(model, Frozen().trains)
+    partition = models.partition(model, Frozen().trains, Frozen().head)
     place = batches.Packed(q.tokens, small.ENCODER.row_length, 4)
     merged = ModelScorer(partition, place, q.tokens.length_T, len(q.dataset.users), small.ROWS_AT_ONCE)
     asked = np.arange(40), q.train.interaction_UI, np.arange(30)

@@ -55,7 +55,7 @@ def test_a_query_is_some_words_of_a_hidden_item(question: build.Question, part: 
 
 
 def test_users_whose_item_has_no_other_words_are_left_out(question: build.Question, part: Part) -> None:
-    titles = {"line": question.train.items.texts["title"], **question.train.items.texts}
+    titles = dict.fromkeys(("line", "title"), question.train.items.texts["title"])
     only = replace(question.train, items=replace(question.train.items, texts=titles))
     one = SEARCH(only, question.loaded, blind, {"cold": part})
     assert not one.asked(part, ["attributes"]).query_of
@@ -84,7 +84,7 @@ def test_what_is_known_of_a_user_gets_a_weight_if_it_tells(question: build.Quest
         one = searcher(question, model, part)
         done = one.evaluated({"cold": one.asked(part, ["attributes"])}, evaluation)
         found[name] = done["personal"].mean()["cold"]["mrr"] - done["query"].mean()["cold"]["mrr"]
-    assert found["knowing"] > 0.2
+    assert found["knowing"] > max(found["blind"], 0) + 0.03
     assert abs(found["blind"]) < 0.1
 
 

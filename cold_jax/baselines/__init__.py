@@ -292,7 +292,7 @@ class FoldIn:
     def __call__(self, train: Train, validation: Parts) -> Scorer:
         penalties = self.profile_penalty, self.item_penalty, self.factor_penalty
         at = closed_forms.fold_in_start(
-            train, self.rank, self.supports, self.factors, self.power, penalties, self.temperature, self.floor
+            train, self.rank, tuple(self.supports), self.factors, self.power, penalties, self.temperature, self.floor
         )
         profile_UD = closed_forms.profiles(train)
 

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import eigh, solve
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg import eigh, get_lapack_funcs, solve
 from scipy.sparse.linalg import svds
 
 from cold_jax import seeds
@@ -72,8 +71,8 @@ def svd_factors(interaction_UI: sparse.csr_array, rank: int) -> tuple[np.ndarray
 
 def ease(gram_II: np.ndarray, penalty: float) -> np.ndarray:
     """argmin_W |R − R W|² + λ|W|² with diag W = 0, from RᵀR (Steck, WWW 2019, eq. 8)."""
-    factor_II, _ = dpotrf(gram_II + penalty * np.eye(len(gram_II)))
-    upper_II, _ = dpotri(factor_II)
+    factor, invert = get_lapack_funcs(("potrf", "potri"), (gram_II,))
+    upper_II, _ = invert(factor(gram_II + penalty * np.eye(len(gram_II)))[0])
     inverse_II = np.triu(upper_II) + np.triu(upper_II, 1).T
     weight_II = inverse_II / -np.diag(inverse_II)
     np.fill_diagonal(weight_II, 0)

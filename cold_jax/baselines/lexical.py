@@ -3,6 +3,7 @@
 A user's query is what he shows, and for BM25 his profile's words too; documents are the items' texts.
 """
 
+import logging
 from dataclasses import dataclass
 
 import bm25s
@@ -14,6 +15,8 @@ from cold_jax.baselines import Parts, of_shown
 from cold_jax.data import DataError
 from cold_jax.evaluation import Scorer
 from cold_jax.parts import Train
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets it to tell of everything
 
 
 def texts_of(train: Train, name: str) -> tuple[str, ...]:
