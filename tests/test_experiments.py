@@ -61,12 +61,12 @@ def test_the_readme_shows_the_table_and_its_command(folder: Path) -> None:
 def test_every_run_composes_and_every_row_is_of_one(folder: Path) -> None:
     for table in OmegaConf.to_container(OmegaConf.load(folder / "experiment.yaml"))["tables"]:  # type: ignore[index,call-overload]
         asked = {}
-        for name, overrides in table["runs"].items():
-            given = [
-                Template(override).substitute(dict.fromkeys(Template(override).get_identifiers(), ".")) for override in overrides
-            ]
-            with initialize_config_dir(CONF, version_base="1.3"):
-                asked[name] = build.settings(compose("train", given)).baselines
+        for command_of, commands in (("pretrain", table.get("pretrained", {})), ("train", table["runs"])):
+            for name, overrides in commands.items():
+                templates = map(Template, overrides)
+                given = [each.substitute(dict.fromkeys(each.get_identifiers(), ".")) for each in templates]
+                with initialize_config_dir(CONF, version_base="1.3"):
+                    asked[name] = build.settings(compose(command_of, given)).baselines
         for row in table["rows"]:
             run, _, method = row.get("method", "").partition(".")
             assert not run or method == "model" or method in asked[run], row
