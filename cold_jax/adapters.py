@@ -1,11 +1,14 @@
 """φ = θ + Δθ: what of a pre-trained encoder is learned. Full fine-tuning, LoRA, or nothing.
 
     full     Δθ is free
-    lora     Δθ = s·A·B for each adapted kernel, s = alpha / rank, or alpha / √rank (rsLoRA)
+    bitfit   Δθ is free in the biases, 0 elsewhere
+    lora     Δθ = s·A·B for each adapted kernel W, s = alpha / rank, or alpha / √rank (rsLoRA)
+    dora     W + Δθ = m · (W + s·A·B) / |W + s·A·B|, norms over each output's weights, m learned, at first |W|
     frozen   Δθ = 0
     none     Δθ = 0, and what stands on the encoder doesn't learn either
 
-LoRA: Hu et al. 2021, arXiv 2106.09685; rsLoRA: Kalajdzievski 2023, arXiv 2312.03732.
+LoRA: Hu et al. 2021, arXiv 2106.09685; rsLoRA: Kalajdzievski 2023, arXiv 2312.03732; DoRA: Liu et al. 2024, arXiv 2402.09353; BitFit: Ben Zaken
+et al. 2021, arXiv 2106.10199.
 """
 
 import functools
@@ -25,14 +28,20 @@ from cold_jax.encoders.layers import Linear
 
 
 class LoraLinear(nnx.Module):
-    """x·W + bias + s·(x·A)·B. B starts at zero, so φ = θ at step 0; W + s·A·B itself is never formed in training."""
+    """x·W + bias + s·(x·A)·B. B starts at zero, so φ = θ at step 0; W + s·A·B itself is formed for DoRA's norms alone.
 
-    def __init__(self, linear: Linear, rank: int, scale: float, dropout: float, generator: np.random.Generator, noise_tag: int):
+    DoRA scales all but the bias, output by output, by m / |W + s·A·B|, in which the gradient takes the norm as constant (its section 4.3).
+    """
+
+    def __init__(
+        self, linear: Linear, rank: int, scale: float, dropout: float, dora: bool, generator: np.random.Generator, noise_tag: int
+    ):
         *stack, wide, out = linear.kernel.shape
         bound = 1 / np.sqrt(wide)  # PEFT's: kaiming_uniform with a = √5
         self.linear = linear
         self.A = nnx.LoRAParam(jnp.asarray(generator.uniform(-bound, bound, (*stack, wide, rank)), linear.param_dtype))
         self.B = nnx.LoRAParam(jnp.zeros((*stack, rank, out), linear.param_dtype))
+        self.m: Any = nnx.LoRAParam(jnp.linalg.norm(linear.kernel[...], axis=-2)) if dora else None
         self.scale = scale
         self.dropout = dropout
         self.noise_tag = noise_tag
@@ -43,7 +52,14 @@ class LoraLinear(nnx.Module):
         if noise_RL is not None and self.dropout > 0:
             keep = lambda key: jax.random.bernoulli(jax.random.fold_in(key, self.noise_tag), 1 - self.dropout, x.shape[-1:])  # noqa: E731
             kept = jnp.where(jax.vmap(jax.vmap(keep))(noise_RL), kept / (1 - self.dropout), 0)
-        return self.linear(x) + (kept @ self.A[...].astype(dtype)) @ self.B[...].astype(dtype) * self.scale
+        change = (kept @ self.A[...].astype(dtype)) @ self.B[...].astype(dtype) * self.scale
+        if self.m is None:
+            return self.linear(x) + change
+        wide = (*[1] * (x.ndim - 1), -1)
+        bias = 0 if self.linear.bias is None else self.linear.bias[...].astype(dtype).reshape(wide)
+        norm = jnp.linalg.norm(self.linear.kernel[...] + self.scale * self.A[...] @ self.B[...], axis=-2)
+        by = (self.m[...] / jax.lax.stop_gradient(norm)).astype(dtype).reshape(wide)
+        return by * (self.linear(x) - bias + change) + bias
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,20 @@ class Full(_Adapter):
 
 
 @dataclass(frozen=True)
+class BitFit(Full):
+    """The biases of the encoder learn, those of its norms among them. Raises ValueError where it has none."""
+
+    @property
+    def trains(self) -> nnx.filterlib.Filter:
+        return nnx.All(nnx.Param, lambda path, _: path[-1] == "bias")
+
+    def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
+        if not nnx.to_flat_state(nnx.state(encoder, self.trains)):
+            raise ValueError("adapter: bitfit trains biases, and this encoder has none; use adapter=lora")
+        return encoder
+
+
+@dataclass(frozen=True)
 class Frozen:
     """No parameter of the encoder learns: it is a table of vectors."""
 
@@ -107,12 +137,16 @@ class Untrained(Frozen):
 
 @dataclass(frozen=True)
 class Lora(_Adapter):
-    """A and B of the linear layers whose dotted path matches one of `targets` learn. start: the folder of a PEFT adapter, to begin at its."""
+    """A and B (and m) of the linear layers whose dotted path matches one of `targets` learn.
+
+    start: the folder of a PEFT adapter, to begin at its.
+    """
 
     rank: int
     alpha: float
     dropout: float
     rslora: bool
+    dora: bool
     targets: list[str]
     start: str | None
 
@@ -145,7 +179,7 @@ class Lora(_Adapter):
         for tag, name in enumerate(names):
             *parents, last = name.split(".")
             draw = seeds.generator(seed, f"lora {name}")
-            adapted = LoraLinear(linears[name], self.rank, self.scale, self.dropout, draw, tag)
+            adapted = LoraLinear(linears[name], self.rank, self.scale, self.dropout, self.dora, draw, tag)
             setattr(functools.reduce(getattr, parents, encoder), last, adapted)
         return encoder
 
@@ -153,11 +187,13 @@ class Lora(_Adapter):
 def delta(
     adapter: Full | Frozen | Lora, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Δθ alone, from the parameters of a model by dotted path: A and B of LoRA, φ − θ of full fine-tuning, nothing of a frozen encoder."""
+    """Δθ alone, from the parameters of a model by dotted path: A, B and m of LoRA, φ − θ of what else learns, nothing of a frozen encoder."""
     encoder = [name for name in after if name.startswith("encoder.")]
+    if isinstance(adapter, BitFit):
+        encoder = [name for name in encoder if name.endswith(".bias")]
     if isinstance(adapter, Full):
         return {name: after[name] - before[name] for name in encoder}
-    return {name: after[name] for name in encoder if name.rsplit(".", 1)[-1] in ("A", "B")}
+    return {name: after[name] for name in encoder if name.rsplit(".", 1)[-1] in ("A", "B", "m")}
 
 
 def add(adapter: Full | Frozen | Lora, encoder: nnx.Module, delta: Mapping[str, np.ndarray]) -> nnx.Module:
@@ -166,11 +202,16 @@ def add(adapter: Full | Frozen | Lora, encoder: nnx.Module, delta: Mapping[str, 
     change = {name.removeprefix("encoder."): array for name, array in delta.items()}
     if isinstance(adapter, Lora):
         adapted = [name.removesuffix(".A") for name in change if name.endswith(".A")]
+        size = {f"{name}.kernel": change[f"{name}.m"] for name in adapted if adapter.dora}
         change = {f"{name}.kernel": adapter.scale * (change[f"{name}.A"] @ change[f"{name}.B"]) for name in adapted}
+    else:
+        size = {}
     for path, parameter in nnx.to_flat_state(nnx.state(encoder, nnx.Param)):
-        if (own := change.get(".".join(map(str, path)))) is not None:
+        if (own := change.get(name := ".".join(map(str, path)))) is not None:
             array = np.array(parameter[...])
             array[-len(own) :] += own
+            if name in size:
+                array[-len(own) :] *= (size[name] / np.linalg.norm(array[-len(own) :], axis=-2))[..., None, :]
             parameter.set_value(jnp.asarray(array))
     return encoder
 

@@ -63,7 +63,8 @@ def write_encoder(folder: Path, loaded: Loaded, phi: TextEncoder) -> None:
 def write_peft(folder: Path, loaded: Loaded, lora: Lora, delta: Mapping[str, np.ndarray], base: str) -> None:
     """Δθ of a LoRA as an adapter of the checkpoint `base`; `delta` as adapters.delta gives it.
 
-    Where a checkpoint keeps several of our linear maps in one, theirs has the ranks of all: A below A, and B in blocks.
+    Where a checkpoint keeps several of our linear maps in one, theirs has the ranks of all: A below A, and B in blocks. DoRA's m of a map that
+    isn't adapted is what it is at first.
     """
     backbone: Any = loaded.encoder.backbone
     a, layers = ARCHITECTURES[loaded.config["model_type"]], backbone.config.layers
@@ -89,6 +90,9 @@ def write_peft(folder: Path, loaded: Loaded, lora: Lora, delta: Mapping[str, np.
             stem = f"base_model.model.{module}"
             tensors[f"{stem}.lora_A.weight"] = np.concatenate([A[path][layer - first].T for path in adapted]).astype(np.float32)
             tensors[f"{stem}.lora_B.weight"] = b
+            if lora.dora:
+                sizes = [_size(backbone, path.removesuffix(".kernel"), delta, layer, first) for path in paths]
+                tensors[f"{stem}.lora_magnitude_vector"] = np.concatenate(sizes).astype(np.float32)
             ranks[module], alphas[module] = rank, lora.scale * (math.sqrt(rank) if lora.rslora else rank)
     config = {
         "peft_type": "LORA",
@@ -96,6 +100,7 @@ def write_peft(folder: Path, loaded: Loaded, lora: Lora, delta: Mapping[str, np.
         "r": lora.rank,
         "lora_alpha": lora.alpha,
         "use_rslora": lora.rslora,
+        "use_dora": lora.dora,
         "lora_dropout": lora.dropout,
         "target_modules": sorted(ranks),
         "rank_pattern": {module: rank for module, rank in ranks.items() if rank != lora.rank},
@@ -110,6 +115,12 @@ def write_peft(folder: Path, loaded: Loaded, lora: Lora, delta: Mapping[str, np.
     _write(folder, {"adapter_config.json": config})
 
 
+def _size(backbone: Any, path: str, delta: Mapping[str, np.ndarray], layer: int, first: int) -> np.ndarray:
+    if (m := delta.get(f"encoder.backbone.{path}.m")) is not None:
+        return m[layer - first]
+    return np.linalg.norm(np.asarray(operator.attrgetter(f"{path}.kernel")(backbone)[layer]), axis=0)
+
+
 def begin_at_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
     """Sets A and B of an adapted encoder to those of the PEFT adapter in the folder `lora.start`.
 
@@ -121,30 +132,34 @@ def begin_at_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
         tensors = load_file(folder / "adapter_model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(f"adapter.start: {folder} is no folder of a PEFT adapter ({error})") from None
-    ours = {"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": lora.rslora}
-    plain = {"use_dora": False, "bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None}
+    ours = {"peft_type": "LORA", "r": lora.rank, "lora_alpha": lora.alpha, "use_rslora": lora.rslora, "use_dora": lora.dora}
+    plain = {"bias": "none", "rank_pattern": {}, "alpha_pattern": {}, "modules_to_save": None}
     for key, value in {**ours, **plain}.items():
         if key in config and (theirs := config[key]) != value and (theirs or value):
-            own = {"r": "adapter.rank", "lora_alpha": "adapter.alpha", "use_rslora": "adapter.rslora"}.get(key)
+            named_ours = {"r": "rank", "lora_alpha": "alpha", "use_rslora": "rslora", "use_dora": "dora"}
+            own = f"adapter.{named_ours[key]}" if key in named_ours else None
             told = f"give {own}={theirs}".lower() if own else f"only {value!r} is read"
             raise WeightsError(f"adapter.start: {folder}/adapter_config.json has {key} {theirs!r}, here it is {value!r}; {told}")
     a, backbone = ARCHITECTURES[loaded.config["model_type"]], loaded.encoder.backbone
     named = {}
     for name, tensor in tensors.items():
-        checkpoint = re.sub(r"\.lora_([AB])\.(default\.)?weight$", r".weight", name.removeprefix("base_model.model."))
+        checkpoint, kind, _ = re.split(r"\.lora_(A|B|magnitude_vector)\b", f"{name.removeprefix('base_model.model.')}.lora_A")[:3]
+        checkpoint = f"{checkpoint}.weight"
         for pattern, replacement in a.renamed:
             checkpoint = re.sub(pattern, replacement, checkpoint)
-        named[checkpoint, re.findall(r"lora_([AB])", name)[-1]] = tensor
+        named[checkpoint, "m" if kind == "magnitude_vector" else kind] = tensor
     layers, last = range(backbone.config.layers), lora.last or backbone.config.layers  # type: ignore[attr-defined]
     found: dict[str, np.ndarray] = {}
     for name, (paths, _) in a.table(backbone.config).items():
         at = [name.format(layer=layer) for layer in layers][-last:]
         paths = (paths,) if isinstance(paths, str) else paths
-        if all((each, part) in named for each in at for part in "AB"):
-            A_yIr, B_yrO = (np.stack([named.pop((each, part)).T for each in at]) for part in "AB")
+        parts = "ABm" if lora.dora else "AB"
+        if all((each, part) in named for each in at for part in parts):
             outs = np.cumsum([operator.attrgetter(path)(backbone).shape[-1] for path in paths])[:-1]
-            for path, B in zip(paths, np.split(B_yrO, outs, -1), strict=True):
-                found |= {f"backbone.{path.removesuffix('kernel')}{part}": array for part, array in (("A", A_yIr), ("B", B))}
+            for part in parts:
+                whole = np.stack([named.pop((each, part)).T for each in at])
+                pieces = [whole] * len(paths) if part == "A" else np.split(whole, outs, -1)
+                found |= {f"backbone.{path.removesuffix('kernel')}{part}": x for path, x in zip(paths, pieces, strict=True)}
     variables = {".".join(map(str, path)): v for path, v in nnx.to_flat_state(nnx.state(encoder, nnx.LoRAParam))}
     if named or found.keys() != variables.keys():
         theirs = sorted({name.removesuffix(".A").removesuffix(".B") for name in found} | {name for name, _ in named})

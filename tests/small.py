@@ -39,9 +39,17 @@ ENCODER = Tiny(
 )
 FULL = Full(rate=1.0, layers="all")
 LORA = Lora(
-    rate=1.0, layers="all", rank=3, alpha=6.0, dropout=0.0, rslora=False, targets=[r".*attention\.(query|value)"], start=None
+    rate=1.0,
+    layers="all",
+    rank=3,
+    alpha=6.0,
+    dropout=0.0,
+    rslora=False,
+    dora=False,
+    targets=[r".*attention\.(query|value)"],
+    start=None,
 )
-LORA_ALL = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.0, rslora=True, targets=[".*"], start=None)
+LORA_ALL = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.0, rslora=True, dora=False, targets=[".*"], start=None)
 TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True)
 METRIC = TextMetric(
     title="title",

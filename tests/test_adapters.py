@@ -22,6 +22,8 @@ from cold_jax.encoders import bert, layers
 from cold_jax.optimizers import AdamW, Schedule
 from cold_jax.scorers import ModelScorer
 
+DORA = replace(LORA_ALL, dora=True)
+BITFIT = adapters.BitFit(rate=1.0, layers="all")
 LINEARS = ["attention.key", "attention.output", "attention.query", "attention.value", "mlp.down", "mlp.up"]
 vectors = jax.jit(lambda encoder, rows: encoder(rows))
 
@@ -54,10 +56,11 @@ def kernels(encoder: Any) -> dict[str, np.ndarray]:
     return {name.removeprefix("backbone.layers."): value for name, value in state.items() if name.endswith("kernel")}
 
 
-@pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA, LORA_ALL])
+@pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA, LORA_ALL, DORA, BITFIT])
 def test_at_step_0_phi_is_theta(question: build.Question, rows: Any, adapter: Any):
     expected = vectors(question.loaded.encoder, rows)
-    np.testing.assert_array_equal(vectors(wrapped(question, adapter), rows), expected)
+    off = 1e-6 if adapter is DORA else 0  # it divides by what it multiplies with
+    np.testing.assert_allclose(vectors(wrapped(question, adapter), rows), expected, rtol=0, atol=off)
     if isinstance(adapter, Lora):
         assert np.abs(vectors(with_random_b(wrapped(question, adapter)), rows) - expected).max() > 1e-2
 
@@ -182,7 +185,7 @@ def test_pefts_forward_agrees(name: str):
                 )
     assert len(matrices) * 2 == sum("lora_" in key for key in golden)
     targets = sorted({re.escape(path.rsplit(".", 1)[0]) for path in matrices})
-    lora = replace(LORA, rank=about["rank"], alpha=about["alpha"], rslora=about["rslora"], targets=targets)
+    lora = replace(LORA, rank=about["rank"], alpha=about["alpha"], rslora=about["rslora"], dora=False, targets=targets)
     theta = load(PARITY / "bert_small")
     backbone = lora(theta, 0)
     assert errors(backbone, golden, 64, 8)[0] > 1e-2  # B = 0
@@ -273,10 +276,66 @@ def test_saved_delta_of_full_and_frozen():
     assert adapters.delta(Frozen(), before, after) == {}
 
 
+def test_dora_is_its_formula():
+    """W' = m (W + s A B) / |W + s A B|, norms over each output's weights, and the norm has no gradient (section 4.3)."""
+    linear, draw = layers.Linear(5, 4, rngs=nnx.Rngs(0)), np.random.default_rng(0)
+    way = LoraLinear(linear, 2, 1.5, 0.0, True, draw, 0)
+    np.testing.assert_allclose(way.m[...], np.linalg.norm(linear.kernel[...], axis=0), rtol=1e-6)
+    B, m, bias, x = (draw.normal(size=shape).astype(np.float32) for shape in ((2, 4), 4, 4, (3, 5)))
+    way.B[...], way.m[...], linear.bias[...] = jnp.asarray(B), jnp.asarray(m), jnp.asarray(bias)
+    both = np.asarray(linear.kernel[...]) + 1.5 * np.asarray(way.A[...]) @ B
+    norm = np.linalg.norm(both, axis=0)
+    np.testing.assert_allclose(jax.jit(lambda way, x: way(x))(way, x), x @ (m * both / norm) + bias, rtol=1e-4, atol=1e-5)
+    slope = jax.grad(lambda b: jax.jit(_with_b)(way, b, x).sum())(jnp.asarray(B))
+    np.testing.assert_allclose(slope, 1.5 * np.asarray(way.A[...]).T @ x.T @ np.tile(m / norm, (3, 1)), rtol=1e-4, atol=1e-5)
+
+
+def _with_b(way: LoraLinear, b: jax.Array, x: jax.Array) -> jax.Array:
+    way = nnx.clone(way)
+    way.B[...] = b
+    return way(x)
+
+
+def test_merged_dora_has_the_vectors_of_the_unmerged(question: build.Question, rows: Any):
+    encoder = with_random_b(wrapped(question, DORA))
+    for _, module in nnx.iter_modules(encoder):
+        if isinstance(module, LoraLinear):
+            module.m[...] = module.m[...] * jnp.linspace(0.5, 1.5, module.m.shape[-1])[None]
+    found = vectors(encoder, rows)
+    np.testing.assert_allclose(vectors(phi(DORA, question.loaded.encoder, encoder), rows), found, atol=1e-5)
+    assert np.abs(found - vectors(question.loaded.encoder, rows)).max() > 1e-2
+
+
+def test_bitfit_moves_the_biases_alone(question: build.Question):
+    le = small.learner(question, BITFIT, TWO_TOWER)
+    _, states = small.fit(le, small.SOFTMAX, optax.sgd(1.0), 2)
+    before, after = (
+        adapters.parameters(le.partition._replace(trainable=state.trainable).model(), nnx.Param)
+        for state in (states[0], states[-1])
+    )
+    delta = adapters.delta(BITFIT, before, after)
+    assert set(delta) == {name for name in before if name.startswith("encoder.") and name.endswith(".bias")}
+    moved = {name for name in before if name.startswith("encoder.") and (before[name] != after[name]).any()}
+    assert set(delta) - moved <= {"encoder.backbone.layers.attention.key.bias"}  # softmax does not see what all keys share
+    assert moved <= set(delta)
+    merged = adapters.parameters(adapters.add(BITFIT, question.loaded.encoder, delta), nnx.Param)
+    for name, value in merged.items():
+        np.testing.assert_allclose(value, after[f"encoder.{name}"], atol=1e-6, err_msg=name)
+
+
+def test_bitfit_wants_biases(question: build.Question):
+    without = nnx.clone(question.loaded.encoder)
+    for _, module in nnx.iter_modules(without):
+        if getattr(module, "bias", None) is not None:
+            module.bias = None
+    with pytest.raises(ValueError, match="this encoder has none; use adapter=lora"):
+        BITFIT(without, 0)
+
+
 def test_dropout_is_on_the_way_into_a():
     """With A = B = 1 and s = 1 what is added is the input after dropout: 0, or the input over the share that is kept."""
     linear = layers.Linear(32, 32, rngs=nnx.Rngs(0))
-    ways = [LoraLinear(linear, 32, 1.0, 0.25, np.random.default_rng(0), tag) for tag in (0, 1)]
+    ways = [LoraLinear(linear, 32, 1.0, 0.25, False, np.random.default_rng(0), tag) for tag in (0, 1)]
     for way in ways:
         way.A[...] = way.B[...] = jnp.eye(32)
     x = jnp.full((4, 16, 32), 3.0)

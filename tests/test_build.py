@@ -36,7 +36,9 @@ def settings(*overrides: str) -> build.Settings:
 
 def test_make_gives_the_dataclass() -> None:
     made = build.make(OmegaConf.create(LORA), "adapter")
-    assert made == Lora(rate=10.0, layers="all", rank=8, alpha=16.0, dropout=0.0, rslora=False, targets=(".*",), start=None)  # type: ignore[arg-type]
+    assert made == Lora(
+        rate=10.0, layers="all", rank=8, alpha=16.0, dropout=0.0, rslora=False, dora=False, targets=(".*",), start=None
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

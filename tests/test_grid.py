@@ -51,8 +51,10 @@ def test_linear_layers_have_the_same_names_everywhere(name: str) -> None:
 
 @pytest.mark.slow  # ten seconds each, compilation for the most part
 @pytest.mark.parametrize("checkpoint", ENCODERS, indirect=True)
-@pytest.mark.parametrize("adapter", ["full", "lora", "frozen"])
+@pytest.mark.parametrize("adapter", ["full", "lora", "dora", "bitfit", "frozen"])
 def test_an_adapter_learns_on_an_encoder(checkpoint: Path, adapter: str) -> None:
+    if adapter == "bitfit" and (checkpoint / "config.json").read_text().find('"llama"') >= 0:
+        pytest.skip("no biases")
     overrides = ["+experiment=smoke", "encoder=hub", f"encoder.id={checkpoint}", f"adapter={adapter}", *SMALL]
     with initialize_config_dir(CONF, version_base="1.3"):
         s = build.settings(compose("train", overrides))
@@ -66,9 +68,12 @@ def test_an_adapter_learns_on_an_encoder(checkpoint: Path, adapter: str) -> None
     still = {name for name in inside if np.array_equal(start[name], end[name])}
     if adapter == "frozen":
         assert not inside
-    elif adapter == "lora":
+    elif adapter == "bitfit":
+        assert all("['bias']" in name for name in inside)
+        assert len(still) < len(inside)
+    elif adapter in ("lora", "dora"):
         parts = ("query", "value")
-        wanted = {f"['{part}']['{x}'].value" for part in parts for x in "AB"}
+        wanted = {f"['{part}']['{x}'].value" for part in parts for x in ("AB" if adapter == "lora" else "ABm")}
         assert {name.split("['attention']")[1] for name in inside} == wanted
         assert not still
     else:

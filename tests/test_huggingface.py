@@ -36,7 +36,7 @@ def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: s
         own = next(path.replace(theirs, mine) for theirs, mine in ours.items() if path.startswith(theirs))
         layers = [golden[key.replace(".layer.0.", f".layer.{layer}.")].T for layer in range(2)]
         delta[f"encoder.backbone.layers.{own}.{part}"] = np.stack(layers)
-    lora = replace(small.LORA, rank=about["rank"], alpha=about["alpha"], rslora=about["rslora"], targets=[".*"])
+    lora = replace(small.LORA, rank=about["rank"], alpha=about["alpha"], rslora=about["rslora"], dora=False, targets=[".*"])
 
     huggingface.write_peft(tmp_path / "peft", loaded, lora, delta, "some/bert")
     written = load_file(tmp_path / "peft/adapter_model.safetensors")
@@ -66,13 +66,14 @@ def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: s
 
 @pytest.mark.parametrize("name", ["gpt2", "qwen3"])
 @pytest.mark.parametrize("layers", ["all", "last_1"])
-def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str) -> None:
+@pytest.mark.parametrize("dora", [False, True])
+def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str, dora: bool) -> None:
     """As Δθ, also where the checkpoint keeps several linear maps in one."""
     config = json.loads((PARITY / name / "config.json").read_text())
     loaded = Loaded(TextEncoder(states.load(PARITY / name), Pooling.mean, 8), CHARACTERS, 64, 64, "", config)
-    lora = replace(small.LORA, layers=layers, rslora=True)
+    lora = replace(small.LORA, layers=layers, rslora=True, dora=dora)
     shape, draw = adapters.parameters(lora(loaded.encoder, 0), nnx.LoRAParam), np.random.default_rng(0)
-    given = {f"encoder.{key}": draw.normal(size=a.shape).astype(np.float32)[-(lora.last or 9) :] for key, a in shape.items()}
+    given = {f"encoder.{key}": draw.uniform(0.5, 1, a.shape).astype(np.float32)[-(lora.last or 9) :] for key, a in shape.items()}
     huggingface.write_peft(tmp_path / "peft", loaded, lora, given, "")
     written = json.loads((tmp_path / "peft/adapter_config.json").read_text())
     fused = bool(written["rank_pattern"])

@@ -197,7 +197,7 @@ def test_pairs_are_entries_of_the_scores(question: build.Question):
     np.testing.assert_allclose(pair_B, score_BJ[np.arange(len(score_BJ)), batch.examples.target_B], rtol=1e-6)
 
 
-SOME_DROPOUT = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.5, rslora=False, targets=[".*"], start=None)
+SOME_DROPOUT = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.5, rslora=False, dora=False, targets=[".*"], start=None)
 MODELS = [(TWO_TOWER, small.SOFTMAX), (Linear(), objectives.Bpr()), (Lstm(width=3), objectives.BceRatings(threshold=4.0))]
 
 

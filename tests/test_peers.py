@@ -67,12 +67,13 @@ ENCODERS = [
 ]
 
 
-@pytest.mark.parametrize("adapter", ["lora", "full"])
+@pytest.mark.parametrize("adapter", ["lora", "dora", "full"])
 @pytest.mark.parametrize(("name", "pooling"), ENCODERS)
 def test_phi_has_the_same_vectors_there(of: Any, tmp_path: Path, name: str, pooling: str, adapter: str) -> None:
     loaded = of(name, pooling)
-    if adapter == "lora":
-        delta, how = moved(LORA(loaded.encoder, 0), 1), LORA
+    if adapter != "full":
+        how = replace(LORA, dora=adapter == "dora")
+        delta = moved(how(loaded.encoder, 0), 1)
     else:
         draw, how = np.random.default_rng(0), small.FULL
         state = adapters.parameters(loaded.encoder, nnx.Param)
@@ -84,8 +85,8 @@ def test_phi_has_the_same_vectors_there(of: Any, tmp_path: Path, name: str, pool
     huggingface.write_encoder(tmp_path / "hf", loaded, phi)
     theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "hf"), device="cpu")
     np.testing.assert_allclose(theirs.encode(TEXTS), expected, atol=1e-5)
-    if adapter == "lora":
-        huggingface.write_peft(tmp_path / "peft", loaded, LORA, delta, "")
+    if adapter != "full":
+        huggingface.write_peft(tmp_path / "peft", loaded, how, delta, "")
         base = type(theirs[0].model).from_pretrained(loaded.tokenizer.parent)
         theirs[0].model = peft.PeftModel.from_pretrained(base, tmp_path / "peft").merge_and_unload().eval()
         np.testing.assert_allclose(theirs.encode(TEXTS), expected, atol=1e-5)
@@ -100,23 +101,28 @@ def test_phi_has_the_same_vectors_there(of: Any, tmp_path: Path, name: str, pool
         ("qwen3", "last", ["q_proj", "down_proj"], [r".*attention\.query", r".*mlp\.down"]),
     ],
 )
+@pytest.mark.parametrize("dora", [False, True])
 def test_pefts_own_adapter_is_begun_at(
-    of: Any, tmp_path: Path, name: str, pooling: str, modules: list[str], ours: list[str]
+    of: Any, tmp_path: Path, name: str, pooling: str, modules: list[str], ours: list[str], dora: bool
 ) -> None:
     """PEFT writes it; a run with adapter.start begins at the vectors that PEFT's model has."""
     loaded = of(name, pooling)
     huggingface.write_encoder(tmp_path / "theta", loaded, loaded.encoder)
     theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "theta"), device="cpu")
     torch.manual_seed(0)
-    model = peft.get_peft_model(theirs[0].model, peft.LoraConfig(r=4, lora_alpha=8, target_modules=modules, lora_dropout=0.0))
+    model = peft.get_peft_model(
+        theirs[0].model, peft.LoraConfig(r=4, lora_alpha=8, target_modules=modules, lora_dropout=0.0, use_dora=dora)
+    )
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if "lora_B" in key:
                 parameter.normal_(0, 0.05)
+            if "lora_magnitude" in key:
+                parameter.mul_(1.2)
     model.save_pretrained(tmp_path / "peft")
     theirs[0].model = model.eval()
     start = str(tmp_path / "peft")
-    lora = replace(LORA, layers="all", rank=4, alpha=8.0, targets=ours, start=start)
+    lora = replace(LORA, layers="all", rank=4, alpha=8.0, dora=dora, targets=ours, start=start)
     begun = lora(loaded.encoder, 0)
     huggingface.begin_at_peft(begun, loaded, lora)
     found = vectors(loaded, begun)
