@@ -29,7 +29,8 @@ from cold_jax.parts import Train
 class Likelihood:
     """A prompt is `profile`, `liked` and `ask`, the first two where there is something to say; nobody's is `ask` alone.
 
-    title: the text of an item that is read. {profile}: the user's main text. {liked}: the titles of the `history` newest shown items.
+    title: the text of an item that is read. {profile}: the user's main text. {liked}: the titles of `history` shown items, the newest
+    of a sequence, else the first of the catalogue.
     calibration: κ; prior: a. first: only so many candidates, the first by popularity, are read, the others follow in its order; null: all.
     prompt_tokens: of a prompt, at most its last ones. Titles share rows of row_tokens and a prompt: it is computed once a row.
     """
