@@ -24,6 +24,7 @@ LORA = {
     "alpha": 16,
     "dropout": 0.0,
     "rslora": False,
+    "dora": False,
     "targets": [".*"],
     "start": None,
 }

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import small
 
-from cold_jax import build, steps
+from cold_jax import build, models, steps
 from cold_jax.adapters import Frozen
 from cold_jax.batches import Batch
 from cold_jax.loggers import together
@@ -264,7 +264,7 @@ class Breaking:
 
     how: str
 
-    pairs = False
+    read = staticmethod(models.score)
 
     def __call__(self, score_BJ: jax.Array, examples: Any, items: Any) -> tuple[jax.Array, jax.Array]:
         hit = (examples.value_B == POISONED).any()

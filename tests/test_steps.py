@@ -27,7 +27,7 @@ ROWS = Batching(size=9, support=[0], history=None, negatives=0, catalogue=False)
 )
 def test_slices_train_as_the_whole(question: build.Question, adapter: Any, model: Any, objective: Any) -> None:
     """With batches whose last slices hold no text, and an update that shows a gradient of another size."""
-    le = small.stirred(small.learner(question, adapter, model, ROWS if objective.pairs else small.IN_BATCH))
+    le = small.stirred(small.learner(question, adapter, model, ROWS if isinstance(objective, BceRatings) else small.IN_BATCH))
     used = [
         len([p for p in steps.slices(small.recipe(le, objective, optax.sgd(0.3))).spread(le.batches(n)).rows if p])
         for n in range(3)
