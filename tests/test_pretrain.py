@@ -9,7 +9,9 @@ from safetensors.numpy import load_file
 SMALL = ("data=synthetic", "encoder=tiny", "logger=console", "loop.max_steps=4", "loop.validate_every=2", "batching.size=16")
 
 
-@pytest.mark.parametrize("how", [(), ("+experiment=contrastive", "adapter=lora")], ids=["tokens", "contrastive"])
+@pytest.mark.parametrize(
+    "how", [(), ("+experiment=contrastive", "adapter=lora"), ("+experiment=queries",)], ids=["tokens", "contrastive", "queries"]
+)
 def test_a_pretrained_encoder_is_where_a_run_starts(tmp_path: Path, how: tuple[str, ...]) -> None:
     folder, places = tmp_path / "run", {"cwd": tmp_path, "cache": tmp_path / "cache"}
     done = runs.run("pretrain", *SMALL, *how, f"hydra.run.dir={folder}", **places)
