@@ -25,6 +25,7 @@ from flax import nnx
 
 from cold_jax import seeds
 from cold_jax.encoders.layers import Linear
+from cold_jax.encoders.weights import WeightsError
 
 
 class LoraLinear(nnx.Module):
@@ -100,7 +101,7 @@ class Full(_Adapter):
 
 @dataclass(frozen=True)
 class BitFit(Full):
-    """The biases of the encoder learn, those of its norms among them. Raises ValueError where it has none."""
+    """The biases of the encoder learn, those of its norms among them. Raises WeightsError where it has none."""
 
     @property
     def trains(self) -> nnx.filterlib.Filter:
@@ -108,7 +109,7 @@ class BitFit(Full):
 
     def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
         if not nnx.to_flat_state(nnx.state(encoder, self.trains)):
-            raise ValueError("adapter: bitfit trains biases, and this encoder has none; use adapter=lora")
+            raise WeightsError("adapter: bitfit trains biases, and this encoder has none; use adapter=lora")
         return encoder
 
 

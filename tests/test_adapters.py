@@ -19,6 +19,7 @@ from states import PARITY, errors, load
 from cold_jax import adapters, batches, build, models, objectives
 from cold_jax.adapters import LoraLinear
 from cold_jax.encoders import bert, layers
+from cold_jax.encoders.weights import WeightsError
 from cold_jax.optimizers import AdamW, Schedule
 from cold_jax.scorers import ModelScorer
 
@@ -328,7 +329,7 @@ def test_bitfit_wants_biases(question: build.Question):
     for _, module in nnx.iter_modules(without):
         if getattr(module, "bias", None) is not None:
             module.bias = None
-    with pytest.raises(ValueError, match="this encoder has none; use adapter=lora"):
+    with pytest.raises(WeightsError, match="this encoder has none; use adapter=lora"):
         BITFIT(without, 0)
 
 
