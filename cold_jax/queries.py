@@ -2,7 +2,8 @@
 
     score(u, q, i) = w_1 cos(φ(q), φ(i)) + w_2 BM25(q, i) + w_3 s(u, i)
 
-s is a run's own score of a user, old or new, for an item, old or new; φ its encoder. The weights are chosen on validation users, so that a
+s is a run's own score of a user, old or new, for an item, old or new, at mean 0 and deviation 1 over the user's candidates: how far scores
+spread differs with what a user shows. φ is the run's encoder. The weights are chosen on validation users, so that a
 run that says nothing of a user gets none. Where there are no queries, one is made of an item that a user took and the method doesn't see:
 
     title        a share of the title's words, drawn, in their order
@@ -109,7 +110,12 @@ class Searcher:
             scores = [lexical.bm25_scores(self.index, query, len(self.word_IL)) for query in queries]
             return np.stack(scores)[:, candidate_I]
 
-        return {"vectors": vectors, "bm25": bm25, "model": self.model}
+        def model(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            score_UI = np.asarray(self.model(user_U, shown_UI, candidate_I), np.float64)
+            score_UI -= score_UI.mean(1, keepdims=True)
+            return (score_UI / np.maximum(score_UI.std(1, keepdims=True), 1e-12)).astype(np.float32)
+
+        return {"vectors": vectors, "bm25": bm25, "model": model}
 
     def scorers(self, query_of: Mapping[int, str]) -> dict[str, Scorer]:
         """bm25 and vectors alone, query (both), model (the user alone), personal (all three)."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.preprocessing import scale
 
 from cold_jax import build, queries, similarity
 from cold_jax.data import DataError
@@ -71,6 +72,8 @@ def test_terms_are_joined_with_their_weights(question: build.Question, part: Par
         expected = sum(weight * scores[member] for member, weight in weights.items())
         np.testing.assert_allclose(scores[name], expected, rtol=1e-5, atol=1e-6)
     assert "model" not in one.weights["query"]
+    plain_UI = blind(*of)
+    np.testing.assert_allclose(scores["model"], scale(plain_UI, axis=1), rtol=1e-4, atol=1e-5)
     title = asked.query_of[int(asked.part.user_U[0])]
     bm25_I = np.asarray(one.members({0: title})["bm25"](np.array([0]), asked.part.shown_UI[[0]], np.arange(len(one.word_IL))))[0]
     has = [bool(set(title.split()) & set(words)) for words in one.word_IL]
