@@ -185,7 +185,7 @@ def place(ids: Sequence[str], wanted: str, key: str) -> int:
 
 def foretells(s: Settings) -> bool:
     """Whether a run learns to foretell tokens: it ranks nothing then."""
-    from cold_jax import adapters, pretraining
+    from cold_jax import pretraining
     from cold_jax.objectives import Tokens
 
     chosen = {
@@ -197,8 +197,6 @@ def foretells(s: Settings) -> bool:
         raise ConfigError(
             "model: model=tokens, objective=tokens and batching=texts go together, as python -m cold_jax.pretrain has them"
         )
-    if True in chosen and isinstance(s.adapter, adapters.Frozen):
-        raise ConfigError("adapter: model=tokens changes the encoder; use adapter=full or adapter=lora")
     return chosen == {True}
 
 

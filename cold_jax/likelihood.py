@@ -16,7 +16,6 @@ from scipy import sparse
 from tokenizers import Tokenizer
 
 from cold_jax import text
-from cold_jax.data import DataError
 from cold_jax.encoders import Loaded
 from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.weights import WeightsError
@@ -63,9 +62,7 @@ class Likelihood:
             raise WeightsError(
                 f"encoder: a {kind} with tie_word_embeddings {tied} is no language model whose output is its embedding; use encoder=smollm2"
             )
-        if self.title not in train.items.texts:
-            raise DataError(f"model.title: the items have no text {self.title!r}; they have {', '.join(train.items.texts)}")
-        titles, prior_I = train.items.texts[self.title], prior(train)
+        titles, prior_I = train.items.text(self.title, "model.title"), prior(train)
         profiles = next(iter(train.users.texts.values()), ("",) * len(train.users))
         ids = [
             np.asarray(own.ids, np.int32) for own in tokenizer.encode_batch([f" {t}" for t in titles], add_special_tokens=False)

@@ -63,13 +63,12 @@ class Search:
 
 class Searcher:
     def __init__(self, config: Search, train: Train, phi: Loaded, model: Scorer, validation: Mapping[str, Part]):
-        if config.title not in train.items.texts:
-            raise DataError(f"search.title: the items have no text {config.title!r}; they have {', '.join(train.items.texts)}")
+        titles = train.items.text(config.title, "search.title")
         if not validation or any(part.task is Task.rows for part in validation.values()):
             raise DataError("split: search is for splits that rank items; this one scores given rows")
         self.config, self.phi, self.model = config, phi, model
         main = next(iter(train.items.texts.values()))
-        title_IL, line_IL = ([similarity.words(own) for own in texts] for texts in (train.items.texts[config.title], main))
+        title_IL, line_IL = ([similarity.words(own) for own in texts] for texts in (titles, main))
         self.word_IL = line_IL
         self.says = {
             "title": title_IL,
@@ -78,7 +77,12 @@ class Searcher:
         self.index = lexical.bm25_index(line_IL, config.k1, config.b)
         self.vector_ID = self._vectors(main)
         chosen = self.asked(list(validation.values())[-1], KINDS)  # of the most that is shown
-        self.weights = {name: self._weights(chosen, name) for name in ("query", "personal")}
+        members = self.members(chosen.query_of)
+        joined = {"query": ("vectors", "bm25"), "personal": tuple(members)}
+        self.weights = {
+            name: sequences.weighted({m: members[m] for m in of}, config.grid, config.metric, chosen.part)[0]
+            for name, of in joined.items()
+        }
 
     def asked(self, part: Part, kinds: Sequence[str]) -> Asked:
         """One item of each user's hidden ones, and words about it; kinds take turns. Users whose item has no such words are left out."""
@@ -132,12 +136,6 @@ class Searcher:
                 for field in ("users", "per_user", "whole", "rankings"):
                     getattr(all_parts, field).update(getattr(one, field))
         return found
-
-    def _weights(self, chosen: Asked, name: str) -> dict[str, float]:
-        members = self.members(chosen.query_of)
-        if name == "query":
-            del members["model"]
-        return sequences.weighted(members, self.config.grid, self.config.metric, chosen.part)[0]
 
     def _vectors(self, texts: Sequence[str]) -> np.ndarray:
         return table.vectors(self.phi, text.tokenize(self.phi.tokenizer, texts, self.phi.max_length))

@@ -30,7 +30,7 @@ class Metric(UserTimesItem):
 
     def __init__(self, encoder: Any, config: "TextMetric", train: Train, seed: int):
         draw = seeds.generator(seed, "metric")
-        title_I = train.items.texts[config.title]
+        title_I = train.items.text(config.title, "model.title")
         word_IF, every_IF = similarity.of_words(title_I, least=2), similarity.of_words(title_I)
         blocks = [sparse.csr_array(indicator_IF) for indicator_IF in train.items.indicators.values()]
         half_IF = [0.5 * similarity.unit_rows(block_IF) for block_IF in blocks]
@@ -107,8 +107,6 @@ class TextMetric:
                 raise ValueError(f"model.{key}: {getattr(self, key)} is not a probability below 1")
 
     def __call__(self, encoder: Any, train: Train, start: Start | None, seed: int) -> Metric:
-        if self.title not in train.items.texts:
-            raise ValueError(f"model.title: the items have no text {self.title!r}; they have {', '.join(train.items.texts)}")
         return Metric(encoder, self, train, seed)
 
 

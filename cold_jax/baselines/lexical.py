@@ -1,6 +1,6 @@
 """Words in common, without training: TF-IDF's cosine, and BM25 (Robertson & Zaragoza 2009, doi 10.1561/1500000019).
 
-A user's query is what he shows, and for BM25 his profile's words too; documents are the items' texts.
+A user's query is what he shows; documents are the items' texts.
 """
 
 import logging
@@ -12,18 +12,10 @@ from scipy import sparse
 
 from cold_jax import similarity
 from cold_jax.baselines import Parts, of_shown
-from cold_jax.data import DataError
 from cold_jax.evaluation import Scorer
 from cold_jax.parts import Train
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets it to tell of everything
-
-
-def texts_of(train: Train, name: str) -> tuple[str, ...]:
-    """A text of the items by its name. Raises DataError where there is none."""
-    if name not in train.items.texts:
-        raise DataError(f"baseline.text: the items have no text {name!r}; they have {', '.join(train.items.texts)}")
-    return train.items.texts[name]
 
 
 @dataclass(frozen=True)
@@ -33,7 +25,7 @@ class Tfidf:
     text: str
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        word_IF = similarity.of_words(texts_of(train, self.text))
+        word_IF = similarity.of_words(train.items.text(self.text, "baseline.text"))
         return of_shown(train, lambda shown_UI, candidate_I: (shown_UI @ word_IF @ word_IF[candidate_I].T).toarray())
 
 
@@ -49,7 +41,7 @@ class Bm25:
     b: float
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        word_IL = [similarity.words(text) for text in texts_of(train, self.text)]
+        word_IL = [similarity.words(text) for text in train.items.text(self.text, "baseline.text")]
         index = bm25_index(word_IL, self.k1, self.b)
 
         def score(shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:

@@ -40,6 +40,12 @@ class Entities:
         indicators = {name: np.pad(value_NF, ((0, 1), (0, 0))) for name, value_NF in self.indicators.items()}
         return Entities((*self.ids, ""), texts, indicators)
 
+    def text(self, name: str, key: str) -> tuple[str, ...]:
+        """Items' texts of that name, which the setting `key` asks for. Raises DataError where there are none."""
+        if name not in self.texts:
+            raise DataError(f"{key}: the items have no text {name!r}; they have {', '.join(self.texts)}")
+        return self.texts[name]
+
     def __len__(self) -> int:
         return len(self.ids)
 
