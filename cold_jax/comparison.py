@@ -178,14 +178,16 @@ def _names(runs: Sequence[Finished]) -> list[str]:
 
 
 def _columns(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[str]]:
-    """The metrics to show of each part, warm first and support_5 before support_10."""
+    """The metrics to show of each part, all and warm first and support_5 before support_10."""
     there: dict[str, set[str]] = {}
     for parts in tables:
         for part, values in parts.items():
             there.setdefault(part, set()).update(values)
 
-    def place(part: str) -> tuple[bool, list[str]]:
-        return part != "warm", [piece.zfill(9) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)]
+    def place(part: str) -> tuple[int, list[str]]:
+        return {"all": 0, "warm": 1}.get(part, 2), [
+            piece.zfill(9) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)
+        ]
 
     shown = {part: [m for m in chosen or SHOWN if m in there[part]] for part in sorted(there, key=place)}
     return {part: names or ([] if chosen else sorted(there[part])) for part, names in shown.items()}

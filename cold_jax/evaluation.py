@@ -23,6 +23,18 @@ Setting = TypeVar("Setting")
 
 
 @dataclass(frozen=True)
+class OfRows:
+    """A scorer of given rows alone, for a method that reads more of a row than its user and its item."""
+
+    rows: RowScorer
+
+    def __call__(self, user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        raise ValueError(
+            "this baseline scores given rows and can't rank candidates; use it where split asks for given rows alone"
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A method's results: part → metric → value."""
 
@@ -99,7 +111,8 @@ def evaluate(
     of_ranks, of_lists = _split(names)
     for name, part in parts.items():
         if part.task is Task.rows:
-            score_N = _entries(scorer, part, chunk) if score_rows is None else np.asarray(score_rows(part))
+            of_rows = scorer.rows if isinstance(scorer, OfRows) else score_rows
+            score_N = _entries(scorer, part, chunk) if of_rows is None else np.asarray(of_rows(part))
             if np.isnan(score_N).any():
                 raise FloatingPointError(f"part '{name}': the score of row {int(np.argmax(np.isnan(score_N)))} is NaN")
             user_U, auc_U = metrics.user_auc(score_N, part.value_N, part.user_N)
@@ -202,7 +215,8 @@ def protocol(split: Split, evaluation: Evaluation, baselines: Mapping[str, Evalu
         best_U = max(others, key=np.mean, default=None)
         cold_I, warm_U = split.cold_I[part.candidate_I], split.warm_U[part.user_U]
         if part.task is Task.rows:
-            candidates, mask, ties = "given rows", "nothing", "count half"
+            candidates = "given rows" if part.liked_NI is None else "given rows, each with what its user liked before it"
+            mask, ties = "nothing", "count half"
         else:
             candidates = "all items" if len(cold_I) == len(split.cold_I) else "all cold items" if cold_I.all() else "warm items"
             mask = "training items" if warm_U.all() else "training items and support" if warm_U.any() else "support"

@@ -50,6 +50,9 @@ class Part:
     item_N: np.ndarray
     value_N: np.ndarray  # their labels, 0 or 1
     masked: bool = True  # what is shown is not ranked
+    liked_NI: sparse.csr_array | None = (
+        None  # what a given row's user liked before it, as places from the end; None: that is not told
+    )
 
     def of(self, rows: np.ndarray) -> "Part":
         """The part that ranks with some of its users, by their rows (positions, or a mask)."""
@@ -66,6 +69,8 @@ class Train:
     user_N: np.ndarray  # the training interactions again: users ascending, each user's in the order (time, row in the source)
     item_N: np.ndarray
     value_N: np.ndarray
+    time_N: np.ndarray
+    like_N: np.ndarray | None  # bool: the value reaches split.threshold; None where there is none
     users: Entities
     items: Entities
     item_vectors: Mapping[str, np.ndarray]  # name of the text -> θ's unit vectors of shape (items, D)
@@ -241,21 +246,61 @@ def next_items(dataset: Dataset, part_N: np.ndarray, stage: str, masked: bool, w
     return {"all": every, **apart} | ({"unmasked": replace(every, name="unmasked", masked=False)} if masked else {})
 
 
-def given_rows(dataset: Dataset, part_N: np.ndarray, threshold: float, asked: str = "warm_test") -> dict[str, Part]:
-    """A part of the interactions labelled `asked` themselves, to be scored: label 1 where the value reaches the threshold.
+def liked_before(
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], asked_N: np.ndarray, window: int, items: int
+) -> sparse.csr_array:
+    """For each asked row, by its index, the last items that its user liked before it in the order (time, row): places from the end.
 
-    No part where no user has both labels: uAUC is undefined then.
+    Args:
+        rows: users, items, times and whether the item was liked.
+        window: so many at most.
     """
-    index_N = np.flatnonzero(part_N == asked)
+    user_N, item_N, time_N, liked_N = rows
+    sorted_N = np.lexsort((time_N, user_N))
+    liked_M = np.flatnonzero(liked_N[sorted_N])  # places of the likes in the sorted rows
+    place_N = np.empty(len(user_N), np.int64)
+    place_N[sorted_N] = np.arange(len(user_N))
+    before_B = np.searchsorted(liked_M, place_N[asked_N])
+    at_BK = before_B[:, None] - np.arange(1, window + 1)
+    like_BK = sorted_N[liked_M[np.maximum(at_BK, 0)]] if len(liked_M) else np.zeros_like(at_BK)
+    b, k = np.nonzero((at_BK >= 0) & (user_N[like_BK] == user_N[asked_N][:, None]))
+    pair_M, first_M = np.unique(
+        b * items + item_N[like_BK[b, k]], return_index=True
+    )  # an item liked twice stands where it is newest
+    return sparse.csr_array((k[first_M] + 1.0, divmod(pair_M, items)), shape=(len(asked_N), items), dtype=np.float32)
+
+
+def given_rows(
+    dataset: Dataset, part_N: np.ndarray, threshold: float, labels: Sequence[str], window: int | None = None
+) -> dict[str, Part]:
+    """Parts of the interactions with these labels themselves, to be scored: label 1 where the value reaches the threshold.
+
+    `all` of them, and where some of them are of users or items without a training interaction, `warm` and `cold` apart. No part where
+    no user has both labels: uAUC is undefined then. `window`: a row tells so many of the last items that its user liked before it.
+    """
+    index_N = np.flatnonzero(np.isin(part_N, labels))
     user_N, item_N, label_N = dataset.user_N[index_N], dataset.item_N[index_N], dataset.value_N[index_N] >= threshold
-    if not np.intersect1d(user_N[label_N], user_N[~label_N]).size:
-        log.info("split: no part 'all': with split.threshold %g no user of %s has rows on both sides", threshold, asked)
-        return {}
-    user_U, train_N = np.unique(user_N), part_N == "train"
-    shown_UI = binary(dataset.user_N[train_N], dataset.item_N[train_N], (len(dataset.users), len(dataset.items)))[user_U]
-    none_UI = sparse.csr_array(shown_UI.shape, dtype=np.float32)
-    rows = Part("all", Task.rows, user_U, shown_UI, none_UI, np.unique(item_N), user_N, item_N, label_N.astype(np.float32))
-    return {rows.name: rows}
+    train_N = part_N == "train"
+    warm_N = np.isin(user_N, dataset.user_N[train_N]) & np.isin(item_N, dataset.item_N[train_N])
+    known_UI = binary(dataset.user_N[train_N], dataset.item_N[train_N], (len(dataset.users), len(dataset.items)))
+    parts = {}
+    for name, of_N in (("all", np.full(len(index_N), True)), ("warm", warm_N), ("cold", ~warm_N)):
+        if name != "all" and warm_N.all():
+            continue
+        own_N, own_U, likes_N = index_N[of_N], user_N[of_N], label_N[of_N]
+        if not np.intersect1d(own_U[likes_N], own_U[~likes_N]).size:
+            wanted = " and ".join(labels)
+            log.info("split: no part '%s': with split.threshold %g no user of %s has rows on both sides", name, threshold, wanted)
+            continue
+        user_U, liked_NI = np.unique(own_U), None
+        if window is not None:
+            rows = dataset.user_N, dataset.item_N, dataset.time_N, (dataset.value_N >= threshold) & (part_N != "")
+            liked_NI = liked_before(rows, own_N, window, len(dataset.items))
+        shown_UI = known_UI[user_U]
+        none_UI = sparse.csr_array(shown_UI.shape, dtype=np.float32)
+        asked = user_U, shown_UI, none_UI, np.unique(item_N[of_N]), own_U, item_N[of_N], likes_N.astype(np.float32)
+        parts[name] = Part(name, Task.rows, *asked, liked_NI=liked_NI)
+    return parts
 
 
 def folds(
@@ -281,6 +326,8 @@ def folds(
             user_N=user_N,
             item_N=item_N,
             value_N=train.value_N[~hidden_N],
+            time_N=train.time_N[~hidden_N],
+            like_N=None if train.like_N is None else train.like_N[~hidden_N],
         )
         user_N, item_N = train.user_N[hidden_N], train.item_N[hidden_N]
         if axis == "items":

@@ -37,6 +37,7 @@ class Split:
     cold_I: np.ndarray  # bool
     validation: Mapping[str, Part]
     test: Mapping[str, Part]
+    threshold: float | None  # from which a value is a like; None: that is not asked
 
 
 def assemble(
@@ -48,6 +49,7 @@ def assemble(
     threshold: float | None = None,
     masked: bool = True,
     window: int | None = None,
+    ranked: bool = True,
 ) -> Split:
     """The split that follows from a label for each interaction.
 
@@ -56,11 +58,12 @@ def assemble(
             cold_both_*; next_val, next_test where the next item of a sequence is asked for; "" for what is not used.
         support: each k of the parts support_k, where users are cold.
         both_support: how many interactions with warm items a cold user shows, where both sides are cold.
-        threshold: the value from which a given row has label 1, where nothing is cold; None: no given rows.
-        masked, window: of the parts of `parts.next_items`.
+        threshold: the value from which a given row has label 1, where users are not cold; None: no given rows.
+        masked, window: of the parts of `parts.next_items`; of given rows the window is of `parts.given_rows`.
+        ranked: where there is a threshold, candidates are ranked too.
 
     Raises:
-        DataError: training or a part is empty.
+        DataError: training or a part is empty, or no given row of the test can be told from another.
         LeakError: a cold entity has interactions among the known ones.
     """
     train_N = np.flatnonzero(part_N == "train")
@@ -78,13 +81,22 @@ def assemble(
     wants = (cold, cold_I, support, both_support)
     if (part_N == "next_test").any():
         validation, test = (parts.next_items(dataset, part_N, stage, masked, window) for stage in ("val", "test"))
+    elif not ranked:
+        of_items = ["cold_val"] if cold is Cold.items else ["warm_val"]
+        validation = parts.given_rows(dataset, part_N, threshold or 0, of_items, window)
+        validation = {name: part for name, part in validation.items() if name == "all"}
+        test = parts.given_rows(dataset, part_N, threshold or 0, ["warm_test", "cold_test"], window)
+        if not test:
+            raise DataError(
+                f"split.threshold: with {threshold} no user has test rows on both sides, so there is nothing to tell apart"
+            )
     else:
         test = parts.questions(dataset, part_N, "test", *wants)
         if cold is Cold.none and threshold is not None:
-            test |= parts.given_rows(dataset, part_N, threshold)
+            test |= parts.given_rows(dataset, part_N, threshold, ["warm_test"], window)
         validated = any(label.endswith("_val") for label in np.unique(part_N) if cold is Cold.none or label not in KNOWN)
         validation = parts.questions(dataset, part_N, "val", *wants) if validated else {}
-    split = Split(part_N, train_N, warm_U, warm_I, cold_U, cold_I, validation, test)
+    split = Split(part_N, train_N, warm_U, warm_I, cold_U, cold_I, validation, test, threshold)
     check(dataset, split)
     return split
 
@@ -117,7 +129,8 @@ def digest(split: Split) -> str:
             sha.update(f"{stage} {name} {part.task.value} {part.masked}".encode())
             shown = (part.shown_UI.indptr, part.shown_UI.indices, part.shown_UI.data)
             matrices = (*shown, part.positive_UI.indptr, part.positive_UI.indices)
-            for array in (part.user_U, *matrices, part.candidate_I, part.user_N, part.item_N, part.value_N):
+            liked = () if part.liked_NI is None else (part.liked_NI.indptr, part.liked_NI.indices, part.liked_NI.data)
+            for array in (part.user_U, *matrices, part.candidate_I, part.user_N, part.item_N, part.value_N, *liked):
                 sha.update(np.ascontiguousarray(array, np.float64).tobytes())
     return sha.hexdigest()
 
@@ -129,7 +142,8 @@ def train_view(
     index_N = split.train_N[np.lexsort((dataset.time_N[split.train_N], dataset.user_N[split.train_N]))]
     user_N, item_N, value_N = dataset.user_N[index_N], dataset.item_N[index_N], dataset.value_N[index_N]
     known_UI = binary(user_N, item_N, (len(dataset.users), len(dataset.items)))
-    interactions, entities = (user_N, item_N, value_N), (dataset.users, dataset.items)
+    like_N = None if split.threshold is None else value_N >= split.threshold
+    interactions, entities = (user_N, item_N, value_N, dataset.time_N[index_N], like_N), (dataset.users, dataset.items)
     return Train(known_UI, split.warm_U, split.warm_I, *interactions, *entities, item_vectors, user_vectors)
 
 
@@ -196,12 +210,16 @@ class UserCold:
 
 @dataclass(frozen=True)
 class ItemCold:
-    """Items are cold. Shares: `cold` of the items, `validation` of the cold ones, `held_out` of the warm ones' interactions."""
+    """Items are cold. Shares: `cold` of the items, `validation` of the cold ones, `held_out` of the warm ones' interactions.
+
+    Where there is a threshold, nothing is ranked: held-out rows are scored, of label 1 from it on.
+    """
 
     seed: int
     cold: float
     validation: float
     held_out: float
+    threshold: float | None
 
     def __post_init__(self) -> None:
         _require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
@@ -210,7 +228,8 @@ class ItemCold:
         generator = seeds.generator(self.seed, "split")
         kind_I = _draw(dataset.item_N, len(dataset.items), self.cold, self.validation, generator)
         part_N = np.array(["train", "cold_val", "cold_test"])[kind_I[dataset.item_N]]
-        return assemble(dataset, _hold_out(dataset, part_N, self.held_out, generator), Cold.items)
+        part_N = _hold_out(dataset, part_N, self.held_out, generator)
+        return assemble(dataset, part_N, Cold.items, threshold=self.threshold, ranked=self.threshold is None)
 
 
 @dataclass(frozen=True)
@@ -251,13 +270,11 @@ class Warm:
     def __call__(self, dataset: Dataset) -> Split:
         part_N = np.full(len(dataset), "train", "<U9")
         part_N = _hold_out(dataset, part_N, self.held_out, seeds.generator(self.seed, "split"))
-        split = assemble(dataset, part_N, Cold.none, threshold=self.threshold)
+        split = assemble(dataset, part_N, Cold.none, threshold=self.threshold, ranked=self.ranked)
         if self.ranked:
             return split
-        known, val, test = (
-            parts.given_rows(dataset, part_N, self.threshold or 0, of) for of in ("train", "warm_val", "warm_test")
-        )
-        return replace(split, validation=val, test=test | ({"train": known["all"]} if known else {}))
+        known = parts.given_rows(dataset, part_N, self.threshold or 0, ["train"])
+        return replace(split, test={**split.test, **({"train": known["all"]} if known else {})})
 
 
 @dataclass(frozen=True)
@@ -314,20 +331,31 @@ def _read(path: Path, dataset: Dataset) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FromFile:
-    """A file's labels: columns user_id, item_id, part (a label that `assemble` knows); others are ignored."""
+    """A file's labels: columns user_id, item_id, part (a label that `assemble` knows); others are ignored.
+
+    ranked, history: whether candidates are ranked, and how many of the last liked items a given row tells; see `assemble`.
+    """
 
     path: str
     support: list[int]
     both_support: int
     threshold: float | None
+    ranked: bool
+    history: int | None
 
     def __post_init__(self) -> None:
         _require_sizes(support=self.support, both_support=[self.both_support])
         object.__setattr__(self, "support", tuple(self.support))
+        if self.threshold is None and not self.ranked:
+            raise ValueError("split.threshold: null, and ranked=false: there is nothing to ask; give a threshold for given rows")
+        if self.history is not None and self.history < 1:
+            raise ValueError(f"split.history: {self.history} must be 1 or more, or null")
 
     def __call__(self, dataset: Dataset) -> Split:
         path = Path(self.path)
         if not path.is_file():
             raise DataError(f"split.path: there is no file {self.path}")
         part_N = _read(path, dataset)
-        return assemble(dataset, part_N, parts.cold_side(path, dataset, part_N), self.support, self.both_support, self.threshold)
+        cold = parts.cold_side(path, dataset, part_N)
+        shown = self.support, self.both_support
+        return assemble(dataset, part_N, cold, *shown, self.threshold, window=self.history, ranked=self.ranked)

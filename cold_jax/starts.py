@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cold_jax.baselines import closed_forms
+from cold_jax.baselines import closed_forms, ratings
 from cold_jax.models import Start
 from cold_jax.parts import Train
 
@@ -56,6 +56,28 @@ class FoldIn:
             train, width, tuple(self.supports), self.factors, self.power, penalties, self.temperature, self.floor
         )
         return _with_maps(train, self.ridge, width, rows.source_IV, rows.target_IV, rows.bias_I, rows.profile_DV)
+
+
+@dataclass(frozen=True)
+class Liked:
+    """Which items are liked, whoever rates them, from their features: logit p = m + F_i B + a_u, B ~ N(0, 1/λ), a_u ~ N(0, `users`); a_u is left out."""
+
+    penalty: float  # λ
+    users: float
+
+    def __call__(self, train: Train, width: int) -> Start | None:
+        feature_IF = closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+        kernel_II = feature_IF @ feature_IF.T / self.penalty
+        none_IF = np.zeros((len(train.items), 0))
+        found = ratings.mode(train.user_N, train.item_N, ratings.likes(train), kernel_II, self.users, none_IF, len(train.users))
+        bias_I = found.mean + found.item_I
+        bias_F = closed_forms.ridge(feature_IF, bias_I[:, None], [1e-6])[1e-6][
+            :, 0
+        ]  # of all items: it is linear in the features of each
+        profile_DV = np.zeros((next(iter(train.user_vectors.values())).shape[1], width))
+        zero_IV, zero_FV = (np.zeros((count, width)) for count in feature_IF.shape)
+        pieces = zero_IV, zero_IV, bias_I, zero_FV, zero_FV, bias_F, profile_DV
+        return Start(*(piece.astype(np.float32) for piece in pieces))
 
 
 def _with_maps(

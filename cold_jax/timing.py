@@ -1,5 +1,6 @@
-"""Where a run's seconds go: what its parts report, beside JAX's own figures of tracing and compilation."""
+"""Where a run's seconds go: what its parts report, beside JAX's own figures of tracing and compilation; and its memory."""
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -34,3 +35,12 @@ def gathered() -> Iterator[dict[str, float]]:
         yield seconds
     finally:
         monitoring.unregister_event_duration_listener(listen)
+
+
+def peak_memory() -> int | None:
+    """Bytes of the largest resident set that this process has had; None where the system doesn't tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

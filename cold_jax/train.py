@@ -37,7 +37,9 @@ def train(cfg: DictConfig) -> None:
         run.write_per_user(evaluation.per_user_table({"model": tested, **baselines}, users))
         run.write_rankings(evaluation.rankings_table(tested, users, items))
         run.write_parameters(*build.learned(settings, learner, trainable))
-        results = build.document(settings, question, seconds, tested, baselines, {"best_step": best_step})
+        trained, frozen = learner.sizes
+        cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
+        results = build.document(settings, question, seconds, tested, baselines, {"best_step": best_step, **cost})
         run.write_results(results)
         logger.finish(results)
         show([table(results)])

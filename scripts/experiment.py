@@ -2,7 +2,7 @@
 
 experiment.yaml lists tables. A table's `runs` are commands of cold_jax.train, each made once for every split seed and every training seed; its
 `rows` say which method of which run stands there (`RUN.model`, or `RUN.BASELINE`), beside what it was measured or published as. A row without
-a method is quoted. `$KEY` in a run takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
+a method is quoted. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB. `$KEY` in a run takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
 KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first; `$NAME` in a run is the folder of its encoder.
 Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
 
@@ -30,6 +30,7 @@ from cold_jax.results import Run
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 BEGIN, END = "<!-- table: made by the command above -->", "<!-- end of the table -->"
 DRAWS = 10_000
+COSTS = ("trained", "seconds", "MB")  # of the part `run`
 Row = dict[str, Any]  # table.json's, of these keys
 KEYS = [
     "method",
@@ -93,7 +94,7 @@ def read(folder: Path) -> list[Any]:
     """The tables of experiment.yaml, with what they need not say."""
     tables: Any = OmegaConf.to_container(OmegaConf.load(folder / "experiment.yaml"), resolve=False)
     return [
-        {"split_seeds": [None], "seeds": [1], "ratio": None, "plot": None, "pretrained": {}, **table}
+        {"split_seeds": [None], "seeds": [1], "ratio": None, "plot": None, "against": None, "pretrained": {}, **table}
         for table in tables["tables"]
     ]
 
@@ -136,11 +137,21 @@ def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], k
         ]
         key = ["part", "method", "metric"]
         of_none = pl.DataFrame(whole, schema=of_users.schema, orient="row").join(of_users.select(key).unique(), key, "anti")
+        of_none = pl.concat([of_none, pl.DataFrame(costs(results), schema=of_users.schema, orient="row")])
         told = [f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}" for p in results["protocol"].values()]
-        asked = pl.DataFrame({"part": list(results["protocol"]), "protocol": told})
+        asked = pl.DataFrame({"part": [*results["protocol"], "run"], "protocol": [*told, "this machine, one run at a time"]})
         labels = {"run": pl.lit(name), "split": pl.lit(split, pl.Int64), "seed": pl.lit(seed), "draw": pl.lit(f"{split} {seed}")}
         frames.append(pl.concat([of_users, of_none]).join(asked, "part").with_columns(**labels))
     return pl.concat(frames)
+
+
+def costs(results: Mapping[str, Any]) -> list[tuple[str, str, None, str, float]]:
+    """Rows (part, method, user, metric, value) of the part `run`; none of a run that doesn't tell."""
+    if "parameters" not in results:
+        return []
+    memory = (results["peak_memory"] or 0) / 2**20
+    values = results["parameters"]["trained"], results["seconds"]["train"], memory
+    return [("run", "model", None, name, float(value)) for name, value in zip(COSTS, values, strict=True)]
 
 
 def pretrained(folder: Path, arguments: Sequence[str]) -> Path:
@@ -164,8 +175,13 @@ def _digest(arguments: Sequence[str]) -> str:
 def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
     """table.json's rows of one table: quoted figures, measured ones, and ratios of these to the method `ratio`."""
     made: list[Row] = []
-    own = [entry for entry in table["rows"] if "method" in entry]
+    everything = [entry for entry in table["rows"] if "method" in entry]
     for part, metric in product(table["parts"], table["metrics"]):
+        if (part == "run") != (metric in COSTS):
+            continue
+        own = [
+            entry for entry in everything if part != "run" or entry["method"].endswith(".model")
+        ]  # a closed form's costs are not told
         of = {entry["name"]: of_method(values.filter(part=part, metric=metric), entry["method"]) for entry in own}
         best = strongest(of)
         bar = next((entry["name"] for entry in own if entry["method"] == table["ratio"]), None)
@@ -255,9 +271,13 @@ def met(row: Row) -> bool | None:
 
 def shown(row: Row) -> str:
     """A cell: mean ± sd over the draws, bold where no other is as good, the reference behind it with ✓ or ✗."""
-    text = f"{row['mean']:.4f}" + (f" ± {row['sd']:.4f}" if row["sd"] is not None else "")
+    text = number(row, "mean") + (f" ± {number(row, 'sd')}" if row["sd"] is not None else "")
     against = {None: "", True: f" (✓ {row['reference']})", False: f" (✗ {row['reference']})"}[met(row)]
     return (f"**{text}**" if row["significant"] else text) + against
+
+
+def number(row: Row, key: str) -> str:
+    return f"{row[key]:,.0f}" if row["metric"] in COSTS else f"{row[key]:.4f}"
 
 
 def markdown(table: Mapping[str, Any], found: Sequence[Row]) -> str:
@@ -277,7 +297,7 @@ def markdown(table: Mapping[str, Any], found: Sequence[Row]) -> str:
 
 
 def draw(table: Mapping[str, Any], found: Sequence[Row], path: Path) -> None:
-    """A line for each measured method with the intervals of its points, over the parts in their order."""
+    """A line for each measured method with the intervals of its points, over the parts in their order; or `against` a cost, a point for each."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -289,11 +309,19 @@ def draw(table: Mapping[str, Any], found: Sequence[Row], path: Path) -> None:
     for row in found:
         if row["data"] == table["title"] and row["ci95"] and row["metric"] == table["metrics"][0]:
             lines.setdefault(row["method"], []).append(row)
-    for number, (method, points) in enumerate(lines.items()):
-        place = np.array([table["parts"].index(row["part"]) for row in points]) + 0.05 * number
+    cost = {row["method"]: row["mean"] for row in found if row["data"] == table["title"] and row["metric"] == table["against"]}
+    for nth, (method, points) in enumerate(lines.items()):
+        if table["against"] is not None and method not in cost:
+            axes.axhline(points[0]["mean"], linestyle="--", linewidth=1, color=f"C{nth}", label=method)
+            continue
+        at = [table["parts"].index(row["part"]) + 0.05 * nth if table["against"] is None else cost[method] for row in points]
         mean, (low, high) = np.array([row["mean"] for row in points]), np.array([row["ci95"] for row in points]).T
-        axes.errorbar(place, mean, [mean - low, high - mean], marker="o", markersize=3, linewidth=1, label=method)
-    axes.set_xticks(range(len(table["parts"])), table["parts"], rotation=30)
+        axes.errorbar(at, mean, [mean - low, high - mean], marker="o", markersize=3, linewidth=1, label=method)
+    if table["against"] is None:
+        axes.set_xticks(range(len(table["parts"])), table["parts"], rotation=30)
+    else:
+        axes.set_xscale("symlog", linthresh=1000)
+        axes.set_xlabel(f"{table['against']} parameters")
     axes.set(ylabel=table["metrics"][0])
     axes.legend(fontsize="small", frameon=False)
     figure.savefig(path, metadata={"Date": None})

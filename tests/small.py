@@ -23,7 +23,7 @@ from cold_jax.steps import Form, State
 from cold_jax.text_metric import TextMetric
 
 DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0)
-SPLIT = splits.ItemCold(seed=0, cold=0.3, validation=0.5, held_out=0.1)
+SPLIT = splits.ItemCold(seed=0, cold=0.3, validation=0.5, held_out=0.1, threshold=None)
 ENCODER = Tiny(
     seed=0,
     width=16,
@@ -174,6 +174,8 @@ def make_train(vector_ID: list[list[float]], genre_IF: list[list[float]]) -> Tra
         user_N,
         item_N,
         np.ones(3, np.float32),
+        np.zeros(3),
+        None,
         users,
         items,
         {"line": np.array(vector_ID, np.float32)},

@@ -124,7 +124,7 @@ def test_shown_metrics_and_the_order_of_parts() -> None:
     both = {"ndcg@20": 0.1, "recall@20": 0.2, "mrr": 0.3}
     tests = [{"support_10": both, "support_5": both, "all": {"uauc": 0.5, "auc": 0.6}, "warm": both}]
     shown = comparison._columns(tests, ())
-    assert list(shown) == ["warm", "all", "support_5", "support_10"]
+    assert list(shown) == ["all", "warm", "support_5", "support_10"]
     assert shown["warm"] == ["recall@20", "ndcg@20"]
     assert shown["all"] == ["auc", "uauc"]
     assert comparison._columns(tests, ["mrr"]) == {"warm": ["mrr"], "all": [], "support_5": ["mrr"], "support_10": ["mrr"]}

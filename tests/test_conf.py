@@ -21,6 +21,7 @@ GIVEN = {
     "data/recbole": ["data.root=.", "data.member=x", "data.item_texts={line: '{title}'}"],
     "encoder/hub": ["encoder.id=folder"],
     "split/from_file": ["split.path=split.csv"],
+    "split/given_rows": ["split.path=split.csv"],
 }
 
 

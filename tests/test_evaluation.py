@@ -72,7 +72,7 @@ def test_agrees_with_ir_measures(score_UI: np.ndarray):
         import ir_measures
         from ir_measures import RR, P, R, Success, nDCG
 
-        split = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2)(make_dataset())
+        split = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, threshold=None)(make_dataset())
         theirs_of = {R @ 5: "recall@5", nDCG @ 5: "ndcg@5", Success @ 5: "hr@5", P @ 5: "precision@5", RR: "mrr"}
         ours = evaluation.evaluate(table_scorer(score_UI), split.test, [*theirs_of.values()], 5, chunk=16)
         for name, part in split.test.items():
@@ -150,7 +150,7 @@ def test_the_best_setting_is_chosen_over_folds_and_the_first_of_equals():
 
 def test_versus_and_protocol(score_UI: np.ndarray):
     dataset = make_dataset()
-    split = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2)(dataset)
+    split = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, threshold=None)(dataset)
     ours, weak = SETTINGS(table_scorer(score_UI), split.test), SETTINGS(table_scorer(-score_UI), split.test)
     strong = SETTINGS(table_scorer(score_UI + 200 * sum(oracle(part) for part in split.test.values())), split.test)
     found = evaluation.versus(ours, {"weak": weak, "strong": strong}, 100, np.random.default_rng(0))
@@ -185,7 +185,7 @@ def test_versus_and_protocol(score_UI: np.ndarray):
 
 def test_a_runs_tables_are_enough_to_recompute_its_metrics(score_UI: np.ndarray):
     dataset = make_dataset()
-    split = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2)(dataset)
+    split = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, threshold=None)(dataset)
     ours = SETTINGS(table_scorer(score_UI), split.test)
     ranked = evaluation.rankings_table(ours, dataset.users, dataset.items)
     wanted: dict[str, set[str]] = {}
@@ -232,7 +232,7 @@ def test_popularity_of_the_reference_split():
     from cold_jax import CONF, build
 
     dataset = build.make(OmegaConf.load(Path(CONF) / "data" / "ml_100k.yaml"), "data")()
-    split = splits.FromFile(os.environ["COLD_JAX_REFERENCE"], [0, 1, 5, 10], 5, None)(dataset)
+    split = splits.FromFile(os.environ["COLD_JAX_REFERENCE"], [0, 1, 5, 10], 5, None, True, None)(dataset)
     popularity_I = np.bincount(dataset.item_N[split.train_N], minlength=len(dataset.items))
     got = evaluation.evaluate(
         lambda user_U, *_: np.tile(popularity_I, (len(user_U), 1)), split.test, ["recall@20", "ndcg@20"], 20

@@ -52,7 +52,7 @@ def test_the_readme_shows_the_table_and_its_command(folder: Path) -> None:
     readme = (folder / "README.md").read_text()
     lines = [line.split("|") for line in readme.splitlines() if line.startswith("|")]
     for row in json.loads((folder / "table.json").read_text()):
-        figure = f"{row['mean']:.4f}"
+        figure = experiment.number(row, "mean")
         assert any(cells[1].strip() == row["method"] and any(figure in cell for cell in cells) for cells in lines), row
     assert f"make experiment NAME={folder.name}" in readme
 
@@ -120,3 +120,29 @@ def test_a_figure_outside_the_committed_interval_is_told() -> None:
         == "m, d, p, recall@20: 0.3300 lies outside the committed [0.2800, 0.3200]"
     )
     assert experiment.beyond({**row, "mean": 0.33, "part": "q"}, [row]) is None
+
+
+RUN = {"parameters": {"trained": 12_345, "frozen": 7}, "seconds": {"train": 2.4}, "peak_memory": 3 * 2**20}
+
+
+def test_what_a_run_cost_is_a_part_of_its_own(tmp_path: Path) -> None:
+    bar_U = np.random.default_rng(0).uniform(0.1, 0.5, 40)
+    told = pl.DataFrame(experiment.costs(RUN), ["part", "method", "user", "metric", "value"], orient="row")
+    labels = {"protocol": "here", "run": "base", "split": 1, "seed": 1, "draw": "1 1"}
+    both = pl.concat(
+        [values(bar_U, bar_U, 1), told.with_columns(**{key: pl.lit(v) for key, v in labels.items()})], how="diagonal_relaxed"
+    )
+    table = {
+        **TABLE,
+        "parts": ["cold", "run"],
+        "metrics": ["recall@20", *experiment.COSTS],
+        "against": "trained",
+        "rows": ROWS[1:],
+    }
+    found = experiment.rows(table, both)
+    cost = {row["metric"]: experiment.number(row, "mean") for row in found if row["part"] == "run"}
+    assert cost == {"trained": "12,345", "seconds": "2", "MB": "3"}
+    assert {row["method"] for row in found if row["part"] == "run"} == {"ours"}
+    experiment.draw(table, found, tmp_path / "plot.svg")
+    assert "trained parameters" in (tmp_path / "plot.svg").read_text()
+    assert experiment.costs({"seconds": {"train": 1.0}}) == []

@@ -1,8 +1,6 @@
 # ruff: noqa: F811
 """The kernels' closed forms against scikit-learn's kernel ridge, and their kernels by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy import sparse
@@ -14,7 +12,7 @@ from cold_jax import build
 from cold_jax.baselines import closed_forms
 from cold_jax.parts import Train
 
-GENRE_ONLY = {"ordered": None}
+GENRE_ONLY = {"kernel": {"text(line)": 0.5, "text(title)": 0.5, "near(line)": 0.9, "shared(genre)": 0.75, "constant": 0.1}}
 
 
 def filtered(train: Train, shrink: float) -> np.ndarray:
@@ -50,19 +48,18 @@ def test_shares_are_multiplied_by_expected_popularity(train: Train):
     np.testing.assert_allclose(score_UI[:25], (share_IU.T * np.maximum(popular_I, 0.3)), rtol=1e-4, atol=1e-6)
 
 
-def test_kernels_of_sets_and_intervals_by_hand():
-    """Items of intervals 0, 1, 1; the first two share one genre, the last has none."""
-    train = train_of(np.ones((2, 3)))
-    indicators = {"genre": np.array([[1, 1], [1, 0], [0, 0]]), "year": np.array([[1, 0], [0, 1], [0, 1]])}
-    train = replace(train, items=replace(train.items, indicators=indicators))
-    only = {"texts": {"line": 0.0, "title": 0.0}, "closeness": 0.0, "constant": 1.0, "ordered": "year"}
-    kernel_II = named("item_kernel", **only, weights={"G": 3.0, "Y": 10.0, "GY": 0.3, "GD": 30.0}).kernel(train)
-    near = np.exp(-0.5)
-    cross = [[2 / 3 * 30.3, 1 / 3 * 0.3 * near, 0], [1 / 3 * 0.3 * near, 1 / 3 * 30.3, 0], [0, 0, 0]]
-    sums = [[2 + 10, 1 + 10 * near, 10 * near], [1 + 10 * near, 1 + 10, 10], [10 * near, 10, 10]]
-    np.testing.assert_allclose(kernel_II, 1 + np.array(cross) + np.array(sums), rtol=1e-12)
-    with pytest.raises(ValueError, match=r"baseline\.ordered: items have no attribute 'age'"):
-        named("item_kernel", ordered="age").kernel(train)
+def test_without_shrinking_each_user_has_a_ridge(train: Train):
+    score_UI = scores(named("item_kernel", penalties=[2.0], shrink=None, **GENRE_ONLY), train)
+    expected_IU = kernel_ridge(item_kernel(train), train.interaction_UI.toarray().astype(float)[:25, :16].T, 2.0)
+    np.testing.assert_allclose(score_UI[:25], expected_IU.T, rtol=1e-4, atol=1e-6)
+
+
+def test_neighbours_by_a_kernel_are_those_of_content_knn(train: Train):
+    """Where the kernel is a text's cosine; θ's cosines below 0 count as 0 in both."""
+    theirs_UI = scores(named("content_knn", neighbours=3), train)
+    np.testing.assert_allclose(
+        scores(named("kernel_knn", kernel={"text(line)": 1.0}, neighbours=[3]), train), theirs_UI, atol=1e-6
+    )
 
 
 def test_the_process_over_users_is_kernel_ridge(train: Train):
@@ -102,7 +99,9 @@ def test_ease_is_added_to_scores_of_at_most_one(train: Train):
 def test_a_wrong_value_is_named():
     with pytest.raises(build.ConfigError, match=r"baseline\.penalties: \[\]"):
         named("item_kernel", penalties=[])
-    with pytest.raises(build.ConfigError, match=r"baseline\.weights: G, Y, GY, GD, DY must be"):
-        named("item_kernel", weights={"DY": 1.0})
+    with pytest.raises(build.ConfigError, match=r"baseline\.kernel: 'near' is no block; there are text\(TEXT\)"):
+        named("item_kernel", kernel={"text(line) * near": 1.0})
+    with pytest.raises(build.ConfigError, match=r"baseline\.neighbours: \[-1\]"):
+        named("kernel_knn", neighbours=[-1])
     with pytest.raises(build.ConfigError, match=r"baseline\.powers: \[-1\.0\]"):
         named("user_process", powers=[-1.0])

@@ -124,6 +124,44 @@ def test_given_rows_are_labelled_by_the_threshold():
     assert [*splits.assemble(dataset, part_N, Cold.none).test] == ["warm"]
 
 
+def test_given_rows_alone_are_warm_and_cold_and_tell_what_was_liked():
+    rows = [
+        ("u", "a", 5, 0), ("u", "b", 1, 1), ("u", "c", 5, 2), ("u", "a", 5, 3), ("u", "d", 1, 4),
+        ("v", "a", 5, 2), ("v", "b", 2, 1), ("w", "a", 1, 0),
+    ]  # fmt: skip
+    dataset = dataset_of(rows)
+    part_N = np.array(["train", "warm_val", "warm_test", "warm_test", "warm_test", "warm_test", "warm_test", "train"])
+    test = splits.assemble(dataset, part_N, Cold.none, threshold=4, ranked=False, window=2).test
+    assert [*test] == ["all", "cold"]  # in `warm` is one row alone, u with a
+    assert [dataset.items.ids[i] for i in test["cold"].item_N] == ["c", "d", "a", "b"]
+    told = test["all"].liked_NI
+    assert told is not None
+    # before u's c: a; before his second a: c, a; before d: a again, then c; v had liked nothing before his b, and nothing but the b's row is before his a
+    assert told.toarray().astype(int).tolist() == [[1, 0, 0, 0], [2, 0, 1, 0], [1, 0, 2, 0], [0] * 4, [0] * 4]
+    assert splits.assemble(dataset, part_N, Cold.none, threshold=4, ranked=False).test["all"].liked_NI is None
+    with pytest.raises(DataError, match=r"split\.threshold: with 6 no user has test rows on both sides"):
+        splits.assemble(dataset, part_N, Cold.none, threshold=6, ranked=False)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 4), st.booleans()), min_size=1, max_size=30),
+    st.integers(1, 4),
+)
+def test_liked_before_is_what_a_loop_finds(rows: list[tuple[int, int, int, bool]], window: int):
+    user_N, item_N, time_N, liked_N = (np.array(column) for column in zip(*rows, strict=True))
+    asked_N = np.arange(len(rows))[::2]
+    found_NI = parts.liked_before((user_N, item_N, time_N, liked_N), asked_N, window, 4).toarray()
+    for row, n in enumerate(asked_N):
+        before = sorted(
+            (time_N[m], m) for m in range(len(rows)) if user_N[m] == user_N[n] and (time_N[m], m) < (time_N[n], n) and liked_N[m]
+        )
+        expected = [0] * 4
+        for place, (_, m) in enumerate(reversed(before), 1):
+            if place <= window and not expected[item_N[m]]:
+                expected[item_N[m]] = place
+        assert found_NI[row].tolist() == expected
+
+
 @pytest.fixture
 def train() -> splits.Train:
     generator = np.random.default_rng(0)

@@ -83,7 +83,20 @@ def trained(rows: list[tuple[int, int]]) -> Train:
     warm_I = np.isin(np.arange(5), item_N)
     vectors = {"line": rng.normal(0, 1, (5, 3)).astype(np.float32)}
     one_N = np.ones(len(rows), np.float32)
-    return Train(binary(user_N, item_N, (3, 5)), np.ones(3, bool), warm_I, user_N, item_N, one_N, users, items, vectors, {})
+    return Train(
+        binary(user_N, item_N, (3, 5)),
+        np.ones(3, bool),
+        warm_I,
+        user_N,
+        item_N,
+        one_N,
+        0 * one_N,
+        None,
+        users,
+        items,
+        vectors,
+        {},
+    )
 
 
 SHOWN_UI = sparse.csr_array(np.array([[1, 2, 0, 0, 0], [0, 0, 3, 2, 1]], np.float32))  # u: b then a; v: c, d, e

@@ -14,7 +14,7 @@ from cold_jax.data import DataError, Dataset, Entities
 from cold_jax.splits import BothCold, FromFile, ItemCold, LeakError, NextItem, UserCold, Warm
 
 USER_COLD = UserCold(seed=42, cold=0.2, validation=0.5, held_out=0.2, support=[0, 1, 5])
-ITEM_COLD = ItemCold(seed=42, cold=0.2, validation=0.5, held_out=0.2)
+ITEM_COLD = ItemCold(seed=42, cold=0.2, validation=0.5, held_out=0.2, threshold=None)
 BOTH_COLD = BothCold(seed=42, cold=0.3, validation=0.5, held_out=0.2, both_support=2)
 WARM = Warm(seed=42, held_out=0.2, threshold=4, ranked=True)
 KINDS = {"user_cold": USER_COLD, "item_cold": ITEM_COLD, "both_cold": BOTH_COLD, "warm": WARM}
@@ -43,7 +43,7 @@ def write(path: Path, dataset: Dataset, part_N: np.ndarray) -> Path:
 
 
 def from_file(path: Path, support: list[int] | None = None) -> FromFile:
-    return FromFile(path=str(path), support=support or [0, 1, 5], both_support=2, threshold=4)
+    return FromFile(path=str(path), support=support or [0, 1, 5], both_support=2, threshold=4, ranked=True, history=None)
 
 
 @pytest.mark.parametrize("side", ["user", "item"])
@@ -214,7 +214,7 @@ def test_training_does_not_depend_on_held_out_interactions(kind: str, seed: int,
         columns[2][hidden_N] += 1
         columns[3][hidden_N] -= 100
     changed = dataclasses.replace(dataset, **dict(zip(("user_N", "item_N", "value_N", "time_N"), columns[:4], strict=True)))
-    after = splits.assemble(changed, columns[4], COLD_SIDE[kind], support=[0, 1], both_support=2, threshold=4)
+    after = splits.assemble(changed, columns[4], COLD_SIDE[kind], support=[0, 1], both_support=2, threshold=split.threshold)
     assert bits(splits.train_view(changed, after, *VECTORS)) == before
 
 

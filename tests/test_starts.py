@@ -1,12 +1,14 @@
 """At its start a two-tower is the closed form that it is named after."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from cold_jax import batches, build, models, starts
 from cold_jax.adapters import Frozen
-from cold_jax.baselines import FoldIn, RidgeSvd
+from cold_jax.baselines import FoldIn, RidgeSvd, closed_forms, ratings
 from cold_jax.encoders.table import Table
 from cold_jax.scorers import ModelScorer
 
@@ -22,7 +24,7 @@ FOLD_IN = {
 }
 
 
-def scorer(question: build.Question, start: starts.Svd | starts.FoldIn, width: int, own: bool):
+def scorer(question: build.Question, start: starts.Svd | starts.FoldIn | starts.Liked, width: int, own: bool):
     model = models.TwoTower(width=width, own_target=own, own_source=True, own_bias=own)
     towers = model(Table(main_vectors(question)), question.train, start(question.train, width), 0)
     pieces = models.partition(towers, Frozen().trains, Frozen().head)
@@ -71,3 +73,15 @@ def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
     assert wide.profile_DV.shape[1] == wide.source_FV.shape[1] == 64
     np.testing.assert_allclose(wide.source_IV @ wide.target_IV.T, whole.source_IV @ whole.target_IV.T, atol=1e-5)
     assert np.abs(whole.source_IV @ whole.target_IV.T).max() > 0.1
+
+
+def test_what_is_liked_is_the_mode_over_texts(question: build.Question) -> None:
+    """The towers' bias is f of the process whose kernel is the features': every user gets the same scores."""
+    train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
+    liked = question._replace(train=train)
+    feature_IF = closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+    rows = train.user_N, train.item_N, train.like_N.astype(float)
+    found = ratings.mode(*rows, feature_IF @ feature_IF.T / 2, 0.5, np.zeros((len(train.items), 0)), len(train.users))
+    asked = np.arange(3), sparse.csr_array((3, len(train.items))), np.arange(len(train.items))
+    ours_UI = np.asarray(scorer(liked, starts.Liked(penalty=2.0, users=0.5), 1, own=False)(*asked))
+    np.testing.assert_allclose(ours_UI, np.tile(found.mean + found.item_I, (3, 1)), atol=1e-3)

@@ -29,6 +29,8 @@ def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
     keys = {"experiment", "seed", "versions", "devices", "seconds", "test", "baselines", "versus", "protocol"}
     assert keys <= set(results)
     assert set(results["test"]) == {"warm", "support_0", "support_1", "support_5", "support_10"}
+    assert results["parameters"]["trained"] > 0
+    assert results["peak_memory"] > 2**26
     assert {"difference", "ratio", "ci95", "p", "p_holm"} == set(results["versus"]["popularity"]["support_0"]["recall@20"])
     assert runs.unclean(finished) == []
     assert (finished / "delta.safetensors").stat().st_size < 20_000

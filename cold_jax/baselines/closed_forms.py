@@ -49,7 +49,11 @@ def unit(row_NF: np.ndarray) -> np.ndarray:
 
 
 def ridge(feature_NF: np.ndarray, target_NV: np.ndarray | sparse.sparray, penalties: Sequence[float]) -> dict[float, np.ndarray]:
-    """λ → argmin_W |target − F W|² + λ|W|² = (FᵀF + λI)⁻¹ Fᵀ target, of shape (F, V), from one eigendecomposition."""
+    """λ → argmin_W |target − F W|² + λ|W|² = (FᵀF + λI)⁻¹ Fᵀ target, of shape (F, V), from one eigendecomposition, of the smaller side."""
+    if feature_NF.shape[0] < feature_NF.shape[1]:
+        value_N, vector_NN = eigh(feature_NF @ feature_NF.T)
+        rotated_NV = vector_NN.T @ target_NV
+        return {penalty: feature_NF.T @ (vector_NN @ (rotated_NV / (value_N + penalty)[:, None])) for penalty in penalties}
     value_F, vector_FF = eigh(feature_NF.T @ feature_NF)
     rotated_FV = vector_FF.T @ (feature_NF.T @ target_NV)
     return {penalty: vector_FF @ (rotated_FV / (value_F + penalty)[:, None]) for penalty in penalties}
@@ -94,7 +98,12 @@ def nearest(vector_ND: np.ndarray, row_B: np.ndarray, among_N: np.ndarray, neigh
     """Cosines of rows with their nearest others among the True ones, divided by their sum, else 0; of shape (B, N)."""
     weight_BN = np.maximum(vector_ND[row_B] @ vector_ND.T, 0) * among_N
     weight_BN[np.arange(len(row_B)), row_B] = 0
-    weight_BN *= weight_BN >= _largest(weight_BN, neighbours)
+    return largest(weight_BN, neighbours)
+
+
+def largest(weight_BN: np.ndarray, count: int) -> np.ndarray:
+    """The largest of each row, divided by their sum; the others are 0."""
+    weight_BN = weight_BN * (weight_BN >= _largest(weight_BN, count))
     return weight_BN / np.maximum(weight_BN.sum(1, keepdims=True), 1e-12)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh, solve
 
-from cold_jax.baselines import Parts, chosen, closed_forms, of_shown
+from cold_jax.baselines import Parts, blocks, chosen, closed_forms, of_shown
 from cold_jax.baselines import check as check_grids
 from cold_jax.evaluation import Scorer
 from cold_jax.parts import Train, folds
@@ -20,25 +20,16 @@ from cold_jax.parts import Train, folds
 
 @dataclass(frozen=True)
 class ItemKernel:
-    """S = W (K_ww + λI)⁻¹ K_w*, W = A Aᵀ (A Aᵀ + ρI)⁻¹ R, A = R diag(c + 1)^-½: a kernel ridge on softly filtered users.
+    """S = W (K_ww + λI)⁻¹ K_w*, K of `blocks`, W = A Aᵀ (A Aᵀ + ρI)⁻¹ R, A = R diag(c + 1)^-½: a kernel ridge on softly filtered users.
 
-        K = Σ_text a eᵀe' + b exp(−|e − e'|² / ½) + c + w_G G + w_Y Y + w_GY G∘Y + w_GD G∘D
-
-    e is a text's unit vector (in b = `closeness` that of the first text), G a third of the number of shared indicators, Y = exp(−(n − n')² / 2)
-    for the places n, n' of two items' intervals among those of the `ordered` attribute, D whether they are one, c the `constant`. Since
-    A Aᵀ (A Aᵀ + ρI)⁻¹ = A (Aᵀ A + ρI)⁻¹ Aᵀ, scores are linear in what a user shows.
-
+    Where ρ is None, W = R: a kernel ridge for each user. Since A Aᵀ (A Aᵀ + ρI)⁻¹ = A (Aᵀ A + ρI)⁻¹ Aᵀ, scores are linear in what a user shows.
     Where `shares` is true, share × popularity, with y_j = (c_j + 10)^½ and their mean m:
 
         S = [W diag(c + 10)^-½ (K_ww + λI)⁻¹ K_w*] · max(m + (y − m)(K_ww + ½λI)⁻¹ K_w*, 0.3)
     """
 
-    texts: dict[str, float]
-    closeness: float
-    constant: float
-    ordered: str | None
-    weights: dict[str, float]  # of G, Y, GY and GD
-    shrink: float  # ρ
+    kernel: dict[str, float]
+    shrink: float | None  # ρ
     shares: bool
     penalties: list[float]
     metric: str
@@ -47,43 +38,22 @@ class ItemKernel:
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
-        if self.weights.keys() != {"G", "Y", "GY", "GD"}:
-            raise ValueError(f"baseline.weights: {', '.join(self.weights)} must be G, Y, GY and GD")
-
-    def kernel(self, train: Train) -> np.ndarray:
-        """K of all items, of shape (I, I)."""
-        vectors = {text: closed_forms.vectors(train, "items", text).astype(np.float64) for text in self.texts}
-        count = len(train.items)
-        kernel_II = np.full((count, count), self.constant)
-        for text, weight in self.texts.items():
-            kernel_II += weight * vectors[text] @ vectors[text].T
-        if self.closeness:
-            first = next(iter(vectors.values()))
-            kernel_II += self.closeness * np.exp(-4 * (1 - first @ first.T))  # unit vectors: |e − e'|² = 2 − 2 eᵀe'
-        indicators = dict(train.items.indicators)
-        if self.ordered is not None and self.ordered not in indicators:
-            raise ValueError(f"baseline.ordered: items have no attribute {self.ordered!r}; they have {', '.join(indicators)}")
-        interval_IF = indicators.pop(self.ordered, np.zeros((count, 0))) if self.ordered else np.zeros((count, 0))
-        sets_IF = np.concatenate([np.zeros((count, 0)), *indicators.values()], 1)
-        shared_II = sets_IF @ sets_IF.T / 3
-        same_II = interval_IF @ interval_IF.T
-        place_F = np.arange(interval_IF.shape[1])
-        near_II = interval_IF @ np.exp(-((place_F[:, None] - place_F) ** 2) / 2) @ interval_IF.T
-        products = {"G": shared_II, "Y": near_II, "GY": shared_II * near_II, "GD": shared_II * same_II}
-        return kernel_II + sum(self.weights[name] * product_II for name, product_II in products.items())
+        blocks.check(self.kernel, "baseline.kernel")
 
     def __call__(self, train: Train, validation: Parts) -> Scorer:
-        kernel_II = self.kernel(train)
+        kernel_II = blocks.kernel(train, self.kernel, "baseline.kernel")
 
         def fit(train: Train) -> Callable[[float], Scorer]:
             warm_I = np.flatnonzero(train.warm_I)
             taken_UI = train.interaction_UI[:, warm_I].toarray().astype(np.float64)
             count_I = taken_UI.sum(0)
-            root_I = (count_I + 1) ** -0.5
-            gram_II = taken_UI.T @ taken_UI
-            filtered_II = root_I[:, None] * gram_II * root_I
-            filtered_II[np.diag_indices_from(filtered_II)] += self.shrink
-            source_II = root_I[:, None] * solve(filtered_II, root_I[:, None] * gram_II, assume_a="pos")
+            source_II = np.eye(len(warm_I))
+            if self.shrink is not None:
+                root_I = (count_I + 1) ** -0.5
+                gram_II = taken_UI.T @ taken_UI
+                filtered_II = root_I[:, None] * gram_II * root_I
+                filtered_II[np.diag_indices_from(filtered_II)] += self.shrink
+                source_II = root_I[:, None] * solve(filtered_II, root_I[:, None] * gram_II, assume_a="pos")
             value_I, vector_II = eigh(kernel_II[np.ix_(warm_I, warm_I)])
             rotated_II = vector_II.T @ kernel_II[warm_I]
             fame_I = (count_I + 10) ** 0.5
@@ -101,6 +71,34 @@ class ItemKernel:
             return of_penalty
 
         return chosen(fit, self.penalties, train, folds(train, "items", self.folds, self.seed, ()), self.metric)
+
+
+@dataclass(frozen=True)
+class KernelKnn:
+    """score_ui = Σ_{j in N(i), shown by u} K_ij / Σ_{j in N(i)} K_ij, N(i) the warm items nearest by K of `blocks`."""
+
+    kernel: dict[str, float]
+    neighbours: list[int]
+    metric: str
+    folds: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_grids(self, self.metric, neighbours=self.neighbours)
+        blocks.check(self.kernel, "baseline.kernel")
+
+    def __call__(self, train: Train, validation: Parts) -> Scorer:
+        kernel_II = blocks.kernel(train, self.kernel, "baseline.kernel")
+        np.fill_diagonal(kernel_II, 0)
+
+        def fit(train: Train) -> Callable[[int], Scorer]:
+            def of_neighbours(neighbours: int) -> Scorer:
+                weight_II = closed_forms.largest(np.maximum(kernel_II, 0) * train.warm_I, neighbours).T
+                return of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I])
+
+            return of_neighbours
+
+        return chosen(fit, self.neighbours, train, folds(train, "items", self.folds, self.seed, ()), self.metric)
 
 
 @dataclass(frozen=True)
