@@ -278,6 +278,8 @@ def learner(s: Settings, q: Question) -> Learner:
     def validate(trainable: Any) -> tuple[float, dict[str, float]]:
         if not jax.tree.leaves(trainable):
             return 0.0, {}  # nothing learns, and nothing is chosen
+        if not q.split.validation:
+            raise ConfigError("split: it has no validation part, by which a step is chosen; label some rows warm_val or cold_val")
         return s.evaluation.validate(scorer(trainable), q.split.validation, scorer.of_rows(trainable))
 
     batching = s.batching(q.train, lengths, place, s.seed, multiple, devices)

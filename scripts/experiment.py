@@ -321,9 +321,10 @@ def draw(table: Mapping[str, Any], found: Sequence[Row], path: Path) -> None:
         axes.set_xticks(range(len(table["parts"])), table["parts"], rotation=30)
     else:
         axes.set_xscale("symlog", linthresh=1000)
+        axes.set_xlim(left=-200)
         axes.set_xlabel(f"{table['against']} parameters")
     axes.set(ylabel=table["metrics"][0])
-    axes.legend(fontsize="small", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -1,6 +1,7 @@
 """From a config to typed objects: a wrong key has a name before any data is read, and a config runs nothing."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -318,3 +319,15 @@ def test_what_is_kept_of_a_training_is_delta_and_head(question: build.Question) 
     assert all(name.startswith("encoder.") for name in delta)
     assert not any(name.startswith("encoder.") for name in head)
     assert all(np.isfinite(array).all() for array in (*delta.values(), *head.values()))
+
+
+def test_a_split_without_validation_chooses_no_step() -> None:
+    """From Python, a split whose labels have no validation; where nothing learns, none is needed."""
+    chosen = settings("+experiment=smoke", "logger=none")
+    question = build.question(chosen)
+    question = question._replace(split=dataclasses.replace(question.split, validation={}))
+    learner = build.learner(chosen, question)
+    with pytest.raises(build.ConfigError, match="it has no validation part"):
+        learner.validate(learner.partition.trainable)
+    learner = build.learner(settings("+experiment=smoke", "logger=none", "adapter=none", "model=cosine"), question)
+    assert learner.validate(learner.partition.trainable) == (0.0, {})
