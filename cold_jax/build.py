@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -220,7 +221,6 @@ class Learner(NamedTuple):
 
 def learner(s: Settings, q: Question) -> Learner:
     """Encoder → adapter → model, split by what trains; batches of what it reads."""
-    import jax
     import numpy as np
     from flax import nnx
 
@@ -275,15 +275,19 @@ def learner(s: Settings, q: Question) -> Learner:
         )
     scorer = ModelScorer(partition, place, lengths, users, s.loop.rows_at_once)
 
-    def validate(trainable: Any) -> tuple[float, dict[str, float]]:
-        if not jax.tree.leaves(trainable):
-            return 0.0, {}  # nothing learns, and nothing is chosen
-        if not q.split.validation:
-            raise ConfigError("split: it has no validation part, by which a step is chosen; label some rows warm_val or cold_val")
-        return s.evaluation.validate(scorer(trainable), q.split.validation, scorer.of_rows(trainable))
-
     batching = s.batching(q.train, lengths, place, s.seed, multiple, devices)
-    return Learner(partition, batching, scorer, scorer.of_rows, validate, dropout)
+    return Learner(partition, batching, scorer, scorer.of_rows, functools.partial(_validate, s, q, scorer), dropout)
+
+
+def _validate(s: Settings, q: Question, scorer: Any, trainable: Any) -> tuple[float, dict[str, float]]:
+    """What a step is chosen by, and all to log."""
+    import jax
+
+    if not jax.tree.leaves(trainable):
+        return 0.0, {}  # nothing learns, and nothing is chosen
+    if not q.split.validation:
+        raise ConfigError("split: it has no validation part, by which a step is chosen; label some rows warm_val or cold_val")
+    return s.evaluation.validate(scorer(trainable), q.split.validation, scorer.of_rows(trainable))
 
 
 def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> Any:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-VOLATILE = ("seconds", "versions", "devices", "examples_per_second")
+VOLATILE = ("seconds", "peak_memory", "versions", "devices", "examples_per_second")
 
 
 def environment(cache: Path) -> dict[str, str]:
