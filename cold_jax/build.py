@@ -207,7 +207,6 @@ class Learner(NamedTuple):
     partition: Any  # the model: graph, what trains, what does not
     batches: Any
     scorer: Any  # trainable leaves -> scorer of users
-    of_rows: Any  # trainable leaves -> scorer of given rows, or None
     validate: Any  # trainable leaves -> (the metric to stop by, all to log)
     dropout: bool
 
@@ -238,7 +237,7 @@ def learner(s: Settings, q: Question) -> Learner:
         nothing = models.partition(nnx.Module(), nnx.Nothing(), nnx.Nothing())
         batching = s.batching(q.train, lengths, batches.lookup, s.seed, devices, devices)
         unchosen = lambda trainable: (0.0, {})  # noqa: E731
-        return Learner(nothing, batching, lambda trainable: s.model(q.loaded, q.train), lambda trainable: None, unchosen, False)
+        return Learner(nothing, batching, lambda trainable: s.model(q.loaded, q.train), unchosen, False)
     if isinstance(s.adapter, adapters.Frozen):
         main = [next(iter(vectors.values())) for vectors in (q.train.user_vectors, q.train.item_vectors)]
         encoder = table.States(*table.states(q.loaded, q.tokens)) if states else table.Table(np.concatenate(main))
@@ -269,14 +268,13 @@ def learner(s: Settings, q: Question) -> Learner:
             partition,
             batching,
             None,
-            None,
             pretraining.validation(partition, batching, s.objective, s.loop.rows_at_once),
             dropout,
         )
     scorer = ModelScorer(partition, place, lengths, users, s.loop.rows_at_once)
 
     batching = s.batching(q.train, lengths, place, s.seed, multiple, devices)
-    return Learner(partition, batching, scorer, scorer.of_rows, functools.partial(_validate, s, q, scorer), dropout)
+    return Learner(partition, batching, scorer, functools.partial(_validate, s, q, scorer), dropout)
 
 
 def _validate(s: Settings, q: Question, scorer: Any, trainable: Any) -> tuple[float, dict[str, float]]:
@@ -287,7 +285,7 @@ def _validate(s: Settings, q: Question, scorer: Any, trainable: Any) -> tuple[fl
         return 0.0, {}  # nothing learns, and nothing is chosen
     if not q.split.validation:
         raise ConfigError("split: it has no validation part, by which a step is chosen; label some rows warm_val or cold_val")
-    return s.evaluation.validate(scorer(trainable), q.split.validation, scorer.of_rows(trainable))
+    return s.evaluation.validate(scorer(trainable), q.split.validation)
 
 
 def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> Any:
@@ -325,7 +323,7 @@ def scorer(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
 
 def test(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
     """The test parts at these parameters."""
-    return s.evaluation(scorer(s, q, le, trainable), q.split.test, le.of_rows(trainable))
+    return s.evaluation(scorer(s, q, le, trainable), q.split.test)
 
 
 def searcher(search: Any, s: Settings, q: Question, le: Learner, trainable: Any, run: Any) -> Any:

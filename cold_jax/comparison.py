@@ -185,9 +185,8 @@ def _columns(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[s
             there.setdefault(part, set()).update(values)
 
     def place(part: str) -> tuple[int, list[str]]:
-        return {"all": 0, "warm": 1}.get(part, 2), [
-            piece.zfill(9) if piece.isdigit() else piece for piece in re.split(r"(\d+)", part)
-        ]
+        pieces = re.split(r"(\d+)", part)
+        return {"all": 0, "warm": 1}.get(part, 2), [piece.zfill(9) if piece.isdigit() else piece for piece in pieces]
 
     shown = {part: [m for m in chosen or SHOWN if m in there[part]] for part in sorted(there, key=place)}
     return {part: names or ([] if chosen else sorted(there[part])) for part, names in shown.items()}

@@ -18,20 +18,21 @@ from cold_jax.results import PerUser, Rankings
 from cold_jax.splits import Split
 
 Scorer = Callable[[np.ndarray, sparse.csr_array, np.ndarray], Array]  # (user_U, shown_UI, candidate_I) -> score_UI
-RowScorer = Callable[[Part], Array]  # the part's score_N, for a model that need not score all candidates for it
+RowScorer = Callable[[Part], Array]  # -> the part's score_N
 Setting = TypeVar("Setting")
 
 
 @dataclass(frozen=True)
 class OfRows:
-    """A scorer of given rows alone, for a method that reads more of a row than its user and its item."""
+    """A scorer with a way of its own to score given rows: it reads more of them than user and item, or need not score all candidates."""
 
     rows: RowScorer
+    candidates: Scorer | None = None  # None: it can't rank
 
-    def __call__(self, user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-        raise ValueError(
-            "this baseline scores given rows and can't rank candidates; use it where split asks for given rows alone"
-        )
+    def __call__(self, user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> Array:
+        if self.candidates is None:
+            raise ValueError("this baseline can't rank candidates; use it where the split asks for given rows alone")
+        return self.candidates(user_U, shown_UI, candidate_I)
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,12 @@ class FullRanking:
         if too_far := [f"{name}@{k}" for name, k in _split(self.metrics)[1] if not 1 <= k <= self.top]:
             raise ValueError(f"evaluation.metrics: {too_far[0]} needs places that evaluation.top {self.top} does not keep")
 
-    def __call__(self, scorer: Scorer, parts: Mapping[str, Part], score_rows: RowScorer | None = None) -> Evaluation:
-        return evaluate(scorer, parts, self.metrics, self.top, self.chunk, score_rows)
+    def __call__(self, scorer: Scorer, parts: Mapping[str, Part]) -> Evaluation:
+        return evaluate(scorer, parts, self.metrics, self.top, self.chunk)
 
-    def validate(
-        self, scorer: Scorer, parts: Mapping[str, Part], score_rows: RowScorer | None = None
-    ) -> tuple[float, dict[str, float]]:
+    def validate(self, scorer: Scorer, parts: Mapping[str, Part]) -> tuple[float, dict[str, float]]:
         """(mean over the parts of `metric`, that of each part)."""
-        return validate(scorer, parts, self.metric, self.chunk, score_rows)
+        return validate(scorer, parts, self.metric, self.chunk)
 
 
 def _split(names: Sequence[str]) -> tuple[list[str], list[tuple[str, int]]]:
@@ -96,7 +95,6 @@ def evaluate(
     names: Sequence[str],
     top: int,
     chunk: int = 256,
-    score_rows: RowScorer | None = None,
 ) -> Evaluation:
     """Ranks, or scores given rows, as each part asks.
 
@@ -111,8 +109,7 @@ def evaluate(
     of_ranks, of_lists = _split(names)
     for name, part in parts.items():
         if part.task is Task.rows:
-            of_rows = scorer.rows if isinstance(scorer, OfRows) else score_rows
-            score_N = _entries(scorer, part, chunk) if of_rows is None else np.asarray(of_rows(part))
+            score_N = np.asarray(scorer.rows(part)) if isinstance(scorer, OfRows) else _entries(scorer, part, chunk)
             if np.isnan(score_N).any():
                 raise FloatingPointError(f"part '{name}': the score of row {int(np.argmax(np.isnan(score_N)))} is NaN")
             user_U, auc_U = metrics.user_auc(score_N, part.value_N, part.user_N)
@@ -162,11 +159,9 @@ def _entries(scorer: Scorer, part: Part, chunk: int) -> np.ndarray:
     return score_N
 
 
-def validate(
-    scorer: Scorer, parts: Mapping[str, Part], metric: str, chunk: int = 256, score_rows: RowScorer | None = None
-) -> tuple[float, dict[str, float]]:
+def validate(scorer: Scorer, parts: Mapping[str, Part], metric: str, chunk: int = 256) -> tuple[float, dict[str, float]]:
     """(mean over the parts of one metric of users, or of given rows of uauc; that of each part, and the rows' accuracy)."""
-    means = evaluate(scorer, parts, [metric], 1, chunk, score_rows).mean()
+    means = evaluate(scorer, parts, [metric], 1, chunk).mean()
     rows = [name for name, part in parts.items() if part.task is Task.rows]
     values = {name: mean["uauc" if name in rows else metric] for name, mean in means.items()}
     return float(np.mean(list(values.values()))), values | {f"{name} accuracy": means[name]["accuracy"] for name in rows}

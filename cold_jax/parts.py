@@ -50,9 +50,7 @@ class Part:
     item_N: np.ndarray
     value_N: np.ndarray  # their labels, 0 or 1
     masked: bool = True  # what is shown is not ranked
-    liked_NI: sparse.csr_array | None = (
-        None  # what a given row's user liked before it, as places from the end; None: that is not told
-    )
+    liked_NI: sparse.csr_array | None = None  # places from the end of what a row's user liked before it; None: that is not told
 
     def of(self, rows: np.ndarray) -> "Part":
         """The part that ranks with some of its users, by their rows (positions, or a mask)."""
@@ -264,9 +262,8 @@ def liked_before(
     at_BK = before_B[:, None] - np.arange(1, window + 1)
     like_BK = sorted_N[liked_M[np.maximum(at_BK, 0)]] if len(liked_M) else np.zeros_like(at_BK)
     b, k = np.nonzero((at_BK >= 0) & (user_N[like_BK] == user_N[asked_N][:, None]))
-    pair_M, first_M = np.unique(
-        b * items + item_N[like_BK[b, k]], return_index=True
-    )  # an item liked twice stands where it is newest
+    # an item liked twice stands where it is newest
+    pair_M, first_M = np.unique(b * items + item_N[like_BK[b, k]], return_index=True)
     return sparse.csr_array((k[first_M] + 1.0, divmod(pair_M, items)), shape=(len(asked_N), items), dtype=np.float32)
 
 
@@ -283,23 +280,24 @@ def given_rows(
     train_N = part_N == "train"
     warm_N = np.isin(user_N, dataset.user_N[train_N]) & np.isin(item_N, dataset.item_N[train_N])
     known_UI = binary(dataset.user_N[train_N], dataset.item_N[train_N], (len(dataset.users), len(dataset.items)))
+    liked_NI = None
+    if window is not None:
+        rows = dataset.user_N, dataset.item_N, dataset.time_N, (dataset.value_N >= threshold) & (part_N != "")
+        liked_NI = liked_before(rows, index_N, window, len(dataset.items))
     parts = {}
     for name, of_N in (("all", np.full(len(index_N), True)), ("warm", warm_N), ("cold", ~warm_N)):
         if name != "all" and warm_N.all():
             continue
-        own_N, own_U, likes_N = index_N[of_N], user_N[of_N], label_N[of_N]
-        if not np.intersect1d(own_U[likes_N], own_U[~likes_N]).size:
+        own_N, likes_N = user_N[of_N], label_N[of_N]
+        if not np.intersect1d(own_N[likes_N], own_N[~likes_N]).size:
             wanted = " and ".join(labels)
             log.info("split: no part '%s': with split.threshold %g no user of %s has rows on both sides", name, threshold, wanted)
             continue
-        user_U, liked_NI = np.unique(own_U), None
-        if window is not None:
-            rows = dataset.user_N, dataset.item_N, dataset.time_N, (dataset.value_N >= threshold) & (part_N != "")
-            liked_NI = liked_before(rows, own_N, window, len(dataset.items))
+        user_U = np.unique(own_N)
         shown_UI = known_UI[user_U]
         none_UI = sparse.csr_array(shown_UI.shape, dtype=np.float32)
-        asked = user_U, shown_UI, none_UI, np.unique(item_N[of_N]), own_U, item_N[of_N], likes_N.astype(np.float32)
-        parts[name] = Part(name, Task.rows, *asked, liked_NI=liked_NI)
+        asked = user_U, shown_UI, none_UI, np.unique(item_N[of_N]), own_N, item_N[of_N], likes_N.astype(np.float32)
+        parts[name] = Part(name, Task.rows, *asked, liked_NI=None if liked_NI is None else liked_NI[of_N])
     return parts
 
 

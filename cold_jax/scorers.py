@@ -9,7 +9,7 @@ from scipy import sparse
 
 from cold_jax import models
 from cold_jax.batches import Place, newest
-from cold_jax.evaluation import RowScorer, Scorer
+from cold_jax.evaluation import OfRows, Scorer
 from cold_jax.models import Partition
 from cold_jax.parts import ones
 
@@ -49,7 +49,10 @@ class ModelScorer:
     def __call__(self, trainable: Tree) -> Scorer:
         encoded = self.encode(trainable)
         if self.reads_states:
-            return lambda user_U, shown_UI, candidate_I: self._cross(trainable, encoded, user_U, candidate_I)
+            return OfRows(
+                lambda part: self._score_pairs(trainable, encoded, part.user_N, part.item_N),
+                lambda user_U, shown_UI, candidate_I: self._cross(trainable, encoded, user_U, candidate_I),
+            )
         sides = self._items(trainable, self.frozen, encoded[self.users :])
 
         def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> jax.Array:
@@ -74,10 +77,3 @@ class ModelScorer:
             score_B = self._pairs(trainable, self.frozen, state_TLD, first, self.length_T[first], second, self.length_T[second])
             score_N[n : n + PAIRS_AT_ONCE] = np.asarray(score_B)[: len(user_N) - n]
         return score_N
-
-    def of_rows(self, trainable: Tree) -> RowScorer | None:
-        """Scores of given rows; None where they are entries of what the scorer gives anyway."""
-        if not self.reads_states:
-            return None
-        encoded = self.encode(trainable)
-        return lambda part: self._score_pairs(trainable, encoded, part.user_N, part.item_N)

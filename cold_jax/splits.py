@@ -300,15 +300,13 @@ class Later:
 
     def __call__(self, dataset: Dataset) -> Split:
         start, end = np.quantile(dataset.time_N, [1 - self.validation - self.test, 1 - self.test])
-        known_U, known_I = (first_seen(x_N, dataset.time_N) < start for x_N in (dataset.user_N, dataset.item_N))
-        user_N, item_N = known_U[dataset.user_N], known_I[dataset.item_N]
-        entity_N = dataset.user_N if self.side == "users" else dataset.item_N
-        born_N = first_seen(entity_N, dataset.time_N)[entity_N]
+        user_N, item_N = (first_seen(x_N, dataset.time_N)[x_N] for x_N in (dataset.user_N, dataset.item_N))
+        born_N, known_N = user_N if self.side == "users" else item_N, user_N < start
         stage_N = np.where(dataset.time_N < end, "val", "test")
         of_birth_N = np.where(born_N < end, "val", "test")
-        asked_N = born_N >= start if self.side == "users" else (born_N >= start) & user_N & (stage_N == of_birth_N)
+        asked_N = born_N >= start if self.side == "users" else (born_N >= start) & known_N & (stage_N == of_birth_N)
         part_N = np.where(dataset.time_N < start, "train", "")
-        part_N = np.where((part_N == "") & user_N & item_N, np.char.add("warm_", stage_N), part_N)
+        part_N = np.where((part_N == "") & known_N & (item_N < start), np.char.add("warm_", stage_N), part_N)
         part_N = np.where(asked_N, np.char.add("cold_", of_birth_N), part_N)
         return assemble(dataset, part_N, Cold.users if self.side == "users" else Cold.items, self.support)
 

@@ -32,7 +32,7 @@ class Svd:
         size_V = np.linalg.norm(train.interaction_UI @ source_IV, axis=0) / np.linalg.norm(target_IV, axis=0)
         balance_V = np.sqrt(self.sharpness * size_V * len(target_IV) / len(train.users)) / size_V
         source_IV, target_IV = source_IV * balance_V, target_IV * (self.sharpness / balance_V)
-        profile_DV = np.zeros((next(iter(train.user_vectors.values())).shape[1], width))
+        profile_DV = np.zeros((closed_forms.profiles(train).shape[1], width))
         return _with_maps(train, self.ridge, width, source_IV, target_IV, np.zeros(len(train.items)), profile_DV)
 
 
@@ -66,18 +66,22 @@ class Liked:
     users: float
 
     def __call__(self, train: Train, width: int) -> Start | None:
-        feature_IF = closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+        feature_IF = _features(train)
         kernel_II = feature_IF @ feature_IF.T / self.penalty
         none_IF = np.zeros((len(train.items), 0))
         found = ratings.mode(train.user_N, train.item_N, ratings.likes(train), kernel_II, self.users, none_IF, len(train.users))
         bias_I = found.mean + found.item_I
-        bias_F = closed_forms.ridge(feature_IF, bias_I[:, None], [1e-6])[1e-6][
-            :, 0
-        ]  # of all items: it is linear in the features of each
-        profile_DV = np.zeros((next(iter(train.user_vectors.values())).shape[1], width))
+        # next to no penalty: the bias is linear in every item's features
+        bias_F = closed_forms.ridge(feature_IF, bias_I[:, None], [1e-6])[1e-6][:, 0]
+        profile_DV = np.zeros((closed_forms.profiles(train).shape[1], width))
         zero_IV, zero_FV = (np.zeros((count, width)) for count in feature_IF.shape)
         pieces = zero_IV, zero_IV, bias_I, zero_FV, zero_FV, bias_F, profile_DV
         return Start(*(piece.astype(np.float32) for piece in pieces))
+
+
+def _features(train: Train) -> np.ndarray:
+    """The items' features in a tower, as models.features makes them."""
+    return closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
 
 
 def _with_maps(
@@ -93,7 +97,7 @@ def _with_maps(
     source_IV, target_IV, profile_DV = (
         np.pad(x_XV, ((0, 0), (0, width - x_XV.shape[1]))) for x_XV in (source_IV, target_IV, profile_DV)
     )
-    feature_IF = closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+    feature_IF = _features(train)
     rows_IV = np.concatenate([source_IV, target_IV, bias_I[:, None]], 1)
     map_FV = closed_forms.ridge(feature_IF[train.warm_I], rows_IV[train.warm_I], [penalty])[penalty]
     V = source_IV.shape[1]

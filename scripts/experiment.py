@@ -2,7 +2,8 @@
 
 experiment.yaml lists tables. A table's `runs` are commands of cold_jax.train, each made once for every split seed and every training seed; its
 `rows` say which method of which run stands there (`RUN.model`, or `RUN.BASELINE`), beside what it was measured or published as. A row without
-a method is quoted. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB. `$KEY` in a run takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
+a method is quoted. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB.
+`$KEY` in a run takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
 KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first; `$NAME` in a run is the folder of its encoder.
 Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
 
@@ -175,13 +176,12 @@ def _digest(arguments: Sequence[str]) -> str:
 def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
     """table.json's rows of one table: quoted figures, measured ones, and ratios of these to the method `ratio`."""
     made: list[Row] = []
-    everything = [entry for entry in table["rows"] if "method" in entry]
+    measured_rows = [entry for entry in table["rows"] if "method" in entry]
     for part, metric in product(table["parts"], table["metrics"]):
         if (part == "run") != (metric in COSTS):
             continue
-        own = [
-            entry for entry in everything if part != "run" or entry["method"].endswith(".model")
-        ]  # a closed form's costs are not told
+        # a closed form's costs are not told
+        own = [entry for entry in measured_rows if part != "run" or entry["method"].endswith(".model")]
         of = {entry["name"]: of_method(values.filter(part=part, metric=metric), entry["method"]) for entry in own}
         best = strongest(of)
         bar = next((entry["name"] for entry in own if entry["method"] == table["ratio"]), None)

@@ -32,9 +32,8 @@ def main() -> None:
     if "collm" in given:
         folder = Path(given["collm"])
         rows = {part: list(_csv(folder / f"{name}.csv")) for part, name in PARTS.items()}
-        films = [
-            (row["item"], row["title"][:-7], row["title"][-5:-1], "") for row in _csv(folder / "items.csv")
-        ]  # Sting, The (1973)
+        # a title is "Sting, The (1973)"
+        films = [(row["item"], row["title"][:-7], row["title"][-5:-1], "") for row in _csv(folder / "items.csv")]
         of = [(row["user"], row["item"], row["label"], row["timestamp"], part) for part, own in rows.items() for row in own]
         for name, train in (("split.csv", ("train",)), ("refit.csv", ("train", "warm_val"))):
             labels = ((user, item, "train" if part in train else part) for user, item, _, _, part in of)

@@ -93,9 +93,9 @@ def test_agrees_with_ir_measures(score_UI: np.ndarray):
 def test_given_rows_against_scikit_learn(score_UI: np.ndarray, by_row: bool):
     split = splits.Warm(seed=1, held_out=0.5, threshold=3, ranked=True)(make_dataset())
     part, centred_UI = split.test["all"], score_UI - 600
-    given = (lambda part: centred_UI[part.user_N, part.item_N]) if by_row else None
-    scorer = table_scorer(np.zeros_like(score_UI) if by_row else centred_UI)
-    got = evaluation.evaluate(scorer, {"rows": part}, ["recall@5"], 5, chunk=7, score_rows=given)
+    given = evaluation.OfRows(lambda part: centred_UI[part.user_N, part.item_N], table_scorer(np.zeros_like(score_UI)))
+    scorer = given if by_row else table_scorer(centred_UI)
+    got = evaluation.evaluate(scorer, {"rows": part}, ["recall@5"], 5, chunk=7)
     score_N, label_N = centred_UI[part.user_N, part.item_N], part.value_N
     both = [user for user in part.user_U if 0 < label_N[part.user_N == user].mean() < 1]
     aucs = [roc_auc_score(label_N[part.user_N == user], score_N[part.user_N == user]) for user in both]

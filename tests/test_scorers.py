@@ -12,6 +12,7 @@ from small import TWO_TOWER, Frozen, Linear, Lstm, replace
 
 from cold_jax import build, models, scorers
 from cold_jax.batches import Batching, lookup
+from cold_jax.evaluation import OfRows
 
 ALL_SHOWN = Batching(size=8, support=[], history=None, negatives=0, catalogue=True)
 score = jax.jit(models.score)
@@ -53,7 +54,7 @@ def test_a_scorer_scores_with_the_leaves_that_it_is_given(question: build.Questi
     stirred = np.asarray(le.scorer(small.stirred(le).partition.trainable)(*asked))
     assert np.abs(stirred - before).min() > 0
     np.testing.assert_array_equal(le.scorer(le.partition.trainable)(*asked), before)
-    assert le.of_rows(le.partition.trainable) is None
+    assert not isinstance(le.scorer(le.partition.trainable), OfRows)
 
 
 def test_cold_items_and_users_have_nothing_of_their_own(question: build.Question) -> None:
@@ -99,9 +100,9 @@ def test_an_lstm_scores_pair_by_pair(question: build.Question, monkeypatch: pyte
     pairs = jax.jit(models.LstmHead.pairs)
     expected_UI = np.asarray(pairs(model, state_TLD, first, length_T[first], second, length_T[second])).reshape(3, 4)
     assert min(expected_UI.std(0).min(), expected_UI.std(1).min()) > 2e-5  # both texts matter, twenty times the tolerance
-    got_UI = le.scorer(le.partition.trainable)(user_U, question.train.interaction_UI[user_U], item_I)
+    scorer = le.scorer(le.partition.trainable)
+    got_UI = scorer(user_U, question.train.interaction_UI[user_U], item_I)
     np.testing.assert_allclose(got_UI, expected_UI, atol=1e-6)
     rows: Any = SimpleNamespace(user_N=user_U[[2, 0, 0]], item_N=item_I[[3, 1, 1]])
-    of_rows = le.of_rows(le.partition.trainable)
-    assert of_rows is not None
-    np.testing.assert_allclose(of_rows(rows), expected_UI[[2, 0, 0], [3, 1, 1]], atol=1e-6)
+    assert isinstance(scorer, OfRows)
+    np.testing.assert_allclose(scorer.rows(rows), expected_UI[[2, 0, 0], [3, 1, 1]], atol=1e-6)

@@ -9,6 +9,7 @@ import pytest
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from cold_jax.baselines import blocks
 from cold_jax.baselines import sequences as baselines
 from cold_jax.data import DataError, Dataset, Entities
 from cold_jax.data.sequences import Sequences
@@ -134,7 +135,7 @@ def test_titles_and_vectors_know_items_that_nobody_took() -> None:
     assert not train.warm_I[4]
     kernel_II = baselines.titles(train, "title")
     np.testing.assert_array_equal(np.argsort(-kernel_II[4])[:2], [4, 0])
-    white_II = baselines.vectors(train, "line")
+    white_II = blocks.white(train, "line", "baseline.line")
     np.testing.assert_allclose(np.diag(white_II), 1, atol=1e-5)
 
 

@@ -86,7 +86,8 @@ def _centred(train: Train, text: str, key: str) -> np.ndarray:
     return centred_ID @ centred_ID.T
 
 
-def _white(train: Train, text: str, key: str) -> np.ndarray:
+def white(train: Train, text: str, key: str) -> np.ndarray:
+    """Cosines of θ's whitened vectors: without whitening a few directions that all texts share drown the rest."""
     white_ID = similarity.whitened(_vectors(train, text), FLOOR)
     return white_ID @ white_ID.T
 
@@ -118,7 +119,7 @@ OF_TEXTS: dict[str, Callable[[Train, str, str], np.ndarray]] = {
     "text": _text,
     "near": lambda train, text, key: np.exp(-4 * (1 - _text(train, text, key))),  # unit vectors: |e − e'|² = 2 − 2 eᵀe'
     "centred": _centred,
-    "white": _white,
+    "white": white,
     "words": _words,
     "begins": _begins,
 }

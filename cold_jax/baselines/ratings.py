@@ -18,11 +18,8 @@ from cold_jax.baselines import Parts, blocks
 from cold_jax.evaluation import OfRows, Scorer
 from cold_jax.parts import Part, Train, liked_before
 
-TOLERANCE, STILL, STEPS = (
-    1e-6,
-    1e-3,
-    30,
-)  # of a solution, relative to its right-hand side; of logits that move no more; Newton's, at most
+TOLERANCE = 1e-6  # of a solution, relative to its right-hand side
+STILL, STEPS = 1e-3, 30  # Newton's steps end where no logit moves more, and are so many at most
 RIDGE = 100.0  # of the logistic regression over the parts of a score
 NOISE = 4.0  # about 1 / p(1 − p): what a like that a row tells of is worth beside a rating
 
@@ -89,8 +86,8 @@ def mode(
         item_I, taste_UF = parts(alpha_N)
         return item_I[item_N] + (row_NF * taste_UF[user_N]).sum(1)
 
-    likes = like_N.sum()
-    mean, alpha_N, logit_N = float(np.log((likes + 1) / (N - likes + 1))), np.zeros(N), np.zeros(N)
+    liked = like_N.sum()
+    mean, alpha_N, logit_N = float(np.log((liked + 1) / (N - liked + 1))), np.zeros(N), np.zeros(N)
     for _ in range(STEPS):
         p_N = expit(logit_N + mean)
         weight_N = np.maximum(p_N * (1 - p_N), 1e-4)

@@ -13,12 +13,12 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax import metrics, seeds, similarity
-from cold_jax.baselines import closed_forms
+from cold_jax.baselines import blocks, closed_forms
 from cold_jax.evaluation import Scorer, validate
 from cold_jax.parts import Part, Task, Train
 
 Parts = Mapping[str, Part]
-BACKWARD, FADE, FLOOR = 0.5, 0.8, 0.0005  # of transitions against the order and with each step of distance; of whitening
+BACKWARD, FADE = 0.5, 0.8  # of transitions against the order, and with each step of distance
 
 
 def titles(train: Train, title: str) -> np.ndarray:
@@ -32,12 +32,6 @@ def titles(train: Train, title: str) -> np.ndarray:
 
 def gram(feature_IF: sparse.csr_array) -> np.ndarray:
     return (feature_IF @ feature_IF.T).toarray().astype(np.float32)
-
-
-def vectors(train: Train, text: str) -> np.ndarray:
-    """Cosines of θ's whitened vectors: without whitening a few directions that all texts share drown the rest."""
-    white_ID = similarity.whitened(closed_forms.vectors(train, "items", text), FLOOR)
-    return (white_ID @ white_ID.T).astype(np.float32)
 
 
 def transitions(train: Train) -> np.ndarray:
@@ -129,7 +123,7 @@ class History:
         made: dict[str, Callable[[], np.ndarray]] = {
             "line": lambda: gram(similarity.of_words(train.items.texts[self.line])),
             "titles": lambda: titles(train, self.title),
-            "vectors": lambda: vectors(train, self.line),
+            "vectors": lambda: blocks.white(train, self.line, "baseline.line").astype(np.float32),
             "transitions": lambda: transitions(train),
         }
         kernels = {name: made[name]() for name in members if name in made}
