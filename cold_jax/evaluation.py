@@ -145,7 +145,18 @@ def _of_lists(part: Part, ranking: Ranking, names: Sequence[tuple[str, int]]) ->
 
 
 def _of_positions(scorer: Scorer, part: Part) -> Callable[[np.ndarray], Array]:
-    return lambda position_B: scorer(part.user_U[position_B], part.shown_UI[position_B], part.candidate_I)
+    among_UI = part.among_UI
+    if among_UI is None:
+        return lambda position_B: scorer(part.user_U[position_B], part.shown_UI[position_B], part.candidate_I)
+
+    def of_own(position_B: np.ndarray) -> np.ndarray:
+        score_BI = np.full((len(position_B), len(part.candidate_I)), -np.inf, np.float32)
+        for row_I, u in zip(score_BI, position_B, strict=True):
+            own_I = among_UI[[u]].indices
+            row_I[np.searchsorted(part.candidate_I, own_I)] = np.asarray(scorer(part.user_U[[u]], part.shown_UI[[u]], own_I))[0]
+        return score_BI
+
+    return of_own
 
 
 def _entries(scorer: Scorer, part: Part, chunk: int) -> np.ndarray:
@@ -217,12 +228,15 @@ def protocol(split: Split, evaluation: Evaluation, baselines: Mapping[str, Evalu
             mask = "training items" if warm_U.all() else "training items and support" if warm_U.any() else "support"
             if part.task is Task.next:
                 mask = "earlier items" if part.masked else "nothing"
+            if part.among_UI is not None:
+                candidates = f"sampled: {part.among_UI[[0]].nnz} for each user, the hidden ones among drawn ones"
             ties = "by item index"
         entries[name] = {
             "task": part.task.value,
             "candidates": candidates,
             "mask": mask,
             "ties": ties,
+            "context": "nothing" if split.came_U is None else "when each user came",
             "users": len(evaluation.users[name]),
             "items": len(part.candidate_I),
             "smallest_difference": None if best_U is None or len(best_U) < 2 else metrics.smallest_difference(value_U - best_U),

@@ -51,10 +51,13 @@ class Part:
     value_N: np.ndarray  # their labels, 0 or 1
     masked: bool = True  # what is shown is not ranked
     liked_NI: sparse.csr_array | None = None  # places from the end of what a row's user liked before it; None: that is not told
+    among_UI: sparse.csr_array | None = None  # 1 for the candidates of each user, as many for everybody; None: candidate_I for all
 
     def of(self, rows: np.ndarray) -> "Part":
         """The part that ranks with some of its users, by their rows (positions, or a mask)."""
-        return replace(self, user_U=self.user_U[rows], shown_UI=self.shown_UI[rows], positive_UI=self.positive_UI[rows])
+        among_UI = None if self.among_UI is None else self.among_UI[rows]
+        of_users = {"shown_UI": self.shown_UI[rows], "positive_UI": self.positive_UI[rows], "among_UI": among_UI}
+        return replace(self, user_U=self.user_U[rows], **of_users)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,7 @@ class Train:
     value_N: np.ndarray
     time_N: np.ndarray
     like_N: np.ndarray | None  # bool: the value reaches split.threshold; None where there is none
+    came_U: np.ndarray | None  # the first time of each user, infinity where he never came; None: that is not told
     users: Entities
     items: Entities
     item_vectors: Mapping[str, np.ndarray]  # name of the text -> θ's unit vectors of shape (items, D)
@@ -209,6 +213,32 @@ def questions(
     if cold is Cold.users:
         cold_N, whose = np.flatnonzero(part_N == f"cold_{stage}"), f"cold {'test' if stage == 'test' else 'validation'} user"
         parts |= support_parts(dataset.user_N[cold_N], dataset.item_N[cold_N], dataset.time_N[cold_N], shape, support, whose)
+    return parts
+
+
+def drawn_parts(
+    dataset: Dataset, user_U: np.ndarray, positives: int, candidates: int, supports: Sequence[int], seed: int
+) -> dict[str, Part]:
+    """For each k a part that hides the newest interactions of each user among items that he never took, drawn, and shows the k before them."""
+    shape, all_I = (len(dataset.users), len(dataset.items)), np.arange(len(dataset.items))
+    own_N = np.flatnonzero(np.isin(dataset.user_N, user_U))
+    user_N, item_N = dataset.user_N[own_N], dataset.item_N[own_N]
+    end_N = np.bincount(user_N)[user_N] - order(user_N, dataset.time_N[own_N])
+    hidden_UI, taken_UI = (binary(user_N[of_N], item_N[of_N], shape) for of_N in (end_N <= positives, end_N > 0))
+    among_UI = hidden_UI.copy()
+    for user in user_U:
+        rest_I = np.setdiff1d(all_I, taken_UI[[user]].indices)
+        count = candidates - hidden_UI[[user]].nnz
+        if count > len(rest_I):
+            raise DataError(f"split.candidates: {candidates}, but user {dataset.users.ids[user]!r} took all but {len(rest_I)} items")
+        drawn_I = seeds.generator(seed, "drawn candidates", int(user)).choice(rest_I, count, replace=False)
+        among_UI += binary(np.full(count, user), drawn_I, shape)
+    parts = {}
+    for k in supports:
+        shown_N = (end_N > positives) & (end_N <= positives + k)
+        shown_UI = binary(user_N[shown_N], item_N[shown_N], shape)
+        part = ranking_part(f"support_{k}", shown_UI - shown_UI.multiply(hidden_UI), hidden_UI, all_I)
+        parts[part.name] = replace(part, among_UI=among_UI[part.user_U])
     return parts
 
 

@@ -1,6 +1,6 @@
 """Where each positive stands among all candidates of its user, and the first places of the user's ranking.
 
-All candidates are ranked, in chunks of users; shown items are masked, where the part says so. Scores are compared as float32; equal ones stand in the
+All candidates are ranked, in chunks of users; shown items are masked, where the part says so, and so is what is no candidate of a user's. Scores are compared as float32; equal ones stand in the
 order of item indices. Users come in chunks of one shape and positives in a power of two: a part is one compiled program.
 """
 
@@ -80,6 +80,7 @@ def rank(score: Callable[[np.ndarray], Array], part: Part, top: int = 100, chunk
     users, items = len(part.user_U), len(part.candidate_I)
     shown_UI, positive_UI = part.shown_UI[:, part.candidate_I], part.positive_UI[:, part.candidate_I]
     shown_UI = shown_UI if part.masked else sparse.csr_array(shown_UI.shape)
+    among_UI = None if part.among_UI is None else part.among_UI[:, part.candidate_I]
     chunk, places = min(chunk, users, max(LEAST, COMPARED // items)), min(top, items)
     chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
     offset_U = positive_UI.indptr
@@ -94,7 +95,8 @@ def rank(score: Callable[[np.ndarray], Array], part: Part, top: int = 100, chunk
         user_P = np.repeat(np.arange(len(user_B)), np.diff(offset_U[user_B[0] : user_B[-1] + 2]))
         fill = (0, positives - len(user_P))
         at = np.pad(user_P, fill).astype(np.int32), np.pad(positive_UI.indices[own], fill).astype(np.int32)
-        results.append(_rank(score(filled_B), shown_UI[filled_B].toarray() > 0, *at, places, block))
+        masked_BI = shown_UI[filled_B].toarray() > 0 if among_UI is None else among_UI[filled_B].toarray() == 0
+        results.append(_rank(score(filled_B), masked_BI, *at, places, block))
     rank_P, top_UK, score_UK = [], [], []
     for user_B, result in zip(chunks, jax.device_get(results), strict=True):
         ranks, top_BK, score_BK, nan_B = result
@@ -104,7 +106,7 @@ def rank(score: Callable[[np.ndarray], Array], part: Part, top: int = 100, chunk
         rank_P.append(ranks[: offset_U[user_B[-1] + 1] - offset_U[user_B[0]]])
         top_UK.append(part.candidate_I[top_BK[: len(user_B)]])
         score_UK.append(score_BK[: len(user_B)])
-    candidates_U = items - np.diff(shown_UI.indptr)
+    candidates_U = items - np.diff(shown_UI.indptr) if among_UI is None else np.diff(among_UI.indptr)
     beyond_UK = np.arange(top) >= candidates_U[:, None]
     at = ((0, 0), (0, top - places))
     top_UK = np.where(beyond_UK, -1, np.pad(np.concatenate(top_UK), at))

@@ -38,6 +38,7 @@ class Split:
     validation: Mapping[str, Part]
     test: Mapping[str, Part]
     threshold: float | None  # from which a value is a like; None: that is not asked
+    came_U: np.ndarray | None = None  # each user's first time, told as context; None: it is not
 
 
 def assemble(
@@ -130,8 +131,10 @@ def digest(split: Split) -> str:
             shown = (part.shown_UI.indptr, part.shown_UI.indices, part.shown_UI.data)
             matrices = (*shown, part.positive_UI.indptr, part.positive_UI.indices)
             liked = () if part.liked_NI is None else (part.liked_NI.indptr, part.liked_NI.indices, part.liked_NI.data)
-            for array in (part.user_U, *matrices, part.candidate_I, part.user_N, part.item_N, part.value_N, *liked):
+            among = () if part.among_UI is None else (part.among_UI.indptr, part.among_UI.indices)
+            for array in (part.user_U, *matrices, part.candidate_I, part.user_N, part.item_N, part.value_N, *liked, *among):
                 sha.update(np.ascontiguousarray(array, np.float64).tobytes())
+    sha.update(b"" if split.came_U is None else split.came_U.tobytes())
     return sha.hexdigest()
 
 
@@ -144,12 +147,13 @@ def train_view(
     known_UI = binary(user_N, item_N, (len(dataset.users), len(dataset.items)))
     like_N = None if split.threshold is None else value_N >= split.threshold
     interactions, entities = (user_N, item_N, value_N, dataset.time_N[index_N], like_N), (dataset.users, dataset.items)
-    return Train(known_UI, split.warm_U, split.warm_I, *interactions, *entities, item_vectors, user_vectors)
+    return Train(known_UI, split.warm_U, split.warm_I, *interactions, split.came_U, *entities, item_vectors, user_vectors)
 
 
 def with_visitor(dataset: Dataset, split: Split, profile: str) -> tuple[Dataset, Split]:
     """The same with one more user, the last, of whom only his profile text is known."""
     more = {name: np.append(getattr(split, name), False) for name in ("warm_U", "cold_U")}
+    more["came_U"] = None if split.came_U is None else np.append(split.came_U, np.inf)
     return replace(dataset, users=dataset.users.and_one(profile)), replace(split, **more)
 
 
@@ -195,6 +199,7 @@ class UserCold:
     validation: float
     held_out: float
     support: list[int]
+    first_time: bool  # when a user came is known when he is served, and told as context
 
     def __post_init__(self) -> None:
         _require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
@@ -205,7 +210,8 @@ class UserCold:
         generator = seeds.generator(self.seed, "split")
         kind_U = _draw(dataset.user_N, len(dataset.users), self.cold, self.validation, generator)
         part_N = np.array(["train", "cold_val", "cold_test"])[kind_U[dataset.user_N]]
-        return assemble(dataset, _hold_out(dataset, part_N, self.held_out, generator), Cold.users, self.support)
+        split = assemble(dataset, _hold_out(dataset, part_N, self.held_out, generator), Cold.users, self.support)
+        return replace(split, came_U=_came(dataset)) if self.first_time else split
 
 
 @dataclass(frozen=True)
@@ -318,6 +324,56 @@ def first_seen(of_N: np.ndarray, time_N: np.ndarray) -> np.ndarray:
     return first_X
 
 
+def _came(dataset: Dataset) -> np.ndarray:
+    first_U = first_seen(dataset.user_N, dataset.time_N)
+    return np.pad(first_U, (0, len(dataset.users) - len(first_U)), constant_values=np.inf)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Few drawn candidates: `users` hide their newest `positives` interactions among items that they never took, `candidates` in all.
+
+    The protocol of training-free recommendation (Kusano et al., arXiv 2512.13001: 500, 3 and 50), where a user shows his profile alone, or the k
+    newest of what came before. A sampled protocol: its figures compare with none of a full ranking, nor always in the same order (Krichene & Rendle,
+    KDD 2020). Other users train, but for `validation` ones, for whoever wants to train. What is drawn is not in split.csv.
+    """
+
+    seed: int
+    users: int
+    validation: int
+    positives: int
+    candidates: int
+    support: list[int]
+
+    def __post_init__(self) -> None:
+        _require_sizes(support=self.support)
+        object.__setattr__(self, "support", tuple(self.support))
+        if not 1 <= self.positives < self.candidates:
+            raise ValueError(f"split.positives: {self.positives} must be 1 or more, and less than split.candidates {self.candidates}")
+
+    def __call__(self, dataset: Dataset) -> Split:
+        enough_U = np.flatnonzero(np.bincount(dataset.user_N) >= self.positives + max(self.support))
+        if len(enough_U) < self.users + self.validation:
+            raise DataError(
+                f"split.users: {self.users} and split.validation {self.validation}, but {len(enough_U)} users have the {self.positives} "
+                f"hidden and {max(self.support)} shown interactions; choose fewer users or a smaller split.support"
+            )
+        test_U, val_U, _ = np.split(
+            seeds.generator(self.seed, "split").permutation(enough_U), np.cumsum([self.users, self.validation])
+        )
+        part_N = np.full(len(dataset), "train", "<U9")
+        asked = {}
+        for label, user_U in (("cold_val", val_U), ("cold_test", test_U)):
+            part_N[np.isin(dataset.user_N, user_U)] = label
+            asked[label] = parts.drawn_parts(
+                dataset, np.sort(user_U), self.positives, self.candidates, self.support, self.seed
+            )
+        split = assemble(dataset, part_N, Cold.users, [0])
+        split = replace(split, validation=asked["cold_val"], test=asked["cold_test"])
+        check(dataset, split)
+        return split
+
+
 @dataclass(frozen=True)
 class NextItem:
     """Leave-one-out over sequences: a user's last interaction is the test, the one before it validation (Kang & McAuley, ICDM 2018).
@@ -374,7 +430,8 @@ def _read(path: Path, dataset: Dataset) -> np.ndarray:
 class FromFile:
     """A file's labels: columns user_id, item_id, part (a label that `assemble` knows); others are ignored.
 
-    ranked, history: whether candidates are ranked, and how many of the last liked items a given row tells; see `assemble`.
+    ranked, history: whether candidates are ranked, and how many of the last liked items a given row tells; see `assemble`. first_time: when a
+    user came is told.
     """
 
     path: str
@@ -383,6 +440,7 @@ class FromFile:
     threshold: float | None
     ranked: bool
     history: int | None
+    first_time: bool
 
     def __post_init__(self) -> None:
         _require_sizes(support=self.support, both_support=[self.both_support])
@@ -399,4 +457,5 @@ class FromFile:
         part_N = _read(path, dataset)
         cold = parts.cold_side(path, dataset, part_N)
         shown = self.support, self.both_support
-        return assemble(dataset, part_N, cold, *shown, self.threshold, window=self.history, ranked=self.ranked)
+        split = assemble(dataset, part_N, cold, *shown, self.threshold, window=self.history, ranked=self.ranked)
+        return replace(split, came_U=_came(dataset)) if self.first_time else split

@@ -139,7 +139,9 @@ def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], k
         key = ["part", "method", "metric"]
         of_none = pl.DataFrame(whole, schema=of_users.schema, orient="row").join(of_users.select(key).unique(), key, "anti")
         of_none = pl.concat([of_none, pl.DataFrame(costs(results), schema=of_users.schema, orient="row")])
-        told = [f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}" for p in results["protocol"].values()]
+        told = [
+            f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}; told: {p['context']}" for p in results["protocol"].values()
+        ]
         asked = pl.DataFrame({"part": [*results["protocol"], "run"], "protocol": [*told, "this machine, one run at a time"]})
         labels = {"run": pl.lit(name), "split": pl.lit(split, pl.Int64), "seed": pl.lit(seed), "draw": pl.lit(f"{split} {seed}")}
         frames.append(pl.concat([of_users, of_none]).join(asked, "part").with_columns(**labels))

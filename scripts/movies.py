@@ -4,7 +4,8 @@ FILE is a film a line, its fields apart by ::  (id, title, year, certificate, re
 items are joined to it by title (the article moved to the front, brackets dropped) and year, give or take one, or where one title of the year begins or
 ends with the other and no second does. Without `collm` the
 items are MovieLens-100k's, and FOLDER gets items.csv and interactions.csv. With it, they are CoLLM's (its folder: items.csv, train.csv, valid.csv,
-test.csv), and FOLDER gets split.csv too, which calls the three files train, warm_val and warm_test, and refit.csv, where validation trains too.
+test.csv), and FOLDER gets split.csv too, which calls the three files train, warm_val and warm_test, refit.csv, where validation trains too, and
+train.csv, the interactions of the first file alone.
 """
 
 import csv
@@ -18,6 +19,7 @@ from hydra import compose, initialize_config_dir
 
 from cold_jax import CONF, build, command  # noqa: F401  (command registers the resolvers)
 
+HEADER = ("user_id", "item_id", "value", "time")
 COLUMNS = ("item_id", "title", "year", "genres", "certificate", "directors", "writers", "actors", "people", "plot")
 PARTS = {"train": "train", "warm_val": "valid", "warm_test": "test"}
 ARTICLE = re.compile(r"^(.*), (the|a|an|le|la|les|l'|il|el|der|die|das|los|las)$")
@@ -38,9 +40,10 @@ def main() -> None:
         for name, train in (("split.csv", ("train",)), ("refit.csv", ("train", "warm_val"))):
             labels = ((user, item, "train" if part in train else part) for user, item, _, _, part in of)
             _write(to / name, ("user_id", "item_id", "part"), labels)
+        _write(to / "train.csv", HEADER, (row[:4] for row in of if row[4] == "train"))
     else:
         films, of = movielens_100k()
-    _write(to / "interactions.csv", ("user_id", "item_id", "value", "time"), (row[:4] for row in of))
+    _write(to / "interactions.csv", HEADER, (row[:4] for row in of))
     known = dict(read(Path(given["plots"])))
     items = [(item, title, year, *described(known, title, year, genres)) for item, title, year, genres in films]
     _write(to / "items.csv", COLUMNS, items)

@@ -176,6 +176,7 @@ def make_train(vector_ID: list[list[float]], genre_IF: list[list[float]]) -> Tra
         np.ones(3, np.float32),
         np.zeros(3),
         None,
+        None,
         users,
         items,
         {"line": np.array(vector_ID, np.float32)},

@@ -4,6 +4,7 @@ import inspect
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +29,14 @@ METRIC = "recall@20"
 
 def named(name: str, **values: object):
     """The baseline of a file in conf/baseline, with other values."""
-    node = {**OmegaConf.load(Path(CONF, "baseline", f"{name}.yaml")), **values}  # type: ignore[dict-item]
-    return build.make(OmegaConf.create(node), f"baseline.{name}")
+    return build.make(OmegaConf.create({**values_of(name), **values}), f"baseline.{name}")
+
+
+def values_of(name: str) -> dict[str, Any]:
+    """What a file in conf/baseline holds, over what the one holds that it differs from."""
+    own: dict[str, Any] = {**OmegaConf.load(Path(CONF, "baseline", f"{name}.yaml"))}  # type: ignore[dict-item]
+    bases = [values_of(base.partition("@")[0]) for base in own.pop("defaults", []) if base != "_self_"]
+    return {key: value for values in (*bases, own) for key, value in values.items()}
 
 
 def unit(generator: np.random.Generator, *shape: int) -> np.ndarray:
@@ -48,7 +55,7 @@ def train_of(taken_UI: np.ndarray, seed: int = 0) -> Train:
     texts = {"line": unit(generator, I, 6), "title": unit(generator, I, 6)}, {"profile": unit(generator, U, 5)}
     warm = taken_UI.any(1), taken_UI.any(0)
     one_N = np.ones(len(user_N), np.float32)
-    return Train(known_UI, *warm, user_N, item_N, one_N, item_N.astype(float), one_N > 0, users, items, *texts)
+    return Train(known_UI, *warm, user_N, item_N, one_N, item_N.astype(float), one_N > 0, None, users, items, *texts)
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +260,7 @@ def test_a_baseline_is_given_train_and_validation_only():
 
 
 SPLITS = {
-    "users": splits.UserCold(seed=0, cold=0.3, validation=0.5, held_out=0.2, support=[0, 1, 3]),
+    "users": splits.UserCold(seed=0, cold=0.3, validation=0.5, held_out=0.2, support=[0, 1, 3], first_time=False),
     "items": splits.ItemCold(seed=0, cold=0.3, validation=0.5, held_out=0.2, threshold=None),
     "both": splits.BothCold(seed=0, cold=0.3, validation=0.5, held_out=0.2, both_support=2),
 }
@@ -271,10 +278,10 @@ def test_scores_are_finite_and_deaf_to_what_is_held_out(side: str):
     item_N[hidden_N] = generator.permutation(item_N[hidden_N])
     other = replace(dataset, item_N=item_N)
     trains = [splits.train_view(data, split, *vectors) for data in (dataset, other)]
-    trains = [replace(train, like_N=np.arange(len(train.user_N)) % 3 > 0) for train in trains]
+    trains = [replace(train, like_N=np.arange(len(train.user_N)) % 3 > 0, came_U=np.arange(60.0)) for train in trains]
     formula = {"text(line)": 0.5, "words(title)": 1.0, "shared(genre) * order(year)": 0.5}
     for path in (path for path in CONFIGS if not path.stem.startswith("history")):  # those are for sequences: test_sequences.py
-        given = OmegaConf.load(path)
+        given = values_of(path.stem)
         kernels = {key: formula for key in ("kernel", "tastes") if key in given} | ({"cuts": []} if "cuts" in given else {})
         small = kernels or (
             {"ranks": [4, 8], "folds": None}
@@ -282,7 +289,7 @@ def test_scores_are_finite_and_deaf_to_what_is_held_out(side: str):
             else {"rank": 8, "supports": [0, 3]}
             if path.stem == "fold_in"
             else {"rank": 8, "supports": [0, 1, 3], "powers": [0.3], "penalties": [20.0]}
-            if path.stem == "user_process"
+            if "user_process" in path.stem
             else {}
         )
         scorers = [named(path.stem, **small)(train, split.validation) for train in trains]

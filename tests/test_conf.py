@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from cold_jax import CONF, build, command  # noqa: F401  (command registers the resolvers)
 
@@ -25,14 +25,18 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_a_choice_is_its_dataclass(choice: Path) -> None:
-    """Its keys are the fields, in each a value of the right type; `make` refuses any other."""
+def node_of(choice: Path) -> DictConfig:
     group, name = choice.parent.name, choice.stem
     with initialize_config_dir(CONF, version_base="1.3"):
         node = compose(f"{group}/{name}", [f"++{given}" for given in GIVEN.get(f"{group}/{name}", [])])[group]
-    made = build.make(node[name] if group in build.MANY else node, group)
-    assert type(made).__name__ == str(OmegaConf.load(FOLDER / choice)._target_).rsplit(".", 1)[-1]
+    return node[name] if group in build.MANY else node
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_a_choice_is_its_dataclass(choice: Path) -> None:
+    """Its keys are the fields, in each a value of the right type; `make` refuses any other."""
+    node = node_of(choice)
+    assert type(build.make(node, choice.parent.name)).__name__ == str(node._target_).rsplit(".", 1)[-1]
 
 
 def compose_all(experiment: str, pairs: Iterable[tuple[str, str]]) -> None:
@@ -61,7 +65,7 @@ def test_an_experiment_takes_every_adapter_with_every_split(experiment: str) -> 
 def test_a_group_chooses_by_its_name(choice: Path) -> None:
     """train.yaml has the group; every choice of it is one of its module's classes."""
     group = choice.parent.name
-    module = str(OmegaConf.load(FOLDER / choice)._target_).split(".")[1]
+    module = str(node_of(choice)._target_).split(".")[1]
     assert group in (*build.GROUPS, "search")
     shared = {"tokens": "pretraining", "texts": "pretraining"}.get(choice.stem)  # choices that go together
     assert module in (group, f"{group}s", choice.stem, shared, {"batching": "batches", "search": "queries"}.get(group))

@@ -1,5 +1,6 @@
 """Against ir-measures, scikit-learn, a case worked by hand, and the reference's popularity."""
 
+import dataclasses
 import os
 import warnings
 from pathlib import Path
@@ -119,7 +120,7 @@ def test_a_nan_names_part_and_place(score_UI: np.ndarray):
 
 
 def test_validation_is_the_mean_over_parts(score_UI: np.ndarray):
-    split = splits.UserCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, support=[0, 3])(make_dataset())
+    split = splits.UserCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, support=[0, 3], first_time=False)(make_dataset())
     mean, each = SETTINGS.validate(table_scorer(score_UI), split.validation)
     whole = SETTINGS(table_scorer(score_UI), split.validation).mean()
     assert each == {name: whole[name]["recall@2"] for name in ("support_0", "support_3")}
@@ -175,12 +176,39 @@ def test_versus_and_protocol(score_UI: np.ndarray):
     )
     assert evaluation.protocol(split, ours, {}, "mrr")["cold"]["smallest_difference"] is None
 
-    users = splits.UserCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, support=[0, 3])(dataset)
+    users = splits.UserCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, support=[0, 3], first_time=False)(dataset)
     masks = {
         part: entry["mask"]
         for part, entry in evaluation.protocol(users, SETTINGS(table_scorer(score_UI), users.test), {}, "mrr").items()
     }
     assert masks == {"warm": "training items", "support_0": "support", "support_3": "support"}
+
+
+def test_drawn_candidates_are_scored_alone_and_told(score_UI: np.ndarray):
+    dataset = make_dataset()
+    split = splits.Drawn(seed=1, users=6, validation=2, positives=2, candidates=5, support=[0])(dataset)
+    part, asked = split.test["support_0"], []
+
+    def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        asked.append((int(user_U[0]), candidate_I.tolist()))
+        return score_UI[user_U][:, candidate_I]
+
+    ours = SETTINGS(scorer, split.test)
+    assert part.among_UI is not None
+    own = [(int(user), part.among_UI[[row]].indices.tolist()) for row, user in enumerate(part.user_U)]
+    assert [pair for pair in own if pair in asked] == own
+    assert all(len(candidate_I) == 5 for _, candidate_I in asked)
+    best_U = [
+        min(sorted(-score_UI[user, own_I]).index(-score_UI[user, i]) for i in part.positive_UI[[row]].indices)
+        for row, (user, own_I) in enumerate(own)
+    ]
+    np.testing.assert_allclose(ours.per_user["support_0"]["mrr"], 1 / (1 + np.array(best_U)))
+    told = evaluation.protocol(split, ours, {}, "mrr")["support_0"]
+    assert told["candidates"] == "sampled: 5 for each user, the hidden ones among drawn ones"
+    assert told["context"] == "nothing"
+    assert evaluation.protocol(dataclasses.replace(split, came_U=np.zeros(9)), ours, {}, "mrr")["support_0"]["context"] == (
+        "when each user came"
+    )
 
 
 def test_a_runs_tables_are_enough_to_recompute_its_metrics(score_UI: np.ndarray):
@@ -232,7 +260,7 @@ def test_popularity_of_the_reference_split():
     from cold_jax import CONF, build
 
     dataset = build.make(OmegaConf.load(Path(CONF) / "data" / "ml_100k.yaml"), "data")()
-    split = splits.FromFile(os.environ["COLD_JAX_REFERENCE"], [0, 1, 5, 10], 5, None, True, None)(dataset)
+    split = splits.FromFile(os.environ["COLD_JAX_REFERENCE"], [0, 1, 5, 10], 5, None, True, None, False)(dataset)
     popularity_I = np.bincount(dataset.item_N[split.train_N], minlength=len(dataset.items))
     got = evaluation.evaluate(
         lambda user_U, *_: np.tile(popularity_I, (len(user_U), 1)), split.test, ["recall@20", "ndcg@20"], 20

@@ -1,6 +1,8 @@
 # ruff: noqa: F811
 """The kernels' closed forms against scikit-learn's kernel ridge, and their kernels by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -84,6 +86,22 @@ def test_the_process_over_users_is_kernel_ridge(train: Train):
     ridge = KernelRidge(alpha=2.0, kernel="precomputed").fit(none_UU[:25, :25], value_UI - mean_I)
     found_UI = scorer(np.arange(25, 30), sparse.csr_array((5, 20)), np.arange(20))
     np.testing.assert_allclose(found_UI, mean_I + ridge.predict(none_UU[25:, :25]), rtol=1e-4, atol=1e-5)
+
+
+def test_when_a_user_came_is_a_kernel_beside_the_others(train: Train):
+    """Without a support: squared differences of first times, in units of days, inside an exponential; who never came is like nobody."""
+    day_U = np.append(np.random.default_rng(0).uniform(0, 200, 29), np.inf)
+    came = replace(train, came_U=day_U * 86_400)
+    only = {"supports": [0], "powers": [0.0], "penalties": [2.0], "rank": 4, "days": 30.0}
+    value_UI = train.interaction_UI.toarray().astype(float)[:25]
+    kernel_UU = cosine_similarity(train.user_vectors["profile"].astype(float)) + 1
+    kernel_UU[:29, :29] += 0.5 * rbf_kernel(day_U[:29, None], gamma=1 / (2 * 30**2))
+    ridge = KernelRidge(alpha=2.0, kernel="precomputed").fit(kernel_UU[:25, :25], value_UI - value_UI.mean(0))
+    found_UI = named("user_process", **only, came=0.5)(came, {})(np.arange(25, 30), sparse.csr_array((5, 20)), np.arange(20))
+    np.testing.assert_allclose(found_UI, value_UI.mean(0) + ridge.predict(kernel_UU[25:, :25]), rtol=1e-4, atol=1e-5)
+
+    with pytest.raises(ValueError, match=r"baseline\.came: the split doesn't tell when users came; give split\.first_time=true"):
+        named("user_process", **only, came=0.5)(train, {})
 
 
 def test_ease_is_added_to_scores_of_at_most_one(train: Train):

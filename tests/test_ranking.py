@@ -1,5 +1,7 @@
 """Against SciPy's ranks and NumPy's sort, with many equal scores."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -37,6 +39,27 @@ def check(part: parts.Part, score_UI: np.ndarray, got: ranking.Ranking, top: int
     np.testing.assert_array_equal(got.top_UK, places)
     np.testing.assert_array_equal(got.score_UK, scores)
     np.testing.assert_array_equal(got.candidates_U, (~shown_UI).sum(1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_candidates_of_their_own_are_all_that_is_ranked(seed: int):
+    """As if each user were a part, whose candidates are his."""
+    part, generator = make_part(seed), np.random.default_rng(seed)
+    among_UI = (generator.random((USERS, ITEMS)) < 0.4) & (part.shown_UI.toarray() == 0) | (part.positive_UI.toarray() > 0)
+    among_UI[:, np.setdiff1d(np.arange(ITEMS), part.candidate_I)] = False
+    score_UI = generator.integers(0, 4, (USERS, len(part.candidate_I))).astype(np.float32)
+    drawn = dataclasses.replace(part, among_UI=sparse.csr_array(among_UI.astype(np.float32)))
+    together = ranking.rank(lambda position_B: score_UI[position_B], drawn, 5, 4)
+    start = 0
+    for row, own_I in enumerate(among_UI):
+        alone = dataclasses.replace(part.of(np.array([row])), candidate_I=np.flatnonzero(own_I))
+        own_C = score_UI[row : row + 1, np.isin(part.candidate_I, alone.candidate_I)]
+        got = ranking.rank(lambda position_B, own_C=own_C: own_C[position_B], alone, 5)
+        np.testing.assert_array_equal(together.rank_P[start : start + len(got.rank_P)], got.rank_P)
+        np.testing.assert_array_equal(together.top_UK[row], got.top_UK[0])
+        assert together.candidates_U[row] == got.candidates_U[0] == own_I.sum()
+        start += len(got.rank_P)
 
 
 @settings(max_examples=60, deadline=None)

@@ -93,6 +93,7 @@ def trained(rows: list[tuple[int, int]]) -> Train:
         one_N,
         0 * one_N,
         None,
+        None,
         users,
         items,
         vectors,

@@ -13,7 +13,7 @@ from cold_jax import parts, results, splits
 from cold_jax.data import DataError, Dataset, Entities
 from cold_jax.splits import BothCold, FromFile, ItemCold, LeakError, NextItem, UserCold, Warm
 
-USER_COLD = UserCold(seed=42, cold=0.2, validation=0.5, held_out=0.2, support=[0, 1, 5])
+USER_COLD = UserCold(seed=42, cold=0.2, validation=0.5, held_out=0.2, support=[0, 1, 5], first_time=False)
 ITEM_COLD = ItemCold(seed=42, cold=0.2, validation=0.5, held_out=0.2, threshold=None)
 BOTH_COLD = BothCold(seed=42, cold=0.3, validation=0.5, held_out=0.2, both_support=2)
 WARM = Warm(seed=42, held_out=0.2, threshold=4, ranked=True)
@@ -43,7 +43,7 @@ def write(path: Path, dataset: Dataset, part_N: np.ndarray) -> Path:
 
 
 def from_file(path: Path, support: list[int] | None = None) -> FromFile:
-    return FromFile(path=str(path), support=support or [0, 1, 5], both_support=2, threshold=4, ranked=True, history=None)
+    return FromFile(path=str(path), support=support or [0, 1, 5], both_support=2, threshold=4, ranked=True, history=None, first_time=False)
 
 
 @pytest.mark.parametrize("side", ["user", "item"])
@@ -302,6 +302,57 @@ def test_nothing_later_trains_and_what_is_cold_was_not_there_before(side: str):
     later = {"warm_val": (start, end), "warm_test": (end, np.inf)} | ({} if side == "users" else {"cold_val": (start, end)})
     for label, (low, high) in later.items():
         assert ((dataset.time_N >= low) & (dataset.time_N < high))[split.part_N == label].all()
+
+
+DRAWN = splits.Drawn(seed=42, users=20, validation=10, positives=3, candidates=12, support=[0, 2])
+
+
+def test_drawn_candidates_are_the_newest_among_items_never_taken():
+    dataset = make_dataset()
+    split = DRAWN(dataset)
+    test = split.test
+    assert [*test] == ["support_0", "support_2"]
+    place_N = parts.order(dataset.user_N, dataset.time_N)
+    for count, part in [(20, part) for part in test.values()] + [(10, part) for part in split.validation.values()]:
+        assert len(part.user_U) == count
+        assert not split.warm_U[part.user_U].any()
+        assert part.among_UI is not None
+        for row, user in enumerate(part.user_U):
+            of_N = np.flatnonzero(dataset.user_N == user)
+            own_I = dataset.item_N[of_N[np.argsort(place_N[of_N])]]
+            hidden, among = set(part.positive_UI[[row]].indices), set(part.among_UI[[row]].indices)
+            assert hidden == set(own_I[-3:])
+            assert len(among) == 12
+            assert hidden <= among
+            assert not (among - hidden) & set(own_I)
+            shown = set(own_I[-5:-3]) - hidden if part.name == "support_2" else set()
+            assert set(part.shown_UI[[row]].indices) == shown
+    assert set(dataset.user_N[split.train_N]) | {*test["support_0"].user_U, *split.validation["support_0"].user_U} == set(
+        dataset.user_N
+    )
+    again, other = DRAWN(dataset), dataclasses.replace(DRAWN, seed=43)(dataset)
+    assert splits.digest(again) == splits.digest(split) != splits.digest(other)
+
+
+def test_drawn_candidates_need_users_and_items():
+    dataset = make_dataset()
+    with pytest.raises(DataError, match=r"split\.users: 90 and split\.validation 10, but 59 users have the 3 hidden and 2 shown"):
+        dataclasses.replace(DRAWN, users=90)(dataset)
+    with pytest.raises(DataError, match=r"split\.candidates: 44, but user 'u[0-9]+' took all but [0-9]+ items"):
+        dataclasses.replace(DRAWN, candidates=44)(dataset)
+    with pytest.raises(ValueError, match=r"split\.positives: 12 must be 1 or more, and less than split\.candidates 12"):
+        dataclasses.replace(DRAWN, positives=12)
+
+
+def test_when_a_user_came_is_told_of_all_or_of_none():
+    dataset = make_dataset()
+    assert splits.train_view(dataset, USER_COLD(dataset), *VECTORS).came_U is None
+    told = dataclasses.replace(USER_COLD, first_time=True)(dataset)
+    came_U = splits.train_view(dataset, told, *VECTORS).came_U
+    assert came_U is not None
+    assert came_U.tolist() == [dataset.time_N[dataset.user_N == user].min(initial=np.inf) for user in range(60)]
+    assert came_U[-1] == np.inf  # who has no interaction
+    assert splits.digest(told) != splits.digest(USER_COLD(dataset))
 
 
 def test_the_first_time_of_an_entity():

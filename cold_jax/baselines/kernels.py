@@ -18,6 +18,9 @@ from cold_jax.evaluation import Scorer
 from cold_jax.parts import Train, folds
 
 
+DAY = 86_400.0  # seconds
+
+
 @dataclass(frozen=True)
 class ItemKernel:
     """S = W (K_ww + λI)⁻¹ K_w*, K of `blocks`, W = A Aᵀ (A Aᵀ + ρI)⁻¹ R, A = R diag(c + 1)^-½: a kernel ridge on softly filtered users.
@@ -105,9 +108,9 @@ class KernelKnn:
 class UserProcess:
     """S = μ + K_*w (K_ww + λI)⁻¹ (Y − μ), a Gaussian process over users; rows of Y are R_u (n_u / mean n)^-γ, μ is their mean.
 
-        K = a cos(profile) + b cos(support diag(c + 1)^-¼) + d cos(support diag(c + 1)^-½ V_r) + 1
+        K = a cos(profile) + b cos(support diag(c + 1)^-¼) + d cos(support diag(c + 1)^-½ V_r) + 1 + e exp(−(t − t')² / 2 days²)
 
-    V_r are the right factors of `svd_factors`. A warm user shows his k earliest training items, as a cold one does; so each k has a kernel of its own, and
+    t is a user's first time, where the split tells it (split.first_time). V_r are the right factors of `svd_factors`. A warm user shows his k earliest training items, as a cold one does; so each k has a kernel of its own, and
     γ, λ and the weight of EASE in S / max S + a · EASE are chosen for each k by folds of pseudo-cold warm users. The profile is the
     users' indicators, or where they have none the vector of their text.
     """
@@ -115,6 +118,8 @@ class UserProcess:
     profile: float
     items: float
     factors: float
+    came: float  # e; 0: a user's first time isn't read
+    days: float  # of 86,400 in the data's time
     rank: int
     supports: list[int]
     powers: list[float]
@@ -151,7 +156,17 @@ class UserProcess:
         features = self._features(train)
         warm_U = np.flatnonzero(train.warm_U)
         warm_UF = features(warm_U, closed_forms.earliest(train, k)[warm_U])
-        value_U, vector_UU = eigh(warm_UF @ warm_UF.T)
+
+        def kernel(user_B: np.ndarray, feature_BF: np.ndarray) -> np.ndarray:
+            kernel_BU = feature_BF @ warm_UF.T
+            if self.came:
+                if train.came_U is None:
+                    raise ValueError("baseline.came: the split doesn't tell when users came; give split.first_time=true, or came=0")
+                day_U = train.came_U / (DAY * self.days)
+                kernel_BU += self.came * np.exp(-((day_U[user_B][:, None] - day_U[warm_U]) ** 2) / 2)
+            return kernel_BU
+
+        value_U, vector_UU = eigh(kernel(warm_U, warm_UF))
         taken_UI = train.interaction_UI[warm_U].toarray().astype(np.float64)
         count_U = taken_UI.sum(1)
 
@@ -163,10 +178,10 @@ class UserProcess:
             power, penalty, share = setting
             scaled_UI = taken_UI * (count_U / count_U.mean())[:, None] ** -power
             mean_I = scaled_UI.mean(0)
-            map_FI = warm_UF.T @ (vector_UU / (value_U + penalty) @ (vector_UU.T @ (scaled_UI - mean_I)))
+            weight_UI = vector_UU / (value_U + penalty) @ (vector_UU.T @ (scaled_UI - mean_I))
 
             def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-                score_UI = mean_I + features(user_U, shown_UI) @ map_FI
+                score_UI = mean_I + kernel(user_U, features(user_U, shown_UI)) @ weight_UI
                 if share:
                     score_UI = score_UI / score_UI.max(1, keepdims=True) + share * (shown_UI @ ease())
                 return score_UI[:, candidate_I]
