@@ -74,6 +74,7 @@ class Batching:
     history    at most so many items of a support are encoded, weighted up to the whole; null: all of them
     negatives  items drawn in addition, uniformly over the warm ones
     catalogue  every warm item stands in every step
+    by_item    an epoch deals out items with all that they have, so that a step encodes few texts
     """
 
     size: int
@@ -81,6 +82,7 @@ class Batching:
     history: int | None
     negatives: int
     catalogue: bool
+    by_item: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "support", tuple(self.support))
@@ -136,8 +138,10 @@ class _Targets:
     def _rows(self, step: int, size: int) -> np.ndarray:
         """The training interactions that the step's examples ask for."""
         epoch, within = divmod(step, self.steps_per_epoch)
-        order_N = seeds.generator(self.seed, "order", epoch).permutation(self.target_N)
-        return order_N[within * size : (within + 1) * size]
+        return self._order(epoch)[within * size : (within + 1) * size]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return seeds.generator(self.seed, "order", epoch).permutation(self.target_N)
 
     def _fill(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
         return np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)
@@ -202,6 +206,13 @@ class Batches(_Targets):
             log_q_J=np.pad(log_q_J, at).astype(np.float32),
         )
         return Batch(rows, examples, items)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        order_N = super()._order(epoch)
+        if not self.batching.by_item:
+            return order_N
+        place_I = seeds.generator(self.seed, "order of items", epoch).permutation(len(self.train.items))
+        return order_N[np.argsort(place_I[self.train.item_N[order_N]], kind="stable")]
 
     def _support(self, draw: np.random.Generator, row: int) -> tuple[np.ndarray, float]:
         """Items that the example shows of its user, less the target, and the weight of each."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from cold_jax.baselines import sequences
-from cold_jax.evaluation import Scorer, validate
-from cold_jax.parts import Part, Train
+from cold_jax.baselines import ratings, sequences
+from cold_jax.evaluation import OfRows, Scorer, of_rows, validate
+from cold_jax.parts import Part, Task, Train
 
 TEXTS = ["titles", "vectors"]  # the members that know new items
 
@@ -45,6 +45,25 @@ class History(sequences.History):
         text = replace(self, members=TEXTS).fit(train, validation, kernels, {})
         some = sequences.some(validation, self.users, self.seed)
         return lifted(joined, text, ~train.warm_I, validation["all"], some, self.bonus, self.metric, self.tolerance)
+
+
+@dataclass(frozen=True)
+class Ratings(ratings.RatingProcess):
+    """The model beside a rating process, of given rows: a logistic regression on both, its three numbers from the validation rows."""
+
+    def __call__(self, model: Scorer, train: Train, validation: Mapping[str, Part]) -> Scorer:  # type: ignore[override]
+        scorers = model, super().__call__(train, validation)
+        if not validation or next(iter(validation.values())).task is not Task.rows:
+            raise ValueError("blend: a rating process is joined for given rows, by those of validation; use split=item_liked")
+        part = next(iter(validation.values()))
+
+        def told(part: Part) -> np.ndarray:
+            return np.stack([of_rows(scorer, part) for scorer in scorers], 1)
+
+        told_NF = told(part)
+        scale_F = np.maximum(told_NF.std(0), 1e-12)
+        weight_F, bias = ratings.logistic(told_NF / scale_F, part.value_N, ridge=1.0)
+        return OfRows(lambda part: told(part) / scale_F @ weight_F + bias)
 
 
 def lifted(

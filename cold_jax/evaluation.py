@@ -109,12 +109,14 @@ def evaluate(
     of_ranks, of_lists = _split(names)
     for name, part in parts.items():
         if part.task is Task.rows:
-            score_N = np.asarray(scorer.rows(part)) if isinstance(scorer, OfRows) else _entries(scorer, part, chunk)
+            score_N = of_rows(scorer, part, chunk)
             if np.isnan(score_N).any():
                 raise FloatingPointError(f"part '{name}': the score of row {int(np.argmax(np.isnan(score_N)))} is NaN")
             user_U, auc_U = metrics.user_auc(score_N, part.value_N, part.user_N)
             evaluation.users[name], evaluation.per_user[name] = user_U, {"uauc": auc_U}
             evaluation.whole[name] = metrics.of_rows(score_N, part.value_N, part.user_N)
+            of_items = metrics.item_correlation(score_N, part.value_N, part.user_N, part.item_N)
+            evaluation.whole[name] |= {} if of_items is None else {"item_correlation": of_items}
         else:
             ranking = rank(_of_positions(scorer, part), part, top, chunk)
             offset_U = part.positive_UI.indptr
@@ -159,8 +161,10 @@ def _of_positions(scorer: Scorer, part: Part) -> Callable[[np.ndarray], Array]:
     return of_own
 
 
-def _entries(scorer: Scorer, part: Part, chunk: int) -> np.ndarray:
-    """The scores of a part's given rows, out of those of all candidates."""
+def of_rows(scorer: Scorer, part: Part, chunk: int = 256) -> np.ndarray:
+    """The scores of a part's given rows, out of those of all candidates where the scorer has no way of its own."""
+    if isinstance(scorer, OfRows):
+        return np.asarray(scorer.rows(part))
     user_N, item_N = np.searchsorted(part.user_U, part.user_N), np.searchsorted(part.candidate_I, part.item_N)
     score, score_N = _of_positions(scorer, part), np.empty(len(user_N), np.float32)
     for start in range(0, len(part.user_U), chunk):

@@ -160,6 +160,23 @@ def of_rows(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> dic
     }
 
 
+def item_correlation(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray, item_N: np.ndarray) -> float | None:
+    """The correlation of items' mean score and mean label, both less their user's mean over these rows, items weighted by their rows.
+
+    What an item is worth, whoever rated it; levels of users change nothing. None where either is the same for all items.
+    """
+    _require_numbers(score_N=score_N, label_N=label_N)
+    user_N, item_N = (np.unique(x_N, return_inverse=True)[1] for x_N in (user_N, item_N))
+
+    def means(value_N: np.ndarray, of_N: np.ndarray) -> np.ndarray:
+        return (np.bincount(of_N, value_N) / np.bincount(of_N))[of_N]
+
+    score_N, label_N = (means(x_N - means(x_N, user_N), item_N) for x_N in (np.float64(score_N), np.float64(label_N)))
+    score_N, label_N = score_N - score_N.mean(), label_N - label_N.mean()
+    size = np.sqrt((score_N**2).sum() * (label_N**2).sum())
+    return float(score_N @ label_N / size) if size > 1e-9 * len(score_N) else None
+
+
 def compare(a_U: np.ndarray, b_U: np.ndarray, draws: int, generator: np.random.Generator) -> Comparison:
     """A metric of method a against b's on the same users in the same order: paired bootstrap and randomisation test."""
     if a_U.shape != b_U.shape or not len(a_U):

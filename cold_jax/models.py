@@ -1,13 +1,13 @@
 """Scores from texts: what stands on top of the encoder.
 
-    two_tower   score(u, i) = τ · u·v_i + b_i,   u = P·p(u) + c + Σ_{j in support} s_j / k^½
+    two_tower   score(u, i) = τ · u·v_i + b_i + a_u,   u = P·p(u) + c + Σ_{j in support} s_j / k^½
     linear      score(x) = w·x + b,              x = [profile; mean of the support; item]
     lstm        score(u, i) = w·LSTM(tokens of u, tokens of i) + b
     cosine      score(u, i) = τ · u·v_i,         u = ρ·p(u) + Σ_{j in support} v_j / k^½,   v = φ(text) itself
     text_vectors  the same of whitened vectors, beside a · log c_i: zero-shot, nothing learns
 
 A target vector v_i and a source vector s_i are linear in the item's features f_i = [φ(text); attributes; 1]; a warm item may add a row
-of its own, which a cold item lacks. So a user is a function of profile text and shown items, never of an id.
+of its own, which a cold item lacks, and a warm user a level a_u, which orders no items. Else a user is a function of profile text and shown items.
 """
 
 from dataclasses import dataclass
@@ -41,6 +41,7 @@ class Start(NamedTuple):
     target_FV: np.ndarray
     bias_F: np.ndarray
     profile_DV: np.ndarray  # of users, on their profile's vector
+    level_U: np.ndarray  # of users
 
 
 class Partition(NamedTuple):
@@ -98,6 +99,10 @@ class UserTimesItem(nnx.Module):
         """User vectors of shape (B, V); `shown_BJ` holds the weights of the shown items."""
         raise NotImplementedError
 
+    def levels(self, user_B: jax.Array) -> jax.Array:
+        """What is added to all scores of a user; shape (B,)."""
+        return jnp.zeros(len(user_B))
+
     def scores(self, profile_BD: jax.Array, shown: jax.Array, sides: Sides, candidate_J: jax.Array | slice) -> jax.Array:
         """score_BJ of the candidates, positions among the items that `sides` holds."""
         source_JV, target_JV, bias_J = sides
@@ -122,6 +127,7 @@ class Towers(UserTimesItem):
                 target_FV,
                 np.zeros(F, np.float32),
                 np.zeros((D, V), np.float32),
+                np.zeros(len(train.users), np.float32),
             )
         self.encoder = encoder
         self.attribute_IF = Table(jnp.asarray(attribute_IF))
@@ -138,6 +144,9 @@ class Towers(UserTimesItem):
         self.own_source_IV = own(config.own_source, start.source_IV, start.source_FV)
         self.own_target_IV = own(config.own_target, start.target_IV, start.target_FV)
         self.own_bias_I = own(config.own_bias, start.bias_I, start.bias_F)
+        users = int(np.flatnonzero(train.warm_U).max(initial=0)) + 1  # one more user, who is asked about later, changes no shape
+        self.warm_U = Table(jnp.asarray(train.warm_U[:users], jnp.float32))
+        self.own_level_U = nnx.Param(jnp.asarray(start.level_U[:users])) if config.own_level else None
 
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> Sides:
         feature_JF = features(vector_JD, self.attribute_IF[...][item_J])
@@ -151,6 +160,12 @@ class Towers(UserTimesItem):
         if self.own_bias_I is not None:
             bias_J += known_J * self.own_bias_I[...][item_J]
         return source_JV, target_JV * jnp.exp(self.log_scale[...]), bias_J
+
+    def levels(self, user_B: jax.Array) -> jax.Array:
+        if self.own_level_U is None:
+            return super().levels(user_B)
+        level_U = self.warm_U[...] * self.own_level_U[...]
+        return jnp.where(user_B < len(level_U), level_U[jnp.minimum(user_B, len(level_U) - 1)], 0)
 
     def users(self, profile_BD: jax.Array, shown_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:
         count_B = jnp.maximum(shown_BJ.sum(1), 1.0)
@@ -243,12 +258,13 @@ class LstmHead(nnx.Module):
 
 @dataclass(frozen=True)
 class TwoTower:
-    """width: V. own_target, own_source, own_bias: rows of their own for warm items."""
+    """width: V. own_target, own_source, own_bias: rows of their own for warm items. own_level: a_u of warm users, for given rows."""
 
     width: int
     own_target: bool
     own_source: bool
     own_bias: bool
+    own_level: bool
 
     def __call__(self, encoder: Any, train: Train, start: Start | None, seed: int) -> Towers:
         return Towers(encoder, self, train, start, seed)
@@ -324,7 +340,7 @@ def score(model: Any, vector_TD: jax.Array, examples: Examples, items: Items, ke
     """score_BJ of a step's examples for the items that the step encoded. `key` turns the model's own dropout on."""
     sides = model.items(vector_TD[items.slot_J], items.item_J, key)
     shown = examples.newest_BK if model.history else examples.shown_BJ
-    return model.scores(vector_TD[examples.profile_B], shown, sides, slice(None))
+    return model.scores(vector_TD[examples.profile_B], shown, sides, slice(None)) + model.levels(examples.user_B)[:, None]
 
 
 def score_pairs(model: Any, encoded: jax.Array, examples: Examples, items: Items, key: jax.Array | None = None) -> jax.Array:

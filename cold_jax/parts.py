@@ -51,7 +51,9 @@ class Part:
     value_N: np.ndarray  # their labels, 0 or 1
     masked: bool = True  # what is shown is not ranked
     liked_NI: sparse.csr_array | None = None  # places from the end of what a row's user liked before it; None: that is not told
-    among_UI: sparse.csr_array | None = None  # 1 for the candidates of each user, as many for everybody; None: candidate_I for all
+    among_UI: sparse.csr_array | None = (
+        None  # 1 for the candidates of each user, as many for everybody; None: candidate_I for all
+    )
 
     def of(self, rows: np.ndarray) -> "Part":
         """The part that ranks with some of its users, by their rows (positions, or a mask)."""
@@ -230,7 +232,9 @@ def drawn_parts(
         rest_I = np.setdiff1d(all_I, taken_UI[[user]].indices)
         count = candidates - hidden_UI[[user]].nnz
         if count > len(rest_I):
-            raise DataError(f"split.candidates: {candidates}, but user {dataset.users.ids[user]!r} took all but {len(rest_I)} items")
+            raise DataError(
+                f"split.candidates: {candidates}, but user {dataset.users.ids[user]!r} took all but {len(rest_I)} items"
+            )
         drawn_I = seeds.generator(seed, "drawn candidates", int(user)).choice(rest_I, count, replace=False)
         among_UI += binary(np.full(count, user), drawn_I, shape)
     parts = {}

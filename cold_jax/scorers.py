@@ -31,9 +31,16 @@ class ModelScorer:
         model = lambda trainable, frozen: Partition(partition.graph, trainable, frozen).model()  # noqa: E731
 
         def scores(
-            trainable: Tree, frozen: Tree, profile_UD: jax.Array, shown: jax.Array, sides: Tree, candidate_I: jax.Array
+            trainable: Tree,
+            frozen: Tree,
+            user_U: jax.Array,
+            profile_UD: jax.Array,
+            shown: jax.Array,
+            sides: Tree,
+            candidate_I: jax.Array,
         ) -> jax.Array:
-            return model(trainable, frozen).scores(profile_UD, shown, sides, candidate_I)
+            of_users = model(trainable, frozen)
+            return of_users.scores(profile_UD, shown, sides, candidate_I) + of_users.levels(user_U)[:, None]
 
         self._encode = jax.jit(lambda trainable, frozen, rows: models.encode(model(trainable, frozen), rows, rows_at_once))
         self._items = jax.jit(
@@ -61,7 +68,8 @@ class ModelScorer:
                 shown = newest(shown_UI.data.astype(np.int64), user_N, item_N, (len(user_U), self.history))
             else:
                 shown = ones(shown_UI).toarray().astype(np.float32)
-            return self._scores(trainable, self.frozen, encoded[user_U], shown, sides, jnp.asarray(candidate_I))
+            asked = jnp.asarray(user_U), encoded[user_U], shown, sides, jnp.asarray(candidate_I)
+            return self._scores(trainable, self.frozen, *asked)
 
         return scorer
 

@@ -349,7 +349,9 @@ class Drawn:
         _require_sizes(support=self.support)
         object.__setattr__(self, "support", tuple(self.support))
         if not 1 <= self.positives < self.candidates:
-            raise ValueError(f"split.positives: {self.positives} must be 1 or more, and less than split.candidates {self.candidates}")
+            raise ValueError(
+                f"split.positives: {self.positives} must be 1 or more, and less than split.candidates {self.candidates}"
+            )
 
     def __call__(self, dataset: Dataset) -> Split:
         enough_U = np.flatnonzero(np.bincount(dataset.user_N) >= self.positives + max(self.support))
@@ -365,9 +367,7 @@ class Drawn:
         asked = {}
         for label, user_U in (("cold_val", val_U), ("cold_test", test_U)):
             part_N[np.isin(dataset.user_N, user_U)] = label
-            asked[label] = parts.drawn_parts(
-                dataset, np.sort(user_U), self.positives, self.candidates, self.support, self.seed
-            )
+            asked[label] = parts.drawn_parts(dataset, np.sort(user_U), self.positives, self.candidates, self.support, self.seed)
         split = assemble(dataset, part_N, Cold.users, [0])
         split = replace(split, validation=asked["cold_val"], test=asked["cold_test"])
         check(dataset, split)

@@ -60,7 +60,7 @@ class FoldIn:
 
 @dataclass(frozen=True)
 class Liked:
-    """Which items are liked, whoever rates them, from their features: logit p = m + F_i B + a_u, B ~ N(0, 1/λ), a_u ~ N(0, `users`); a_u is left out."""
+    """Which items are liked, whoever rates them, from their features: logit p = m + F_i B + a_u, B ~ N(0, 1/λ), a_u ~ N(0, `users`)."""
 
     penalty: float  # λ
     users: float
@@ -75,7 +75,7 @@ class Liked:
         bias_F = closed_forms.ridge(feature_IF, bias_I[:, None], [1e-6])[1e-6][:, 0]
         profile_DV = np.zeros((closed_forms.profiles(train).shape[1], width))
         zero_IV, zero_FV = (np.zeros((count, width)) for count in feature_IF.shape)
-        pieces = zero_IV, zero_IV, bias_I, zero_FV, zero_FV, bias_F, profile_DV
+        pieces = zero_IV, zero_IV, bias_I, zero_FV, zero_FV, bias_F, profile_DV, found.user_U
         return Start(*(piece.astype(np.float32) for piece in pieces))
 
 
@@ -101,5 +101,14 @@ def _with_maps(
     rows_IV = np.concatenate([source_IV, target_IV, bias_I[:, None]], 1)
     map_FV = closed_forms.ridge(feature_IF[train.warm_I], rows_IV[train.warm_I], [penalty])[penalty]
     V = source_IV.shape[1]
-    pieces = source_IV, target_IV, bias_I, map_FV[:, :V], map_FV[:, V : 2 * V], map_FV[:, 2 * V], profile_DV
+    pieces = (
+        source_IV,
+        target_IV,
+        bias_I,
+        map_FV[:, :V],
+        map_FV[:, V : 2 * V],
+        map_FV[:, 2 * V],
+        profile_DV,
+        np.zeros(len(train.users)),
+    )
     return Start(*(piece.astype(np.float32) for piece in pieces))

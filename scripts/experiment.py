@@ -3,7 +3,7 @@
 experiment.yaml lists tables. A table's `runs` are commands of cold_jax.train, each made once for every split seed and every training seed; its
 `rows` say which method of which run stands there (`RUN.model`, or `RUN.BASELINE`), beside what it was measured or published as. A row without
 a method is quoted. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB.
-`$KEY` in a run takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
+`$split` in a run is the split seed, which else goes to split.seed; any other `$KEY` takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
 KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first; `$NAME` in a run is the folder of its encoder.
 Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
 
@@ -103,9 +103,8 @@ def read(folder: Path) -> list[Any]:
 def wanted(table: Mapping[str, Any]) -> set[str]:
     """The keys that its runs want to be given."""
     asked = [*table["runs"].values(), *table["pretrained"].values()]
-    return {key for overrides in asked for override in overrides for key in Template(override).get_identifiers()} - {
-        *table["pretrained"]
-    }
+    keys = {key for overrides in asked for override in overrides for key in Template(override).get_identifiers()}
+    return keys - {*table["pretrained"], "split"}
 
 
 def commands(
@@ -114,8 +113,9 @@ def commands(
     """(run, split seed, training seed, arguments of cold_jax.train) of all the table's runs."""
     everywhere = [f"{key}={value}" for key, value in given.items() if key not in keys]
     for (name, overrides), split, seed in product(table["runs"].items(), table["split_seeds"], table["seeds"]):
-        arguments = [Template(override).substitute(given) for override in overrides] + everywhere
-        yield name, split, seed, [*arguments, f"seed={seed}", *([] if split is None else [f"split.seed={split}"])]
+        arguments = [Template(override).substitute(given, split=split) for override in overrides] + everywhere
+        told = split is None or any("$split" in override for override in overrides)
+        yield name, split, seed, [*arguments, f"seed={seed}", *([] if told else [f"split.seed={split}"])]
 
 
 def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], keys: set[str]) -> pl.DataFrame:
@@ -140,7 +140,8 @@ def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], k
         of_none = pl.DataFrame(whole, schema=of_users.schema, orient="row").join(of_users.select(key).unique(), key, "anti")
         of_none = pl.concat([of_none, pl.DataFrame(costs(results), schema=of_users.schema, orient="row")])
         told = [
-            f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}; told: {p['context']}" for p in results["protocol"].values()
+            f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}; told: {p['context']}"
+            for p in results["protocol"].values()
         ]
         asked = pl.DataFrame({"part": [*results["protocol"], "run"], "protocol": [*told, "this machine, one run at a time"]})
         labels = {"run": pl.lit(name), "split": pl.lit(split, pl.Int64), "seed": pl.lit(seed), "draw": pl.lit(f"{split} {seed}")}

@@ -5,7 +5,7 @@ items are joined to it by title (the article moved to the front, brackets droppe
 ends with the other and no second does. Without `collm` the
 items are MovieLens-100k's, and FOLDER gets items.csv and interactions.csv. With it, they are CoLLM's (its folder: items.csv, train.csv, valid.csv,
 test.csv), and FOLDER gets split.csv too, which calls the three files train, warm_val and warm_test, refit.csv, where validation trains too, and
-train.csv, the interactions of the first file alone.
+train.csv, the interactions of the first file alone, and block_1.csv to block_4.csv, which ask for later and later rows of the first two.
 """
 
 import csv
@@ -13,12 +13,14 @@ import dataclasses
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
 from cold_jax import CONF, build, command  # noqa: F401  (command registers the resolvers)
 
+BLOCKS = (0.4, 0.55, 0.7, 0.85)  # shares of the rows before each
 HEADER = ("user_id", "item_id", "value", "time")
 COLUMNS = ("item_id", "title", "year", "genres", "certificate", "directors", "writers", "actors", "people", "plot")
 PARTS = {"train": "train", "warm_val": "valid", "warm_test": "test"}
@@ -40,6 +42,15 @@ def main() -> None:
         for name, train in (("split.csv", ("train",)), ("refit.csv", ("train", "warm_val"))):
             labels = ((user, item, "train" if part in train else part) for user, item, _, _, part in of)
             _write(to / name, ("user_id", "item_id", "part"), labels)
+        known = [row for row in of if row[4] != "warm_test"]
+        starts = [sorted(float(row[3]) for row in known)[int(share * len(known))] for share in BLOCKS]
+        for n, (start, end) in enumerate(pairwise([*starts, float("inf")]), 1):
+            labels = (
+                (user, item, "train" if float(time) < start else "warm_test")
+                for user, item, _, time, _ in known
+                if float(time) < end
+            )
+            _write(to / f"block_{n}.csv", ("user_id", "item_id", "part"), labels)
         _write(to / "train.csv", HEADER, (row[:4] for row in of if row[4] == "train"))
     else:
         films, of = movielens_100k()

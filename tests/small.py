@@ -50,7 +50,7 @@ LORA = Lora(
     start=None,
 )
 LORA_ALL = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.0, rslora=True, dora=False, targets=[".*"], start=None)
-TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True)
+TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True, own_level=False)
 METRIC = TextMetric(
     title="title",
     width=4,
@@ -66,7 +66,7 @@ METRIC = TextMetric(
 PREFIXES = Prefixes(size=45, history=3, untrained=False)
 DROPOUT = replace(LORA, dropout=0.3)
 # In-batch negatives. 45: no number of devices divides it, and an epoch's last batch of 36 is not full.
-IN_BATCH = Batching(size=45, support=[1, 3], history=2, negatives=2, catalogue=False)
+IN_BATCH = Batching(size=45, support=[1, 3], history=2, negatives=2, catalogue=False, by_item=False)
 STEPS = 6  # an epoch of five, and one more
 DESCENT = optax.sgd(0.3)  # unlike Adam it shows a gradient that is some times too large
 SOFTMAX = objectives.Softmax(temperature=1.0, log_q=True)

@@ -18,8 +18,9 @@ CHOICES = st.builds(
     history=st.none() | st.integers(1, 4),
     negatives=st.integers(0, 40),
     catalogue=st.booleans(),
+    by_item=st.booleans(),
 )
-STEP = Batching(size=13, support=[1, 3], history=None, negatives=2, catalogue=False)
+STEP = Batching(size=13, support=[1, 3], history=None, negatives=2, catalogue=False, by_item=False)
 
 
 def make(
@@ -119,7 +120,7 @@ def test_every_size_and_every_other_item_is_drawn(question: build.Question):
 
 def test_every_step_draws_anew(question: build.Question) -> None:
     """Of a batch of one that shows nothing the items are the target and three of the 21 warm ones: hardly ever the same three."""
-    one = Batching(size=1, support=[0], history=None, negatives=3, catalogue=False)
+    one = Batching(size=1, support=[0], history=None, negatives=3, catalogue=False, by_item=False)
     drawn = []
     for seed in (0, 1):
         batches = make(question, one, seed)
@@ -131,7 +132,10 @@ def test_every_step_draws_anew(question: build.Question) -> None:
 
 def test_nothing_hidden_is_in_a_batch(question: build.Question):
     """Neither a cold item nor a held-out interaction, as a target, support, known positive or candidate."""
-    q, batches = question, make(question, Batching(size=30, support=[], history=None, negatives=30, catalogue=False))
+    q, batches = (
+        question,
+        make(question, Batching(size=30, support=[], history=None, negatives=30, catalogue=False, by_item=False)),
+    )
     hidden = set(zip(q.dataset.user_N, q.dataset.item_N, strict=True)) - set(zip(q.train.user_N, q.train.item_N, strict=True))
     assert len(hidden) > 50
     for step in range(batches.steps_per_epoch):
@@ -190,7 +194,10 @@ def test_slots_hold_the_texts(question: build.Question, batching: Batching, devi
 def test_rows_are_of_one_shape_for_an_epoch(question: build.Question):
     place = Packed(question.tokens, small.ENCODER.row_length, 4)
     batches = make(
-        question, Batching(size=20, support=[0, 5], history=None, negatives=3, catalogue=False), place=place, multiple=2
+        question,
+        Batching(size=20, support=[0, 5], history=None, negatives=3, catalogue=False, by_item=False),
+        place=place,
+        multiple=2,
     )
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
 
@@ -203,7 +210,7 @@ def test_a_repeated_interaction_does_not_show_its_target(question: build.Questio
     }
     q = question._replace(train=small.replace(train, **repeated))
     pair, seen = (train.user_N[twice], train.item_N[twice]), 0
-    batches = make(q, Batching(size=10, support=[], history=None, negatives=0, catalogue=False))
+    batches = make(q, Batching(size=10, support=[], history=None, negatives=0, catalogue=False, by_item=False))
     for step in range(batches.steps_per_epoch):
         batch = batches(step)
         for b, found in enumerate(pairs(batch)):
@@ -213,9 +220,22 @@ def test_a_repeated_interaction_does_not_show_its_target(question: build.Questio
     assert seen == 2
 
 
+def test_an_epoch_deals_out_items_with_all_that_they_have(question: build.Question):
+    batches = make(question, small.replace(STEP, by_item=True))
+    epochs = [
+        [pair for step in range(batches.steps_per_epoch) for pair in pairs(batches(start + step))]
+        for start in (0, batches.steps_per_epoch)
+    ]
+    for epoch in epochs:
+        item_N = [item for _, item in epoch]
+        assert len({(item, n) for n, item in enumerate(item_N) if n == 0 or item_N[n - 1] != item}) == len(set(item_N))
+        assert sorted(epoch) == sorted(zip(question.train.user_N, question.train.item_N, strict=True))
+    assert epochs[0] != epochs[1]
+
+
 def test_a_size_of_none_is_refused():
     with pytest.raises(ValueError, match="batching.size: 0 is not a batch size"):
-        Batching(size=0, support=[], history=None, negatives=0, catalogue=False)
+        Batching(size=0, support=[], history=None, negatives=0, catalogue=False, by_item=False)
 
 
 @pytest.mark.parametrize("untrained", [True, False])

@@ -1,5 +1,6 @@
 """Scores against numbers worked by hand and NumPy; what a cold item and a user are made of; the reference's features."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -46,8 +47,9 @@ def towers(own: bool) -> models.Towers:
         target_FV=np.array([[1], [10]], np.float32),
         bias_F=np.array([0.5, 1], np.float32),
         profile_DV=np.array([[3]], np.float32),
+        level_U=np.array([0.5, -0.25], np.float32),
     )
-    model = TwoTower(width=1, own_target=own, own_source=own, own_bias=own)(Table(VECTOR_TD), train, start, 0)
+    model = TwoTower(width=1, own_target=own, own_source=own, own_bias=own, own_level=own)(Table(VECTOR_TD), train, start, 0)
     model.user_V[...] = jnp.ones(1)
     model.log_scale[...] = jnp.log(2.0)
     return model
@@ -63,7 +65,18 @@ def towers(own: bool) -> models.Towers:
     ],
 )
 def test_two_tower_by_hand(own: bool, expected: list[list[float]]):
-    np.testing.assert_allclose(score(towers(own), jnp.asarray(VECTOR_TD), *step_of(SHOWN_BJ)), expected, rtol=1e-5)
+    level_B1 = own * np.array([[0.5], [-0.25]])
+    np.testing.assert_allclose(score(towers(own), jnp.asarray(VECTOR_TD), *step_of(SHOWN_BJ)), level_B1 + expected, rtol=1e-5)
+
+
+def test_only_a_warm_user_has_a_level():
+    """Neither a cold one has, nor one more than there were."""
+    train = make_train([[1], [-1], [1]], [[]] * 3)
+    train = dataclasses.replace(train, warm_U=np.array([False, True]))
+    zero_I = np.zeros((3, 1), np.float32)
+    start = Start(zero_I, zero_I, zero_I[:, 0], zero_I[:2], zero_I[:2], zero_I[:2, 0], zero_I[:1], np.array([7, 3], np.float32))
+    model = TwoTower(1, False, False, False, own_level=True)(Table(VECTOR_TD), train, start, 0)
+    assert model.levels(jnp.array([0, 1, 2, 1])).tolist() == [0, 3, 0, 3]
 
 
 def test_linear_by_hand():
@@ -120,7 +133,9 @@ def test_own_rows_are_of_warm_items(question: build.Question):
     """At a closed form's start a warm item has the closed form's rows to rounding, a cold one those that its features say."""
     q, draw = question, np.random.default_rng(0)
     F = models.attributes(q.train).shape[1] + 16 + 1
-    start = Start(*(draw.normal(size=shape).astype(np.float32) for shape in ((30, 4), (30, 4), 30, (F, 4), (F, 4), F, (16, 4))))
+    start = Start(
+        *(draw.normal(size=shape).astype(np.float32) for shape in ((30, 4), (30, 4), 30, (F, 4), (F, 4), F, (16, 4), 60))
+    )
     model = TWO_TOWER(Table(next(iter(q.train.item_vectors.values()))), q.train, start, 0)
     vector_ID = model.encoder(jnp.arange(30))
     feature_IF = np.asarray(features(vector_ID, models.attributes(q.train)))

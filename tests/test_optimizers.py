@@ -133,7 +133,9 @@ def test_only_matrices_decay(question: build.Question):
 
 def test_a_batch_in_two_halves(question: build.Question):
     """accumulate=2: two steps of 20 examples update as one of 40, and the first alone does not. Clipped, after the mean."""
-    full = Batching(size=40, support=[0], history=None, negatives=0, catalogue=True)  # nothing is drawn but the order
+    full = Batching(
+        size=40, support=[0], history=None, negatives=0, catalogue=True, by_item=False
+    )  # nothing is drawn but the order
     config = replace(PLAIN, learning_rate=0.01, clip=0.1, weight_decay=0.1)
     whole, halves = (small.stirred(small.learner(question, Frozen(), Linear(), replace(full, size=size))) for size in (40, 20))
     _, at_once = small.fit(whole, Bce(), config(4, 1.0), 1)

@@ -14,7 +14,7 @@ from cold_jax import build, models, scorers
 from cold_jax.batches import Batching, lookup
 from cold_jax.evaluation import OfRows
 
-ALL_SHOWN = Batching(size=8, support=[], history=None, negatives=0, catalogue=True)
+ALL_SHOWN = Batching(size=8, support=[], history=None, negatives=0, catalogue=True, by_item=False)
 score = jax.jit(models.score)
 
 

@@ -43,7 +43,9 @@ def write(path: Path, dataset: Dataset, part_N: np.ndarray) -> Path:
 
 
 def from_file(path: Path, support: list[int] | None = None) -> FromFile:
-    return FromFile(path=str(path), support=support or [0, 1, 5], both_support=2, threshold=4, ranked=True, history=None, first_time=False)
+    return FromFile(
+        path=str(path), support=support or [0, 1, 5], both_support=2, threshold=4, ranked=True, history=None, first_time=False
+    )
 
 
 @pytest.mark.parametrize("side", ["user", "item"])

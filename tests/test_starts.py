@@ -25,7 +25,7 @@ FOLD_IN = {
 
 
 def scorer(question: build.Question, start: starts.Svd | starts.FoldIn | starts.Liked, width: int, own: bool):
-    model = models.TwoTower(width=width, own_target=own, own_source=True, own_bias=own)
+    model = models.TwoTower(width=width, own_target=own, own_source=True, own_bias=own, own_level=own)
     towers = model(Table(main_vectors(question)), question.train, start(question.train, width), 0)
     pieces = models.partition(towers, Frozen().trains, Frozen().head)
     return ModelScorer(pieces, batches.lookup, question.tokens.length_T, len(question.train.users), 2)(pieces.trainable)
@@ -76,7 +76,7 @@ def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
 
 
 def test_what_is_liked_is_the_mode_over_texts(question: build.Question) -> None:
-    """The towers' bias is f of the process whose kernel is the features': every user gets the same scores."""
+    """The towers' bias is f of the process whose kernel is the features': every user gets the same scores, or his own level on top."""
     train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
     liked = question._replace(train=train)
     feature_IF = closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
@@ -85,3 +85,6 @@ def test_what_is_liked_is_the_mode_over_texts(question: build.Question) -> None:
     asked = np.arange(3), sparse.csr_array((3, len(train.items))), np.arange(len(train.items))
     ours_UI = np.asarray(scorer(liked, starts.Liked(penalty=2.0, users=0.5), 1, own=False)(*asked))
     np.testing.assert_allclose(ours_UI, np.tile(found.mean + found.item_I, (3, 1)), atol=1e-3)
+    theirs_UI = ours_UI + (train.warm_U * found.user_U)[:3, None]
+    ours_UI = np.asarray(scorer(liked, starts.Liked(penalty=2.0, users=0.5), 1, own=True)(*asked))
+    np.testing.assert_allclose(ours_UI, theirs_UI, atol=1e-3)

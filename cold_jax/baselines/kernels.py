@@ -17,7 +17,6 @@ from cold_jax.baselines import check as check_grids
 from cold_jax.evaluation import Scorer
 from cold_jax.parts import Train, folds
 
-
 DAY = 86_400.0  # seconds
 
 
@@ -161,7 +160,9 @@ class UserProcess:
             kernel_BU = feature_BF @ warm_UF.T
             if self.came:
                 if train.came_U is None:
-                    raise ValueError("baseline.came: the split doesn't tell when users came; give split.first_time=true, or came=0")
+                    raise ValueError(
+                        "baseline.came: the split doesn't tell when users came; give split.first_time=true, or came=0"
+                    )
                 day_U = train.came_U / (DAY * self.days)
                 kernel_BU += self.came * np.exp(-((day_U[user_B][:, None] - day_U[warm_U]) ** 2) / 2)
             return kernel_BU
