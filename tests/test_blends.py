@@ -1,12 +1,18 @@
 """A model alone, and beside closed forms."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import pytest
+import test_ratings
+from test_baselines import named
 from test_sequences import SHOWN_UI, asking, trained
 
-from cold_jax.blends import Alone, History, lifted
-from cold_jax.parts import Part
+from cold_jax.blends import Alone, History, Ratings, lifted
+from cold_jax.evaluation import Scorer, evaluate
+from cold_jax.parts import Part, Train
 
 USERS, ITEMS = np.arange(2), np.arange(5)
 
@@ -47,6 +53,35 @@ def test_a_blend_begins_at_the_model_and_leaves_it_where_that_ranks_better() -> 
 
 def select(part: Part, rows: list[int]) -> Part:
     return replace(part, user_U=part.user_U[rows], shown_UI=part.shown_UI[rows], positive_UI=part.positive_UI[rows])
+
+
+def joined(model: Scorer) -> tuple[Scorer, Train, Mapping[str, Part]]:
+    """The model beside a process over the items' vectors, and what validation asks."""
+    train, split = test_ratings.asked(window=None)
+    process = named("rating_process", cuts=[], **test_ratings.SIMPLE)
+    return Ratings(**dataclasses.asdict(process))(model, train, split.validation), train, split.test
+
+
+def test_a_rating_process_takes_from_a_model_what_it_knows() -> None:
+    """Noise gets next to no weight, the labels themselves nearly all."""
+    data, noise_UI = test_ratings.dataset(), np.random.default_rng(0).normal(size=(60, 40))
+    label_UI = np.zeros((60, 40))
+    label_UI[data.user_N, data.item_N] = data.value_N >= 4
+    aucs = []
+    for score_UI in (noise_UI, noise_UI + 3 * label_UI):
+        blend, train, test = joined(lambda user_U, shown, item_I, score_UI=score_UI: score_UI[user_U][:, item_I])
+        aucs.append(evaluate(blend, test, ["recall@5"], 5).mean()["all"]["auc"])
+    process = named("rating_process", cuts=[], **test_ratings.SIMPLE)(train, {})
+    alone = evaluate(process, test, ["recall@5"], 5).mean()["all"]["auc"]
+    assert abs(aucs[0] - alone) < 0.02
+    assert aucs[1] > alone + 0.1
+
+
+def test_a_rating_process_is_joined_for_given_rows_alone() -> None:
+    with pytest.raises(ValueError, match="blend: a rating process is joined for given rows"):
+        train, _ = test_ratings.asked(window=None)
+        process = named("rating_process", cuts=[], **test_ratings.SIMPLE)
+        Ratings(**dataclasses.asdict(process))(lambda *asked: np.zeros(1), train, {})
 
 
 def test_new_items_are_lifted_as_far_as_the_others_allow() -> None:

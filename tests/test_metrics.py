@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,6 +175,20 @@ def test_auc_of_rows_agrees_with_scikit_learn_with_ties(table: list[tuple[int, b
         assert got["uauc"] == pytest.approx(np.mean(theirs_U), abs=1e-12)
         assert got["accuracy"] == np.mean([(s > 0) == y for s, y, _ in table])
         assert got["base_rate"] == np.mean([y for _, y, _ in table])
+
+
+def test_what_items_are_worth_agrees_with_numpy_and_is_deaf_to_users_levels():
+    """Each item is in as many rows of numpy's correlation as it has."""
+    rng = np.random.default_rng(0)
+    user_N, item_N, label_N = rng.integers(0, 9, 200), rng.integers(0, 30, 200) * 7, rng.integers(0, 2, 200)
+    score_N, level_U = rng.normal(size=200) + label_N, rng.normal(0, 9, 9)
+    found = metrics.item_correlation(score_N, label_N, user_N, item_N)
+    table = pl.DataFrame({"u": user_N, "i": item_N, "y": label_N, "s": score_N})
+    table = table.with_columns(pl.col("y", "s") - pl.col("y", "s").mean().over("u"))
+    table = table.with_columns(pl.col("y", "s").mean().over("i"))
+    assert found == pytest.approx(np.corrcoef(table["y"], table["s"])[0, 1])
+    assert metrics.item_correlation(score_N + level_U[user_N], label_N, user_N, item_N) == pytest.approx(found)
+    assert metrics.item_correlation(level_U[user_N], label_N, user_N, item_N) is None
 
 
 def test_rows_without_both_labels_are_errors():
