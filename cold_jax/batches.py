@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -49,14 +51,23 @@ def _row_count(rows: text.Rows | np.ndarray) -> int:
 
 @dataclass(frozen=True)
 class Packed:
-    """Places texts in packed rows, for an encoder that computes."""
+    """Places texts in packed rows, for an encoder that computes; texts of the same tokens once."""
 
     tokens: text.Tokens
     row_length: int
     texts_per_row: int
 
     def __call__(self, text_T: np.ndarray, multiple: int) -> tuple[text.Rows, np.ndarray]:
-        return text.pack(self.tokens, text_T, self.row_length, self.texts_per_row, multiple)
+        unlike_T, place_T = np.unique(self._first_T[text_T], return_inverse=True)
+        rows, slot_T = text.pack(self.tokens, unlike_T, self.row_length, self.texts_per_row, multiple)
+        return rows, slot_T[place_T]
+
+    @cached_property
+    def _first_T(self) -> np.ndarray:
+        """The first text with the same tokens."""
+        first: dict[bytes, int] = {}
+        spans = enumerate(pairwise(self.tokens.offset_T))
+        return np.array([first.setdefault(self.tokens.token_N[start:end].tobytes(), t) for t, (start, end) in spans])
 
 
 def lookup(text_T: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarray]:

@@ -35,6 +35,10 @@ def pairs(batch: Batch) -> list[tuple[int, int]]:
     return list(zip(batch.examples.user_B[real_B], batch.items.item_J[batch.examples.target_B[real_B]], strict=True))
 
 
+def written(q: build.Question, t: int) -> tuple[int, ...]:
+    return tuple(q.tokens.token_N[q.tokens.offset_T[t] : q.tokens.offset_T[t + 1]])
+
+
 def same(a: Batch, b: Batch) -> None:
     for one, other in zip((*a.rows, *a.examples, *a.items), (*b.rows, *b.examples, *b.items), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -185,8 +189,12 @@ def test_slots_hold_the_texts(question: build.Question, batching: Batching, devi
         slots = {slot: {t} for slot, t in enumerate(batch.rows)}
         assert len(batch.rows) % (2 * devices) == 0
     real_B, real_J = batch.examples.weight_B > 0, batch.items.valid_J
-    assert [slots[slot] for slot in batch.examples.profile_B[real_B]] == [{user} for user in batch.examples.user_B[real_B]]
-    assert [slots[slot] for slot in batch.items.slot_J[real_J]] == [{users + item} for item in batch.items.item_J[real_J]]
+    for slot_X, text_X in (
+        (batch.examples.profile_B[real_B], batch.examples.user_B[real_B]),
+        (batch.items.slot_J[real_J], users + batch.items.item_J[real_J]),
+    ):
+        assert [{written(q, t) for t in slots[slot]} for slot in slot_X] == [{written(q, t)} for t in text_X]
+    assert not packed or len({written(q, t) for of in slots.values() for t in of}) == len(slots)  # each is encoded once
     np.testing.assert_array_equal(batch.examples.length_B[real_B], q.tokens.length_T[batch.examples.user_B[real_B]])
     np.testing.assert_array_equal(batch.items.length_J[real_J], q.tokens.length_T[users + batch.items.item_J[real_J]])
 

@@ -78,10 +78,10 @@ def test_a_rating_process_takes_from_a_model_what_it_knows() -> None:
 
 
 def test_a_rating_process_is_joined_for_given_rows_alone() -> None:
+    train, _ = test_ratings.asked(window=None)
+    blend = Ratings(**dataclasses.asdict(named("rating_process", cuts=[], **test_ratings.SIMPLE)))
     with pytest.raises(ValueError, match="blend: a rating process is joined for given rows"):
-        train, _ = test_ratings.asked(window=None)
-        process = named("rating_process", cuts=[], **test_ratings.SIMPLE)
-        Ratings(**dataclasses.asdict(process))(lambda *asked: np.zeros(1), train, {})
+        blend(lambda *asked: np.zeros(1), train, {})
 
 
 def test_new_items_are_lifted_as_far_as_the_others_allow() -> None:
