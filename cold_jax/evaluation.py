@@ -68,7 +68,7 @@ class FullRanking:
             if size < 1:
                 raise ValueError(f"evaluation.{key}: {size} must be 1 or more")
         try:
-            for name in (self.metric, *_split(self.metrics)[0]):
+            for name in (*({self.metric} - {*metrics.OF_ROWS}), *_split(self.metrics)[0]):
                 metrics.parse(name)
         except ValueError as error:
             raise ValueError(f"evaluation.metrics: {error}, {', '.join(f'{name}@k' for name in metrics.OF_LISTS)}") from None
@@ -175,10 +175,10 @@ def of_rows(scorer: Scorer, part: Part, chunk: int = 256) -> np.ndarray:
 
 
 def validate(scorer: Scorer, parts: Mapping[str, Part], metric: str, chunk: int = 256) -> tuple[float, dict[str, float]]:
-    """(mean over the parts of one metric of users, or of given rows of uauc; that of each part, and the rows' accuracy)."""
-    means = evaluate(scorer, parts, [metric], 1, chunk).mean()
+    """(mean over the parts of one metric, of given rows of uauc where the metric is none of theirs; that of each part, and the rows' accuracy)."""
+    means = evaluate(scorer, parts, [] if metric in metrics.OF_ROWS else [metric], 1, chunk).mean()
     rows = [name for name, part in parts.items() if part.task is Task.rows]
-    values = {name: mean["uauc" if name in rows else metric] for name, mean in means.items()}
+    values = {name: mean.get(metric, mean["uauc"]) if name in rows else mean[metric] for name, mean in means.items()}
     return float(np.mean(list(values.values()))), values | {f"{name} accuracy": means[name]["accuracy"] for name in rows}
 
 

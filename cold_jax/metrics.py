@@ -29,6 +29,7 @@ import numpy as np
 
 AT_K = ("recall", "ndcg", "hr", "precision")
 WHOLE = ("mrr", "auc")
+OF_ROWS = ("uauc", "accuracy", "item_correlation")  # beside auc
 OF_LISTS = ("coverage", "gini", "novelty", "stratified_recall")  # at k too; they need more than ranks
 
 

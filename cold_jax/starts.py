@@ -60,19 +60,25 @@ class FoldIn:
 
 @dataclass(frozen=True)
 class Liked:
-    """Which items are liked, whoever rates them, from their features: logit p = m + F_i B + a_u, B ~ N(0, 1/λ), a_u ~ N(0, `users`)."""
+    """Which items are liked, whoever rates them, from their features: logit p = m + F_i B + e_i + a_u, B ~ N(0, 1/λ), e_i ~ N(0, `own`), a_u ~ N(0, `users`).
+
+    The bias is linear in the features, m + F_i B at the mode; e_i is a warm item's own (model.own_bias), a_u a warm user's level (model.own_level).
+    """
 
     penalty: float  # λ
+    own: float
     users: float
 
     def __call__(self, train: Train, width: int) -> Start | None:
         feature_IF = _features(train)
-        kernel_II = feature_IF @ feature_IF.T / self.penalty
-        none_IF = np.zeros((len(train.items), 0))
-        found = ratings.mode(train.user_N, train.item_N, ratings.likes(train), kernel_II, self.users, none_IF, len(train.users))
+        items = len(train.items)
+        kernel_II = feature_IF @ feature_IF.T / self.penalty + self.own * np.eye(items)
+        rows = train.user_N, train.item_N, ratings.likes(train)
+        found = ratings.mode(*rows, kernel_II, self.users, np.zeros((items, 0)), len(train.users))
         bias_I = found.mean + found.item_I
-        # next to no penalty: the bias is linear in every item's features
-        bias_F = closed_forms.ridge(feature_IF, bias_I[:, None], [1e-6])[1e-6][:, 0]
+        penalty = self.penalty * self.own + 1e-6  # of the ridge that B is, given F B + e of the warm items
+        bias_F = closed_forms.ridge(feature_IF[train.warm_I], found.item_I[train.warm_I, None], [penalty])[penalty][:, 0]
+        bias_F[-1] += found.mean / feature_IF[0, -1]  # the last feature is a constant
         profile_DV = np.zeros((closed_forms.profiles(train).shape[1], width))
         zero_IV, zero_FV = (np.zeros((count, width)) for count in feature_IF.shape)
         pieces = zero_IV, zero_IV, bias_I, zero_FV, zero_FV, bias_F, profile_DV, found.user_U

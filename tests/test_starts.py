@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.kernel_ridge import KernelRidge
 
 from cold_jax import batches, build, models, starts
 from cold_jax.adapters import Frozen
@@ -75,6 +76,20 @@ def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
     assert np.abs(whole.source_IV @ whole.target_IV.T).max() > 0.1
 
 
+def test_what_is_an_items_own_is_not_in_its_features(question: build.Question) -> None:
+    """A cold item's bias is m + k_*w (K_ww + own I)⁻¹ f_w, a warm one's its own f_i beside m."""
+    train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
+    feature_IF = closed_forms.features(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+    kernel_II, own_II = feature_IF @ feature_IF.T / 2, 0.7 * np.eye(len(train.items))
+    rows = train.user_N, train.item_N, train.like_N.astype(float)
+    found = ratings.mode(*rows, kernel_II + own_II, 0.5, np.zeros((len(train.items), 0)), len(train.users))
+    start, warm_I = starts.Liked(penalty=2.0, own=0.7, users=0.5)(train, 1), train.warm_I
+    ridge = KernelRidge(alpha=0.7, kernel="precomputed").fit(kernel_II[np.ix_(warm_I, warm_I)], found.item_I[warm_I])
+    assert start is not None
+    np.testing.assert_allclose(feature_IF @ start.bias_F, found.mean + ridge.predict(kernel_II[:, warm_I]), atol=1e-3)
+    np.testing.assert_allclose(start.bias_I, found.mean + found.item_I, atol=1e-4)
+
+
 def test_what_is_liked_is_the_mode_over_texts(question: build.Question) -> None:
     """The towers' bias is f of the process whose kernel is the features': every user gets the same scores, or his own level on top."""
     train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
@@ -83,8 +98,8 @@ def test_what_is_liked_is_the_mode_over_texts(question: build.Question) -> None:
     rows = train.user_N, train.item_N, train.like_N.astype(float)
     found = ratings.mode(*rows, feature_IF @ feature_IF.T / 2, 0.5, np.zeros((len(train.items), 0)), len(train.users))
     asked = np.arange(3), sparse.csr_array((3, len(train.items))), np.arange(len(train.items))
-    ours_UI = np.asarray(scorer(liked, starts.Liked(penalty=2.0, users=0.5), 1, own=False)(*asked))
+    ours_UI = np.asarray(scorer(liked, starts.Liked(penalty=2.0, own=0.0, users=0.5), 1, own=False)(*asked))
     np.testing.assert_allclose(ours_UI, np.tile(found.mean + found.item_I, (3, 1)), atol=1e-3)
     theirs_UI = ours_UI + (train.warm_U * found.user_U)[:3, None]
-    ours_UI = np.asarray(scorer(liked, starts.Liked(penalty=2.0, users=0.5), 1, own=True)(*asked))
+    ours_UI = np.asarray(scorer(liked, starts.Liked(penalty=2.0, own=0.0, users=0.5), 1, own=True)(*asked))
     np.testing.assert_allclose(ours_UI, theirs_UI, atol=1e-3)
