@@ -253,7 +253,7 @@ def learner(s: Settings, q: Question) -> Learner:
         multiple = devices * s.loop.rows_at_once
     start = None
     if isinstance(s.model, models.TwoTower):
-        start = _shared("start", (q.digests, s.start, s.model.width), lambda: s.start(q.train, s.model.width))
+        start = _shared("start", (q.digests, s.start, s.model), lambda: s.start(s.model.seen(q.train), s.model.width))
     if isinstance(s.adapter, adapters.Untrained) and isinstance(s.model, models.BEGIN_AT_RANDOM) and start is None:
         raise ConfigError(
             f"adapter: none trains nothing, and {type(s.model).__name__} begins at random; "

@@ -10,7 +10,7 @@ A target vector v_i and a source vector s_i are linear in the item's features f_
 of its own, which a cold item lacks, and a warm user a level a_u, which orders no items. Else a user is a function of profile text and shown items.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -258,16 +258,21 @@ class LstmHead(nnx.Module):
 
 @dataclass(frozen=True)
 class TwoTower:
-    """width: V. own_target, own_source, own_bias: rows of their own for warm items. own_level: a_u of warm users, for given rows."""
+    """width: V. own_target, own_source, own_bias: rows of their own for warm items. own_level: a_u of warm users, for given rows. attributes: read beside the text."""
 
     width: int
     own_target: bool
     own_source: bool
     own_bias: bool
     own_level: bool
+    attributes: bool
+
+    def seen(self, train: Train) -> Train:
+        """Without the items' attributes, where these are not read."""
+        return train if self.attributes else replace(train, items=replace(train.items, indicators={}))
 
     def __call__(self, encoder: Any, train: Train, start: Start | None, seed: int) -> Towers:
-        return Towers(encoder, self, train, start, seed)
+        return Towers(encoder, self, self.seen(train), start, seed)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ LORA = Lora(
     start=None,
 )
 LORA_ALL = Lora(rate=1.0, layers="all", rank=2, alpha=4.0, dropout=0.0, rslora=True, dora=False, targets=[".*"], start=None)
-TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True, own_level=False)
+TWO_TOWER = TwoTower(width=4, own_target=True, own_source=True, own_bias=True, own_level=False, attributes=True)
 METRIC = TextMetric(
     title="title",
     width=4,

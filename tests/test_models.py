@@ -49,7 +49,7 @@ def towers(own: bool) -> models.Towers:
         profile_DV=np.array([[3]], np.float32),
         level_U=np.array([0.5, -0.25], np.float32),
     )
-    model = TwoTower(width=1, own_target=own, own_source=own, own_bias=own, own_level=own)(Table(VECTOR_TD), train, start, 0)
+    model = TwoTower(width=1, own_target=own, own_source=own, own_bias=own, own_level=own, attributes=True)(Table(VECTOR_TD), train, start, 0)
     model.user_V[...] = jnp.ones(1)
     model.log_scale[...] = jnp.log(2.0)
     return model
@@ -75,7 +75,7 @@ def test_only_a_warm_user_has_a_level():
     train = dataclasses.replace(train, warm_U=np.array([False, True]))
     zero_I = np.zeros((3, 1), np.float32)
     start = Start(zero_I, zero_I, zero_I[:, 0], zero_I[:2], zero_I[:2], zero_I[:2, 0], zero_I[:1], np.array([7, 3], np.float32))
-    model = TwoTower(1, False, False, False, own_level=True)(Table(VECTOR_TD), train, start, 0)
+    model = TwoTower(1, False, False, False, own_level=True, attributes=True)(Table(VECTOR_TD), train, start, 0)
     assert model.levels(jnp.array([0, 1, 2, 1])).tolist() == [0, 3, 0, 3]
 
 

@@ -26,7 +26,7 @@ FOLD_IN = {
 
 
 def scorer(question: build.Question, start: starts.Svd | starts.FoldIn | starts.Liked, width: int, own: bool):
-    model = models.TwoTower(width=width, own_target=own, own_source=True, own_bias=own, own_level=own)
+    model = models.TwoTower(width=width, own_target=own, own_source=True, own_bias=own, own_level=own, attributes=True)
     towers = model(Table(main_vectors(question)), question.train, start(question.train, width), 0)
     pieces = models.partition(towers, Frozen().trains, Frozen().head)
     return ModelScorer(pieces, batches.lookup, question.tokens.length_T, len(question.train.users), 2)(pieces.trainable)
