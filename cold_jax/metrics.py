@@ -172,7 +172,9 @@ def item_correlation(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarra
     def means(value_N: np.ndarray, of_N: np.ndarray) -> np.ndarray:
         return (np.bincount(of_N, value_N) / np.bincount(of_N))[of_N]
 
-    score_N, label_N = (means(x_N - means(x_N, user_N), item_N) for x_N in (np.float64(score_N), np.float64(label_N)))
+    score_N, label_N = (
+        means(x_N - means(x_N, user_N), item_N) for x_N in (score_N.astype(np.float64), label_N.astype(np.float64))
+    )
     score_N, label_N = score_N - score_N.mean(), label_N - label_N.mean()
     size = np.sqrt((score_N**2).sum() * (label_N**2).sum())
     return float(score_N @ label_N / size) if size > 1e-9 * len(score_N) else None

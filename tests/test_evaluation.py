@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from cold_jax import evaluation, parts, splits
 from cold_jax.data import Dataset, Entities
 from cold_jax.evaluation import FullRanking
+from cold_jax.splits.drawn import Drawn
 
 SETTINGS = FullRanking(metrics=["recall@2", "ndcg@2", "mrr", "coverage@2"], metric="recall@2", top=3, chunk=4, draws=100)
 
@@ -186,7 +187,7 @@ def test_versus_and_protocol(score_UI: np.ndarray):
 
 def test_drawn_candidates_are_scored_alone_and_told(score_UI: np.ndarray):
     dataset = make_dataset()
-    split = splits.Drawn(seed=1, users=6, validation=2, positives=2, candidates=5, support=[0])(dataset)
+    split = Drawn(seed=1, users=6, validation=2, positives=2, candidates=5, support=[0])(dataset)
     part, asked = split.test["support_0"], []
 
     def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:

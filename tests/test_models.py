@@ -49,7 +49,9 @@ def towers(own: bool) -> models.Towers:
         profile_DV=np.array([[3]], np.float32),
         level_U=np.array([0.5, -0.25], np.float32),
     )
-    model = TwoTower(width=1, own_target=own, own_source=own, own_bias=own, own_level=own, attributes=True)(Table(VECTOR_TD), train, start, 0)
+    model = TwoTower(width=1, own_target=own, own_source=own, own_bias=own, own_level=own, attributes=True)(
+        Table(VECTOR_TD), train, start, 0
+    )
     model.user_V[...] = jnp.ones(1)
     model.log_scale[...] = jnp.log(2.0)
     return model

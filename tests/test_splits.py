@@ -284,68 +284,6 @@ def test_a_file_of_sequences_is_the_split_that_was_written(tmp_path: Path):
     assert splits.digest(again) != splits.digest(NextItem(mask_seen=False, cold_window=None)(dataset))
 
 
-@pytest.mark.parametrize("side", ["users", "items"])
-def test_nothing_later_trains_and_what_is_cold_was_not_there_before(side: str):
-    generator = np.random.default_rng(3)
-    dataset = make_dataset()
-    born = generator.permutation(len(dataset.users if side == "users" else dataset.items)) * 6.0
-    entity_N = dataset.user_N if side == "users" else dataset.item_N
-    dataset = dataclasses.replace(dataset, time_N=born[entity_N] + generator.exponential(40, len(dataset)))
-    split = splits.Later(side=side, validation=0.2, test=0.2, support=[0, 1])(dataset)
-    start, end = np.quantile(dataset.time_N, [0.6, 0.8])
-    assert (dataset.time_N[split.train_N] < start).all()
-    assert set(np.flatnonzero(dataset.time_N < start)) == set(split.train_N)
-    for label, low, high in (("cold_val", start, end), ("cold_test", end, np.inf)):
-        of_N = split.part_N == label
-        first_N = np.array([dataset.time_N[entity_N == x].min() for x in entity_N[of_N]])
-        assert of_N.any()
-        assert (first_N >= low).all()
-        assert (first_N < high).all()
-    later = {"warm_val": (start, end), "warm_test": (end, np.inf)} | ({} if side == "users" else {"cold_val": (start, end)})
-    for label, (low, high) in later.items():
-        assert ((dataset.time_N >= low) & (dataset.time_N < high))[split.part_N == label].all()
-
-
-DRAWN = splits.Drawn(seed=42, users=20, validation=10, positives=3, candidates=12, support=[0, 2])
-
-
-def test_drawn_candidates_are_the_newest_among_items_never_taken():
-    dataset = make_dataset()
-    split = DRAWN(dataset)
-    test = split.test
-    assert [*test] == ["support_0", "support_2"]
-    place_N = parts.order(dataset.user_N, dataset.time_N)
-    for count, part in [(20, part) for part in test.values()] + [(10, part) for part in split.validation.values()]:
-        assert len(part.user_U) == count
-        assert not split.warm_U[part.user_U].any()
-        assert part.among_UI is not None
-        for row, user in enumerate(part.user_U):
-            of_N = np.flatnonzero(dataset.user_N == user)
-            own_I = dataset.item_N[of_N[np.argsort(place_N[of_N])]]
-            hidden, among = set(part.positive_UI[[row]].indices), set(part.among_UI[[row]].indices)
-            assert hidden == set(own_I[-3:])
-            assert len(among) == 12
-            assert hidden <= among
-            assert not (among - hidden) & set(own_I)
-            shown = set(own_I[-5:-3]) - hidden if part.name == "support_2" else set()
-            assert set(part.shown_UI[[row]].indices) == shown
-    assert set(dataset.user_N[split.train_N]) | {*test["support_0"].user_U, *split.validation["support_0"].user_U} == set(
-        dataset.user_N
-    )
-    again, other = DRAWN(dataset), dataclasses.replace(DRAWN, seed=43)(dataset)
-    assert splits.digest(again) == splits.digest(split) != splits.digest(other)
-
-
-def test_drawn_candidates_need_users_and_items():
-    dataset = make_dataset()
-    with pytest.raises(DataError, match=r"split\.users: 90 and split\.validation 10, but 59 users have the 3 hidden and 2 shown"):
-        dataclasses.replace(DRAWN, users=90)(dataset)
-    with pytest.raises(DataError, match=r"split\.candidates: 44, but user 'u[0-9]+' took all but [0-9]+ items"):
-        dataclasses.replace(DRAWN, candidates=44)(dataset)
-    with pytest.raises(ValueError, match=r"split\.positives: 12 must be 1 or more, and less than split\.candidates 12"):
-        dataclasses.replace(DRAWN, positives=12)
-
-
 def test_when_a_user_came_is_told_of_all_or_of_none():
     dataset = make_dataset()
     assert splits.train_view(dataset, USER_COLD(dataset), *VECTORS).came_U is None
@@ -360,5 +298,3 @@ def test_when_a_user_came_is_told_of_all_or_of_none():
 def test_the_first_time_of_an_entity():
     first_X = splits.first_seen(np.array([2, 0, 2]), np.array([5.0, 7.0, 3.0]))
     assert first_X.tolist() == [7.0, np.inf, 3.0]
-    with pytest.raises(ValueError, match=r"split\.side: 'shops' is neither users nor items"):
-        splits.Later(side="shops", validation=0.1, test=0.1, support=[0])

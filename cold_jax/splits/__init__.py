@@ -153,8 +153,8 @@ def train_view(
 def with_visitor(dataset: Dataset, split: Split, profile: str) -> tuple[Dataset, Split]:
     """The same with one more user, the last, of whom only his profile text is known."""
     more = {name: np.append(getattr(split, name), False) for name in ("warm_U", "cold_U")}
-    more["came_U"] = None if split.came_U is None else np.append(split.came_U, np.inf)
-    return replace(dataset, users=dataset.users.and_one(profile)), replace(split, **more)
+    came_U = None if split.came_U is None else np.append(split.came_U, np.inf)
+    return replace(dataset, users=dataset.users.and_one(profile)), replace(split, **more, came_U=came_U)
 
 
 def _draw(entity_N: np.ndarray, count: int, cold: float, validation: float, generator: np.random.Generator) -> np.ndarray:
@@ -178,13 +178,13 @@ def _hold_out(dataset: Dataset, part_N: np.ndarray, held_out: float, generator: 
     return part_N
 
 
-def _require_shares(**shares: float) -> None:
+def require_shares(**shares: float) -> None:
     for key, share in shares.items():
         if not 0 <= share < 1:
             raise ValueError(f"split.{key}: {share} is not a share: give 0 or more, and less than 1")
 
 
-def _require_sizes(**sizes: Sequence[int]) -> None:
+def require_sizes(**sizes: Sequence[int]) -> None:
     for key, size in sizes.items():
         if not size or min(size) < 0 or len(set(size)) < len(size):
             raise ValueError(f"split.{key}: {list(size)} is not one or more sizes, each named once and none below 0")
@@ -202,8 +202,8 @@ class UserCold:
     first_time: bool  # when a user came is known when he is served, and told as context
 
     def __post_init__(self) -> None:
-        _require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
-        _require_sizes(support=self.support)
+        require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
+        require_sizes(support=self.support)
         object.__setattr__(self, "support", tuple(self.support))
 
     def __call__(self, dataset: Dataset) -> Split:
@@ -228,7 +228,7 @@ class ItemCold:
     threshold: float | None
 
     def __post_init__(self) -> None:
-        _require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
+        require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
 
     def __call__(self, dataset: Dataset) -> Split:
         generator = seeds.generator(self.seed, "split")
@@ -249,8 +249,8 @@ class BothCold:
     both_support: int
 
     def __post_init__(self) -> None:
-        _require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
-        _require_sizes(both_support=[self.both_support])
+        require_shares(cold=self.cold, validation=self.validation, held_out=self.held_out)
+        require_sizes(both_support=[self.both_support])
 
     def __call__(self, dataset: Dataset) -> Split:
         generator = seeds.generator(self.seed, "split")
@@ -271,7 +271,7 @@ class Warm:
     ranked: bool
 
     def __post_init__(self) -> None:
-        _require_shares(held_out=self.held_out)
+        require_shares(held_out=self.held_out)
 
     def __call__(self, dataset: Dataset) -> Split:
         part_N = np.full(len(dataset), "train", "<U9")
@@ -281,40 +281,6 @@ class Warm:
             return split
         known = parts.given_rows(dataset, part_N, self.threshold or 0, ["train"])
         return replace(split, test={**split.test, **({"train": known["all"]} if known else {})})
-
-
-@dataclass(frozen=True)
-class Later:
-    """Strictly in time: what was first seen after a moment is cold, and nothing later than that moment trains.
-
-    The last `test` of all interactions are the test's, the `validation` before them validation's, as shares in the order of time. `side` is
-    users or items. Cold users show their own first items; of cold items only what known users took is asked for, and what the
-    rest took is not used. Other later interactions of known users and items are warm.
-    """
-
-    side: str
-    validation: float
-    test: float
-    support: list[int]
-
-    def __post_init__(self) -> None:
-        if self.side not in ("users", "items"):
-            raise ValueError(f"split.side: {self.side!r} is neither users nor items")
-        _require_shares(validation=self.validation, test=self.test, both=self.validation + self.test)
-        _require_sizes(support=self.support)
-        object.__setattr__(self, "support", tuple(self.support))
-
-    def __call__(self, dataset: Dataset) -> Split:
-        start, end = np.quantile(dataset.time_N, [1 - self.validation - self.test, 1 - self.test])
-        user_N, item_N = (first_seen(x_N, dataset.time_N)[x_N] for x_N in (dataset.user_N, dataset.item_N))
-        born_N, known_N = user_N if self.side == "users" else item_N, user_N < start
-        stage_N = np.where(dataset.time_N < end, "val", "test")
-        of_birth_N = np.where(born_N < end, "val", "test")
-        asked_N = born_N >= start if self.side == "users" else (born_N >= start) & known_N & (stage_N == of_birth_N)
-        part_N = np.where(dataset.time_N < start, "train", "")
-        part_N = np.where((part_N == "") & known_N & (item_N < start), np.char.add("warm_", stage_N), part_N)
-        part_N = np.where(asked_N, np.char.add("cold_", of_birth_N), part_N)
-        return assemble(dataset, part_N, Cold.users if self.side == "users" else Cold.items, self.support)
 
 
 def first_seen(of_N: np.ndarray, time_N: np.ndarray) -> np.ndarray:
@@ -327,51 +293,6 @@ def first_seen(of_N: np.ndarray, time_N: np.ndarray) -> np.ndarray:
 def _came(dataset: Dataset) -> np.ndarray:
     first_U = first_seen(dataset.user_N, dataset.time_N)
     return np.pad(first_U, (0, len(dataset.users) - len(first_U)), constant_values=np.inf)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Few drawn candidates: `users` hide their newest `positives` interactions among items that they never took, `candidates` in all.
-
-    The protocol of training-free recommendation (Kusano et al., arXiv 2512.13001: 500, 3 and 50), where a user shows his profile alone, or the k
-    newest of what came before. A sampled protocol: its figures compare with none of a full ranking, nor always in the same order (Krichene & Rendle,
-    KDD 2020). Other users train, but for `validation` ones, for whoever wants to train. What is drawn is not in split.csv.
-    """
-
-    seed: int
-    users: int
-    validation: int
-    positives: int
-    candidates: int
-    support: list[int]
-
-    def __post_init__(self) -> None:
-        _require_sizes(support=self.support)
-        object.__setattr__(self, "support", tuple(self.support))
-        if not 1 <= self.positives < self.candidates:
-            raise ValueError(
-                f"split.positives: {self.positives} must be 1 or more, and less than split.candidates {self.candidates}"
-            )
-
-    def __call__(self, dataset: Dataset) -> Split:
-        enough_U = np.flatnonzero(np.bincount(dataset.user_N) >= self.positives + max(self.support))
-        if len(enough_U) < self.users + self.validation:
-            raise DataError(
-                f"split.users: {self.users} and split.validation {self.validation}, but {len(enough_U)} users have the {self.positives} "
-                f"hidden and {max(self.support)} shown interactions; choose fewer users or a smaller split.support"
-            )
-        test_U, val_U, _ = np.split(
-            seeds.generator(self.seed, "split").permutation(enough_U), np.cumsum([self.users, self.validation])
-        )
-        part_N = np.full(len(dataset), "train", "<U9")
-        asked = {}
-        for label, user_U in (("cold_val", val_U), ("cold_test", test_U)):
-            part_N[np.isin(dataset.user_N, user_U)] = label
-            asked[label] = parts.drawn_parts(dataset, np.sort(user_U), self.positives, self.candidates, self.support, self.seed)
-        split = assemble(dataset, part_N, Cold.users, [0])
-        split = replace(split, validation=asked["cold_val"], test=asked["cold_test"])
-        check(dataset, split)
-        return split
 
 
 @dataclass(frozen=True)
@@ -443,7 +364,7 @@ class FromFile:
     first_time: bool
 
     def __post_init__(self) -> None:
-        _require_sizes(support=self.support, both_support=[self.both_support])
+        require_sizes(support=self.support, both_support=[self.both_support])
         object.__setattr__(self, "support", tuple(self.support))
         if self.threshold is None and not self.ranked:
             raise ValueError("split.threshold: null, and ranked=false: there is nothing to ask; give a threshold for given rows")

@@ -1,0 +1,50 @@
+"""Who is hidden among what, user by user in Python."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from test_splits import make_dataset
+
+from cold_jax import parts, splits
+from cold_jax.data import DataError
+from cold_jax.splits.drawn import Drawn
+
+DRAWN = Drawn(seed=42, users=20, validation=10, positives=3, candidates=12, support=[0, 2])
+
+
+def test_drawn_candidates_are_the_newest_among_items_never_taken():
+    dataset = make_dataset()
+    split = DRAWN(dataset)
+    test = split.test
+    assert [*test] == ["support_0", "support_2"]
+    place_N = parts.order(dataset.user_N, dataset.time_N)
+    for count, part in [(20, part) for part in test.values()] + [(10, part) for part in split.validation.values()]:
+        assert len(part.user_U) == count
+        assert not split.warm_U[part.user_U].any()
+        assert part.among_UI is not None
+        for row, user in enumerate(part.user_U):
+            of_N = np.flatnonzero(dataset.user_N == user)
+            own_I = dataset.item_N[of_N[np.argsort(place_N[of_N])]]
+            hidden, among = set(part.positive_UI[[row]].indices), set(part.among_UI[[row]].indices)
+            assert hidden == set(own_I[-3:])
+            assert len(among) == 12
+            assert hidden <= among
+            assert not (among - hidden) & set(own_I)
+            shown = set(own_I[-5:-3]) - hidden if part.name == "support_2" else set()
+            assert set(part.shown_UI[[row]].indices) == shown
+    assert set(dataset.user_N[split.train_N]) | {*test["support_0"].user_U, *split.validation["support_0"].user_U} == set(
+        dataset.user_N
+    )
+    again, other = DRAWN(dataset), dataclasses.replace(DRAWN, seed=43)(dataset)
+    assert splits.digest(again) == splits.digest(split) != splits.digest(other)
+
+
+def test_drawn_candidates_need_users_and_items():
+    dataset = make_dataset()
+    with pytest.raises(DataError, match=r"split\.users: 90 and split\.validation 10, but 59 users have the 3 hidden and 2 shown"):
+        dataclasses.replace(DRAWN, users=90)(dataset)
+    with pytest.raises(DataError, match=r"split\.candidates: 44, but user 'u[0-9]+' took all but [0-9]+ items"):
+        dataclasses.replace(DRAWN, candidates=44)(dataset)
+    with pytest.raises(ValueError, match=r"split\.positives: 12 must be 1 or more, and less than split\.candidates 12"):
+        dataclasses.replace(DRAWN, positives=12)
