@@ -72,6 +72,26 @@ def test_every_run_composes_and_every_row_is_of_one(folder: Path) -> None:
             assert not run or method == "model" or method in asked[run], row
 
 
+def test_the_split_seed_stands_where_it_is_asked_for() -> None:
+    """Else it is split.seed's."""
+    table = {
+        "runs": {"of": ["split.path=$root/b_$split.csv"], "own": ["a=$root"]},
+        "split_seeds": [1, 2],
+        "seeds": [5],
+        "pretrained": {},
+    }
+    assert experiment.wanted(table) == {"root"}
+    made = [
+        (name, split, arguments) for name, split, _, arguments in experiment.commands(table, {"root": "r", "k": "v"}, {"root"})
+    ]
+    assert made == [
+        ("of", 1, ["split.path=r/b_1.csv", "k=v", "seed=5"]),
+        ("of", 2, ["split.path=r/b_2.csv", "k=v", "seed=5"]),
+        ("own", 1, ["a=r", "k=v", "seed=5", "split.seed=1"]),
+        ("own", 2, ["a=r", "k=v", "seed=5", "split.seed=2"]),
+    ]
+
+
 TABLE = {"title": "t", "parts": ["cold"], "metrics": ["recall@20"], "ratio": "base.ridge"}
 ROWS = [
     {"name": "published", "kind": "baseline", "reference": {"cold": {"recall@20": 0.3}}, "source": "a paper"},
