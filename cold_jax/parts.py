@@ -51,9 +51,7 @@ class Part:
     value_N: np.ndarray  # their labels, 0 or 1
     masked: bool = True  # what is shown is not ranked
     liked_NI: sparse.csr_array | None = None  # places from the end of what a row's user liked before it; None: that is not told
-    among_UI: sparse.csr_array | None = (
-        None  # 1 for the candidates of each user, as many for everybody; None: candidate_I for all
-    )
+    among_UI: sparse.csr_array | None = None  # 1 for the candidates of each user, all as many; None: candidate_I for everybody
 
     def of(self, rows: np.ndarray) -> "Part":
         """The part that ranks with some of its users, by their rows (positions, or a mask)."""

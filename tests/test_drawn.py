@@ -40,6 +40,10 @@ def test_drawn_candidates_are_the_newest_among_items_never_taken():
     assert splits.digest(again) == splits.digest(split) != splits.digest(other)
 
 
+def test_nobody_is_asked_of_no_validation_user():
+    assert dataclasses.replace(DRAWN, validation=0)(make_dataset()).validation == {}
+
+
 def test_drawn_candidates_need_users_and_items():
     dataset = make_dataset()
     with pytest.raises(DataError, match=r"split\.users: 90 and split\.validation 10, but 59 users have the 3 hidden and 2 shown"):

@@ -44,12 +44,13 @@ class Drawn:
         test_U, val_U, _ = np.split(
             seeds.generator(self.seed, "split").permutation(enough_U), np.cumsum([self.users, self.validation])
         )
+        labels = [("cold_val", val_U), ("cold_test", test_U)]
         part_N = np.full(len(dataset), "train", "<U9")
-        asked = {}
-        for label, user_U in (("cold_val", val_U), ("cold_test", test_U)):
+        for label, user_U in labels:
             part_N[np.isin(dataset.user_N, user_U)] = label
-            asked[label] = parts.drawn_parts(dataset, np.sort(user_U), self.positives, self.candidates, self.support, self.seed)
         split = assemble(dataset, part_N, Cold.users, [0])
+        sizes = self.positives, self.candidates, self.support, self.seed
+        asked = {label: parts.drawn_parts(dataset, user_U, *sizes) if len(user_U) else {} for label, user_U in labels}
         split = replace(split, validation=asked["cold_val"], test=asked["cold_test"])
         check(dataset, split)
         return split
