@@ -72,6 +72,8 @@ class FullRanking:
                 metrics.parse(name)
         except ValueError as error:
             raise ValueError(f"evaluation.metrics: {error}, {', '.join(f'{name}@k' for name in metrics.OF_LISTS)}") from None
+        if self.metric not in (*metrics.OF_ROWS, *self.metrics):
+            raise ValueError(f"evaluation.metric: {self.metric} is none of evaluation.metrics, {', '.join(self.metrics)}; name it there too")
         if too_far := [f"{name}@{k}" for name, k in _split(self.metrics)[1] if not 1 <= k <= self.top]:
             raise ValueError(f"evaluation.metrics: {too_far[0]} needs places that evaluation.top {self.top} does not keep")
 
@@ -178,6 +180,8 @@ def validate(scorer: Scorer, parts: Mapping[str, Part], metric: str, chunk: int 
     """(mean over the parts of one metric, of given rows of uauc where the metric is none of theirs; that of each part, and the rows' accuracy)."""
     means = evaluate(scorer, parts, [] if metric in metrics.OF_ROWS else [metric], 1, chunk).mean()
     rows = [name for name, part in parts.items() if part.task is Task.rows]
+    if metric in metrics.OF_ROWS and len(rows) < len(parts):
+        raise ValueError(f"evaluation.metric: {metric} is of given rows, and the split asks for rankings; choose another")
     values = {name: mean.get(metric, mean["uauc"]) if name in rows else mean[metric] for name, mean in means.items()}
     return float(np.mean(list(values.values()))), values | {f"{name} accuracy": means[name]["accuracy"] for name in rows}
 
