@@ -72,10 +72,12 @@ class FullRanking:
                 metrics.parse(name)
         except ValueError as error:
             raise ValueError(f"evaluation.metrics: {error}, {', '.join(f'{name}@k' for name in metrics.OF_LISTS)}") from None
-        if self.metric not in (*metrics.OF_ROWS, *self.metrics):
-            raise ValueError(f"evaluation.metric: {self.metric} is none of evaluation.metrics, {', '.join(self.metrics)}; name it there too")
         if too_far := [f"{name}@{k}" for name, k in _split(self.metrics)[1] if not 1 <= k <= self.top]:
             raise ValueError(f"evaluation.metrics: {too_far[0]} needs places that evaluation.top {self.top} does not keep")
+        if self.metric not in (*metrics.OF_ROWS, *self.metrics):
+            raise ValueError(
+                f"evaluation.metric: {self.metric} is none of evaluation.metrics, {', '.join(self.metrics)}; name it there too"
+            )
 
     def __call__(self, scorer: Scorer, parts: Mapping[str, Part]) -> Evaluation:
         return evaluate(scorer, parts, self.metrics, self.top, self.chunk)

@@ -212,6 +212,19 @@ def test_drawn_candidates_are_scored_alone_and_told(score_UI: np.ndarray):
     )
 
 
+def test_a_metric_of_rows_chooses_where_rows_are_asked_for(score_UI: np.ndarray):
+    dataset = make_dataset()
+    ranked = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, threshold=None)(dataset).validation
+    rows = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, threshold=4)(dataset).validation
+    whole = evaluation.evaluate(table_scorer(score_UI), rows, [], 1).mean()["all"]
+    for metric, expected in (("item_correlation", "item_correlation"), ("auc", "auc"), ("recall@2", "uauc")):
+        assert evaluation.validate(table_scorer(score_UI), rows, metric)[0] == whole[expected]
+    with pytest.raises(
+        ValueError, match=r"evaluation\.metric: item_correlation is of given rows, and the split asks for rankings"
+    ):
+        evaluation.validate(table_scorer(score_UI), ranked, "item_correlation")
+
+
 def test_a_runs_tables_are_enough_to_recompute_its_metrics(score_UI: np.ndarray):
     dataset = make_dataset()
     split = splits.ItemCold(seed=1, cold=0.4, validation=0.5, held_out=0.2, threshold=None)(dataset)
@@ -240,6 +253,7 @@ def test_a_runs_tables_are_enough_to_recompute_its_metrics(score_UI: np.ndarray)
     ("change", "message"),
     [
         ({"metrics": ["recal@20"]}, r"evaluation.metrics: metric 'recal@20' is unknown"),
+        ({"metric": "ndcg@5"}, r"evaluation.metric: ndcg@5 is none of evaluation.metrics, mrr; name it there too"),
         ({"metric": "coverage@2"}, r"evaluation.metrics: metric 'coverage@2' is unknown"),
         ({"metrics": ["coverage@20"]}, r"evaluation.metrics: coverage@20 needs places that evaluation.top 3 does not keep"),
         ({"top": 0}, r"evaluation.top: 0 must be 1 or more"),
