@@ -13,7 +13,7 @@ from cold_jax.batches import Batching
 from cold_jax.objectives import BceRatings
 from cold_jax.steps import Form
 
-ROWS = Batching(size=9, support=[0], history=None, negatives=0, catalogue=False)
+ROWS = Batching(size=9, support=[0], history=None, negatives=0, catalogue=False, by_item=False)
 
 
 @pytest.mark.parametrize(
