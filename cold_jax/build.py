@@ -16,14 +16,14 @@ GROUPS = (
     "encoder",
     "adapter",
     "model",
-    "start",
+    "init",
     "objective",
     "batching",
     "optimizer",
     "loop",
     "parallel",
     "evaluation",
-    "blend",
+    "ensemble",
 )
 MANY = ("baseline", "logger")  # several of these can be chosen, by name
 SINGLE = {"seed": (int, "a whole number"), "profile": (bool, "true or false"), "keep_memory": (bool, "true or false")}
@@ -81,14 +81,14 @@ class Settings(NamedTuple):
     encoder: Any
     adapter: Any
     model: Any
-    start: Any
+    init: Any
     objective: Any
     batching: Any
     optimizer: Any
     loop: Any
     parallel: Any
     evaluation: Any
-    blend: Any
+    ensemble: Any
     baselines: Mapping[str, Any]
     loggers: Mapping[str, Any]
     seed: int
@@ -152,28 +152,32 @@ def question(s: Settings, visitor: str | None = None) -> Question:
 
 
 def _question(s: Settings, visitor: str | None) -> Question:
-    from cold_jax import cache, splits, text
-    from cold_jax.encoders import table
+    from cold_jax.encoders import precomputed
+    from cold_jax.splits.assemble import split_digest, train_view, with_new_user
+    from cold_jax.storage.files import digest
+    from cold_jax.text.tokens import join_tokens, tokenize
     from cold_jax.timing import timed
 
     dataset = s.data()
     split = s.split(dataset)
     loaded = s.encoder()
-    digests = {"data": dataset.digest, "split": splits.digest(split), "encoder": loaded.digest}
+    digests = {"data": dataset.digest, "split": split_digest(split), "encoder": loaded.digest}
     if visitor is not None:
-        dataset, split = splits.with_visitor(dataset, split, visitor)
+        dataset, split = with_new_user(dataset, split, visitor)
     unknown = {"profile": ("",) * len(dataset.users)}  # users of whom the data says nothing
     sides = {"users": dataset.users.texts or unknown, "items": dataset.items.texts}
     with timed("tokenise"):
         tokens = {
-            side: {name: text.tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
+            side: {name: tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
             for side, texts in sides.items()
         }
-    digests["tokens"] = cache.digest(*(next(iter(tokens["items"].values()))))
+    digests["tokens"] = digest(*(next(iter(tokens["items"].values()))))
     with timed("encode"):
-        vectors = {side: {name: table.vectors(loaded, one) for name, one in by_name.items()} for side, by_name in tokens.items()}
-    train = splits.train_view(dataset, split, vectors["items"], vectors["users"])
-    main = text.join([next(iter(by_name.values())) for by_name in tokens.values()])
+        vectors = {
+            side: {name: precomputed.vectors(loaded, one) for name, one in by_name.items()} for side, by_name in tokens.items()
+        }
+    train = train_view(dataset, split, vectors["items"], vectors["users"])
+    main = join_tokens([next(iter(by_name.values())) for by_name in tokens.values()])
     return Question(dataset, split, train, loaded, main, digests)
 
 
@@ -186,17 +190,18 @@ def place(ids: Sequence[str], wanted: str, key: str) -> int:
 
 def foretells(s: Settings) -> bool:
     """Whether a run learns to foretell tokens: it ranks nothing then."""
-    from cold_jax import pretraining
-    from cold_jax.objectives import Tokens
+    from cold_jax.batching.masked import MaskedTokens
+    from cold_jax.models.language_model import LanguageModel
+    from cold_jax.training.objectives import TokenCrossEntropy
 
     chosen = {
-        isinstance(s.model, pretraining.Tokens),
-        isinstance(s.batching, pretraining.Texts),
-        isinstance(s.objective, Tokens),
+        isinstance(s.model, LanguageModel),
+        isinstance(s.batching, MaskedTokens),
+        isinstance(s.objective, TokenCrossEntropy),
     }
     if len(chosen) > 1:
         raise ConfigError(
-            "model: model=tokens, objective=tokens and batching=texts go together, as python -m cold_jax.pretrain has them"
+            "model: model=language_model, objective=token_cross_entropy and batching=masked_tokens go together, as python -m cold_jax.pretrain has them"
         )
     return chosen == {True}
 
@@ -223,55 +228,68 @@ def learner(s: Settings, q: Question) -> Learner:
     import numpy as np
     from flax import nnx
 
-    from cold_jax import adapters, batches, huggingface, likelihood, models, pretraining, text
-    from cold_jax.encoders import table
-    from cold_jax.scorers import ModelScorer
+    from cold_jax.adapters import huggingface
+    from cold_jax.adapters.full import Frozen, ZeroShot
+    from cold_jax.batching.batch import PackedTexts, table_rows
+    from cold_jax.encoders import precomputed
+    from cold_jax.models.base import partition_model
+    from cold_jax.models.language_model import LanguageModel, held_out_loss
+    from cold_jax.models.likelihood import Likelihood
+    from cold_jax.models.linear import LinearModel
+    from cold_jax.models.lstm import Lstm
+    from cold_jax.models.scoring import ModelScorer
+    from cold_jax.models.two_tower import TwoTower
+    from cold_jax.text.packing import fit_row_length
 
-    states, devices = isinstance(s.model, models.Lstm | pretraining.Tokens), s.parallel.count
+    states, devices = isinstance(s.model, Lstm | LanguageModel), s.parallel.count
     lengths, users = q.tokens.length_T, len(q.dataset.users)
-    if isinstance(s.model, likelihood.Likelihood):
-        if not isinstance(s.adapter, adapters.Frozen):
+    if isinstance(s.model, Likelihood):
+        if not isinstance(s.adapter, Frozen):
             raise ConfigError(
-                "adapter: model=likelihood learns nothing; use adapter=none, and encoder.id=FOLDER for an exported φ"
+                "adapter: model=likelihood learns nothing; use adapter=zero_shot, and encoder.id=FOLDER for an exported φ"
             )
-        nothing = models.partition(nnx.Module(), nnx.Nothing(), nnx.Nothing())
-        batching = s.batching(q.train, lengths, batches.lookup, s.seed, devices, devices)
+        nothing = partition_model(nnx.Module(), nnx.Nothing(), nnx.Nothing())
+        batching = s.batching(q.train, lengths, table_rows, s.seed, devices, devices)
         unchosen = lambda trainable: (0.0, {})  # noqa: E731
         return Learner(nothing, batching, lambda trainable: s.model(q.loaded, q.train), unchosen, False)
-    if isinstance(s.adapter, adapters.Frozen):
+    if isinstance(s.adapter, Frozen):
         main = [next(iter(vectors.values())) for vectors in (q.train.user_vectors, q.train.item_vectors)]
-        encoder = table.States(*table.states(q.loaded, q.tokens)) if states else table.Table(np.concatenate(main))
-        place, multiple = batches.lookup, devices
+        encoder = (
+            precomputed.TokenStateTable(*precomputed.states(q.loaded, q.tokens))
+            if states
+            else precomputed.VectorTable(np.concatenate(main))
+        )
+        place, multiple = table_rows, devices
     else:
-        theta = q.loaded.encoder if s.adapter.last is None else table.upper(q.loaded, q.tokens, s.adapter.last)
+        theta = q.loaded.encoder if s.adapter.last is None else precomputed.with_frozen_prefix(q.loaded, q.tokens, s.adapter.last)
         encoder = s.adapter(theta, s.seed)
-        if s.adapter.start is not None:
+        if s.adapter.init_from is not None:
             huggingface.begin_at_peft(encoder, q.loaded, s.adapter)
-        alone = isinstance(s.model, models.Lstm)  # which reads a text's states by its row
+        alone = isinstance(s.model, Lstm)  # which reads a text's states by its row
         row_length, texts_per_row = (8, 1) if alone else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
-        place = batches.Packed(q.tokens, text.row_length(q.tokens, row_length), texts_per_row)
-        multiple = devices * s.loop.rows_at_once
-    start = None
-    if isinstance(s.model, models.TwoTower):
-        start = _shared("start", (q.digests, s.start, s.model), lambda: s.start(s.model.seen(q.train), s.model.width))
-    if isinstance(s.adapter, adapters.Untrained) and isinstance(s.model, models.BEGIN_AT_RANDOM) and start is None:
+        place = PackedTexts(q.tokens, fit_row_length(q.tokens, row_length), texts_per_row)
+        multiple = devices * s.loop.microbatch_rows
+    init = None
+    if isinstance(s.model, TwoTower):
+        init = _shared("init", (q.digests, s.init, s.model), lambda: s.init(s.model.seen(q.train), s.model.width))
+    if isinstance(s.adapter, ZeroShot) and isinstance(s.model, TwoTower | LinearModel | Lstm) and init is None:
         raise ConfigError(
             f"adapter: none trains nothing, and {type(s.model).__name__} begins at random; "
-            "use model=text_vectors or model=likelihood, or start=fold_in with model=two_tower"
+            "use model=text_vectors or model=likelihood, or init=fold_in with model=two_tower"
         )
-    model = s.model(encoder, q.train, start, s.seed)
-    partition = models.partition(model, s.adapter.trains, s.adapter.head)
+    model = s.model(encoder, q.train, init, s.seed)
+    partition = partition_model(model, s.adapter.trainable_filter, s.adapter.head_filter)
     dropout = s.adapter.dropout > 0 or model.random
-    if foretells(s) and isinstance(place, batches.Packed):
+    if foretells(s) and isinstance(place, PackedTexts):
         batching = s.batching(q.loaded.tokenizer, q.loaded.encoder.backbone.causal, place, s.seed, multiple, devices)
         return Learner(
             partition,
             batching,
             None,
-            pretraining.validation(partition, batching, s.objective, s.loop.rows_at_once),
+            held_out_loss(partition, batching, s.objective, s.loop.microbatch_rows),
             dropout,
         )
-    scorer = ModelScorer(partition, place, lengths, users, s.loop.rows_at_once)
+    scorer = ModelScorer(partition, place, lengths, users, s.loop.microbatch_rows)
 
     batching = s.batching(q.train, lengths, place, s.seed, multiple, devices)
     return Learner(partition, batching, scorer, functools.partial(_validate, s, q, scorer), dropout)
@@ -290,21 +308,22 @@ def _validate(s: Settings, q: Question, scorer: Any, trainable: Any) -> tuple[fl
 
 def training(s: Settings, q: Question, le: Learner, run: Any, logger: Any) -> Any:
     """The loop of this run, ready to `fit`. A checkpoint must share `about` with it, besides the shapes of its leaves."""
-    from cold_jax.loop import Training
+    from cold_jax.training.loop import Training
 
-    choices = ("adapter", "model", "start", "objective", "batching", "optimizer", "seed")
+    choices = ("adapter", "model", "init", "objective", "batching", "optimizer", "seed")
     about = q.digests | {name: repr(getattr(s, name)) for name in choices}
-    steps = (le.partition, le.batches, s.objective, s.optimizer, s.adapter.rate, s.parallel, le.validate, le.dropout, s.seed)
+    steps = (le.partition, le.batches, s.objective, s.optimizer, s.adapter.lr_scale, s.parallel, le.validate, le.dropout, s.seed)
     return Training(s.loop, *steps, run, about, logger, s.profile)
 
 
 def split_rows(q: Question) -> tuple[Any, Any]:
     """split.csv: an entry for each interaction, and its place among its user's."""
-    from cold_jax import parts, results
+    from cold_jax.data.matrices import order
+    from cold_jax.splits.files import SplitRows
 
     d = q.dataset
-    rows = results.SplitRows([d.users.ids[u] for u in d.user_N], [d.items.ids[i] for i in d.item_N], q.split.part_N.tolist())
-    return rows, parts.order(d.user_N, d.time_N)
+    rows = SplitRows([d.users.ids[u] for u in d.user_N], [d.items.ids[i] for i in d.item_N], q.split.part_N.tolist())
+    return rows, order(d.user_N, d.time_N)
 
 
 def baselines(s: Settings, q: Question) -> dict[str, Any]:
@@ -318,7 +337,7 @@ def baselines(s: Settings, q: Question) -> dict[str, Any]:
 
 def scorer(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
     """The model at these parameters, with what it is joined with."""
-    return s.blend(le.scorer(trainable), q.train, q.split.validation)
+    return s.ensemble(le.scorer(trainable), q.train, q.split.validation)
 
 
 def test(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
@@ -328,11 +347,12 @@ def test(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
 
 def searcher(search: Any, s: Settings, q: Question, le: Learner, trainable: Any, run: Any) -> Any:
     """Search by words, with what a finished run knows of users, and its φ."""
-    from cold_jax import adapters, cache
+    from cold_jax.adapters import merge
+    from cold_jax.storage.files import digest
 
     delta = run.read_delta()
-    phi = adapters.add(s.adapter, q.loaded.encoder, delta)
-    loaded = dataclasses.replace(q.loaded, encoder=phi, digest=cache.digest(q.loaded.digest, *delta.values()))
+    phi = merge.merge(s.adapter, q.loaded.encoder, delta)
+    loaded = dataclasses.replace(q.loaded, encoder=phi, digest=digest(q.loaded.digest, *delta.values()))
     return search(q.train, loaded, scorer(s, q, le, trainable), q.split.validation)
 
 
@@ -340,13 +360,13 @@ def learned(s: Settings, le: Learner, trainable: Any) -> tuple[dict[str, Any], d
     """Δθ, and the head, by dotted path: what is kept of a training besides its checkpoints."""
     from flax import nnx
 
-    from cold_jax import adapters
+    from cold_jax.adapters import merge
 
     before, after = (
-        adapters.parameters(le.partition._replace(trainable=leaves).model(), nnx.Param)
+        merge.parameters(le.partition._replace(trainable=leaves).model(), nnx.Param)
         for leaves in (le.partition.trainable, trainable)
     )
-    delta = adapters.delta(s.adapter, before, after)
+    delta = merge.delta(s.adapter, before, after)
     return delta, {name: value for name, value in after.items() if not name.startswith("encoder.")}
 
 
@@ -356,18 +376,20 @@ def document(
     """results.json."""
     from importlib.metadata import version
 
-    from cold_jax import evaluation, parallel, seeds
+    from cold_jax import seeds
+    from cold_jax.evaluation.protocol import compare_to_baselines, describe_protocol
+    from cold_jax.training.parallel import device_info
 
-    draws = s.evaluation.draws
+    resamples = s.evaluation.resamples
     return {
         "experiment": s.experiment,
         "seed": s.seed,
         "versions": {name: version(name) for name in ("cold-jax", "jax", "jaxlib", "flax", "optax", "numpy")},
-        "devices": parallel.machine(s.parallel.count),
+        "devices": device_info(s.parallel.count),
         "seconds": dict(seconds),
         "test": tested.mean(),
         "baselines": {name: baseline.mean() for name, baseline in baselines.items()},
-        "versus": evaluation.versus(tested, baselines, draws, seeds.generator(s.seed, "bootstrap")),
-        "protocol": evaluation.protocol(q.split, tested, baselines, s.evaluation.metric),
+        "versus": compare_to_baselines(tested, baselines, resamples, seeds.generator(s.seed, "bootstrap")),
+        "protocol": describe_protocol(q.split, tested, baselines, s.evaluation.metric),
         **extra,
     }

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def new_run(parent: str) -> str:
-    from cold_jax.results import new_name
+    from cold_jax.runs.folder import new_name
 
     return f"{parent}/{new_name()}"
 
@@ -55,7 +55,7 @@ def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
         keep_memory()
     import jax
 
-    from cold_jax import cache
+    from cold_jax.storage import cache
 
     for library in ("jax", "absl", "orbax"):
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -82,10 +82,10 @@ def open_run(cfg: DictConfig) -> tuple[DictConfig, Any]:
 
     With nothing but `resume=DIR` the folder's config is taken; beside other overrides both must agree but for MAY_CHANGE. Raises ConfigError.
     """
-    from cold_jax import results
+    from cold_jax.runs.folder import Run
 
     hydra = HydraConfig.get()
-    run = results.Run(Path(hydra.runtime.output_dir))
+    run = Run(Path(hydra.runtime.output_dir))
     if cfg.resume is None:
         run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
         return cfg, run
@@ -143,11 +143,11 @@ def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str
         from rich.table import Table
         from rich.text import Text
 
-        from cold_jax.comparison import show, visible
+        from cold_jax.runs.render import escape_control, show
 
         drawn = Table(*header)
         for row in rows:
-            drawn.add_row(*(Text(visible(str(cell))) for cell in row))
+            drawn.add_row(*(Text(escape_control(str(cell))) for cell in row))
         show([drawn])
     elif form == "json":
         print(json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False))

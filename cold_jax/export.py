@@ -9,21 +9,22 @@ from cold_jax import CONF, build, command
 
 
 def export(cfg: DictConfig) -> None:
-    from cold_jax import adapters, huggingface
+    from cold_jax.adapters import huggingface, merge
+    from cold_jax.adapters.lora import Lora
     from cold_jax.encoders import Pretrained
-    from cold_jax.results import Run
+    from cold_jax.runs.folder import Run
 
     run, folder = Run(Path(cfg.run)), Path(cfg.to)
     if cfg.format not in ("hf", "peft"):
         raise build.ConfigError(f"format: {cfg.format!r} is not one of hf, peft")
     settings = build.settings(command.read_config(run))
-    if cfg.format == "peft" and not isinstance(settings.adapter, adapters.Lora):
+    if cfg.format == "peft" and not isinstance(settings.adapter, Lora):
         raise build.ConfigError(f"format: peft wants the run of a LoRA; {run.path} is of {type(settings.adapter).__name__}")
     if folder.exists():
         raise build.ConfigError(f"to: {folder} is there already; name a new folder")
     loaded, delta = settings.encoder(), run.read_delta()
     if cfg.format == "hf":
-        huggingface.write_encoder(folder, loaded, adapters.add(settings.adapter, loaded.encoder, delta))  # type: ignore[arg-type]
+        huggingface.write_encoder(folder, loaded, merge.merge(settings.adapter, loaded.encoder, delta))  # type: ignore[arg-type]
     else:
         base = settings.encoder.id or "" if isinstance(settings.encoder, Pretrained) else ""
         huggingface.write_peft(folder, loaded, settings.adapter, delta, base)

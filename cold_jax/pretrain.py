@@ -10,17 +10,19 @@ def pretrain(cfg: DictConfig) -> None:
     import os
     import shutil
 
-    from cold_jax import adapters, huggingface, locks
-    from cold_jax.loggers import together
+    from cold_jax.adapters import huggingface, merge
+    from cold_jax.adapters.full import Frozen
+    from cold_jax.runs.loggers import combine
+    from cold_jax.storage.locks import lock
 
     cfg, run = command.open_run(cfg)
     settings, folder, partial = build.settings(cfg), run.path / "encoder", run.path / ".encoder"
-    if isinstance(settings.adapter, adapters.Frozen):
+    if isinstance(settings.adapter, Frozen):
         raise build.ConfigError("adapter: pre-training changes the encoder; use adapter=full or adapter=lora")
-    with locks.lock(run.path):
+    with lock(run.path):
         if not folder.exists():
-            run.sweep()
-            logger = together([make() for make in settings.loggers.values()])
+            run.remove_temporaries()
+            logger = combine([make() for make in settings.loggers.values()])
             logger.start(*command.identity(cfg, run))
             question = build.question(settings)
             learner = build.learner(settings, question)
@@ -28,7 +30,7 @@ def pretrain(cfg: DictConfig) -> None:
             delta, head = build.learned(settings, learner, trainable)
             run.write_parameters(delta, head)
             shutil.rmtree(partial, ignore_errors=True)
-            huggingface.write_encoder(partial, question.loaded, adapters.add(settings.adapter, question.loaded.encoder, delta))  # type: ignore[arg-type]
+            huggingface.write_encoder(partial, question.loaded, merge.merge(settings.adapter, question.loaded.encoder, delta))  # type: ignore[arg-type]
             os.replace(partial, folder)
         checks = [line for line in run.read_metrics() if "best_step" in line]
         print(

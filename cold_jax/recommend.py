@@ -12,9 +12,9 @@ def recommend(cfg: DictConfig) -> None:
     import numpy as np
     from scipy import sparse
 
-    from cold_jax.loggers import together
-    from cold_jax.ranking import first
-    from cold_jax.results import Run
+    from cold_jax.evaluation.ranking import top_items
+    from cold_jax.runs.folder import Run
+    from cold_jax.runs.loggers import combine
 
     run = Run(Path(cfg.run))
     if cfg.format not in ("table", "json", "csv"):
@@ -30,19 +30,19 @@ def recommend(cfg: DictConfig) -> None:
     liked = [build.place(items.ids, str(item), "liked") for item in cfg.liked]
     shown = list(dict.fromkeys([*liked[::-1], *question.dataset.item_N[known_N[::-1]].tolist()]))  # newest first
     places = np.arange(1, len(shown) + 1, dtype=np.float32)
-    shown_UI = sparse.csr_array((places, (np.zeros(len(shown), np.int64), shown)), shape=(1, len(items)))
+    history_UI = sparse.csr_array((places, (np.zeros(len(shown), np.int64), shown)), shape=(1, len(items)))
 
     learner = build.learner(settings, question)
-    trainable, _ = build.training(settings, question, learner, run, together([])).best()
+    trainable, _ = build.training(settings, question, learner, run, combine([])).best()
     scorer = build.scorer(settings, question, learner, trainable)
     if cfg.query is not None:
         searcher = build.searcher(build.make(cfg.search, "search"), settings, question, learner, trainable, run)
         scorer = searcher.scorers({user: str(cfg.query)})["personal"]
-    score_I = np.asarray(scorer(np.array([user]), shown_UI, np.arange(len(items))))[0]
+    score_I = np.asarray(scorer(np.array([user]), history_UI, np.arange(len(items))))[0]
     text = next(iter(items.texts.values()))
     rows = [
         (rank, items.ids[i], text[i], round(float(score_I[i]), 6))
-        for rank, i in enumerate(first(score_I, np.array(shown), cfg.k), 1)
+        for rank, i in enumerate(top_items(score_I, np.array(shown), cfg.k), 1)
     ]
     command.show_list(("rank", "item_id", "text", "score"), rows, cfg.format)
 

@@ -20,31 +20,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
 
-    from cold_jax import comparison
-    from cold_jax.comparison import visible
+    from cold_jax.runs import compare
+    from cold_jax.runs.render import comparison_table, escape_control, run_table, show
 
     try:
-        found = comparison.find(args.folders)
+        found = compare.scan_runs(args.folders)
     except FileNotFoundError as error:
-        sys.exit(visible(str(error)))
+        sys.exit(escape_control(str(error)))
     aside = [f"unfinished: {path}" for path in found.unfinished]
     aside += [f"damaged: {path}: {problem}" for path, problem in found.damaged.items()]
     if not found.finished:
         looked = ", ".join(map(str, args.folders))
-        sys.exit("\n".join(visible(line) for line in [f"no finished run (a folder with results.json) under {looked}", *aside]))
+        sys.exit(
+            "\n".join(escape_control(line) for line in [f"no finished run (a folder with results.json) under {looked}", *aside])
+        )
     known = {metric for run in found.finished for values in run.results["test"].values() for metric in values}
     if missing := set(args.metric) - known:
-        sys.exit(visible(f"--metric {', '.join(sorted(missing))}: no run has it; there are {', '.join(sorted(known))}"))
+        sys.exit(escape_control(f"--metric {', '.join(sorted(missing))}: no run has it; there are {', '.join(sorted(known))}"))
 
     alone = len(found.finished) == 1 and not args.metric and not args.json  # shows what the run itself printed
-    sections = [] if alone else comparison.compare(found.finished, args.metric)
+    sections = [] if alone else compare.compare_runs(found.finished, args.metric)
     if args.json:
         damaged = {str(path): problem for path, problem in found.damaged.items()}
         print(json.dumps({"sections": sections, "unfinished": [str(p) for p in found.unfinished], "damaged": damaged}, indent=2))
         return
-    tables = [comparison.table(found.finished[0].results)] if alone else map(comparison.draw, sections)
-    comparison.show(tables)
-    print(*map(visible, aside), sep="\n", end="\n" if aside else "")
+    tables = [run_table(found.finished[0].results)] if alone else map(comparison_table, sections)
+    show(tables)
+    print(*map(escape_control, aside), sep="\n", end="\n" if aside else "")
 
 
 if __name__ == "__main__":

@@ -11,17 +11,17 @@ from cold_jax import CONF, build, command
 
 def search(cfg: DictConfig) -> None:
     from cold_jax import timing
-    from cold_jax.comparison import show, table
-    from cold_jax.loggers import together
-    from cold_jax.queries import KINDS
-    from cold_jax.results import Run
+    from cold_jax.models.personalized_search import KINDS
+    from cold_jax.runs.folder import Run
+    from cold_jax.runs.loggers import combine
+    from cold_jax.runs.render import run_table, show
 
     run = Run(Path(cfg.run))
     settings = build.settings(command.read_config(run))
     with timing.gathered() as seconds, timing.timed("total"):
         question = build.question(settings)
         learner = build.learner(settings, question)
-        trainable, best_step = build.training(settings, question, learner, run, together([])).best()
+        trainable, best_step = build.training(settings, question, learner, run, combine([])).best()
         searcher = build.searcher(build.make(cfg.search, "search"), settings, question, learner, trainable, run)
         for kind in KINDS:
             asked = {name: searcher.asked(part, [kind]) for name, part in question.split.test.items()}
@@ -36,7 +36,7 @@ def search(cfg: DictConfig) -> None:
             folder = run.path / f"search_{kind}"
             folder.mkdir(exist_ok=True)
             Run(folder).write_results(results)
-            show([table(results)])
+            show([run_table(results)])
     told = ", ".join(f"{name} {weight:.3g}" for name, weight in searcher.weights["personal"].items())
     print(f"weights, chosen on validation users: {told}; {run.path}/search_*/results.json")
 

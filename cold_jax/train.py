@@ -7,19 +7,21 @@ from cold_jax import CONF, build, command
 
 
 def train(cfg: DictConfig) -> None:
-    from cold_jax import evaluation, locks, timing
-    from cold_jax.comparison import show, table
-    from cold_jax.loggers import together
+    from cold_jax import timing
+    from cold_jax.evaluation import tables
+    from cold_jax.runs.loggers import combine
+    from cold_jax.runs.render import run_table, show
+    from cold_jax.storage.locks import lock
 
     cfg, run = command.open_run(cfg)
     settings = build.settings(cfg)
     if build.foretells(settings):
         raise build.ConfigError("model: tokens ranks nothing; python -m cold_jax.pretrain trains it")
-    with locks.lock(run.path):
+    with lock(run.path):
         if run.finished:
-            return show([table(run.read_results())])
-        run.sweep()
-        logger = together([make() for make in settings.loggers.values()])
+            return show([run_table(run.read_results())])
+        run.remove_temporaries()
+        logger = combine([make() for make in settings.loggers.values()])
         logger.start(*command.identity(cfg, run))
         with timing.gathered() as seconds, timing.timed("total"):
             with timing.timed("data"):
@@ -34,15 +36,15 @@ def train(cfg: DictConfig) -> None:
                 tested = build.test(settings, question, learner, trainable)
         users, items = question.dataset.users, question.dataset.items
         run.write_split(*build.split_rows(question))
-        run.write_per_user(evaluation.per_user_table({"model": tested, **baselines}, users))
-        run.write_rankings(evaluation.rankings_table(tested, users, items))
+        run.write_per_user(tables.per_user_table({"model": tested, **baselines}, users))
+        run.write_rankings(tables.rankings_table(tested, users, items))
         run.write_parameters(*build.learned(settings, learner, trainable))
         trained, frozen = learner.sizes
         cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
         results = build.document(settings, question, seconds, tested, baselines, {"best_step": best_step, **cost})
         run.write_results(results)
         logger.finish(results)
-        show([table(results)])
+        show([run_table(results)])
         print(run.path)
 
 

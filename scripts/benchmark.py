@@ -35,9 +35,13 @@ from peft import LoraConfig, get_peft_model
 from scaling import padded, peak, stepper
 from transformers import BertModel
 
-from cold_jax import CONF, build, cache, command, models, parallel, steps, text  # noqa: F401  (command: the config's resolvers)
-from cold_jax.encoders import table
-from cold_jax.objectives import Softmax
+from cold_jax import CONF, build
+from cold_jax.encoders import precomputed
+from cold_jax.models.cosine import Cosine, CosineModule
+from cold_jax.storage import cache
+from cold_jax.text.tokens import tokenize
+from cold_jax.training.objectives import Softmax
+from cold_jax.training.parallel import device_info
 
 TABLE = Path(__file__).resolve().parents[1] / "experiments" / "benchmarks" / "table.json"
 ROUNDS = 5
@@ -127,16 +131,20 @@ def layer_flop(config: Any, tokens: float, length: float) -> float:
 @contextmanager
 def question(*overrides: str) -> Iterator[tuple[Any, Any]]:
     with initialize_config_dir(CONF, version_base="1.3"):
-        settings = build.settings(compose("train", ["+experiment=lora_user_cold", "start=none", *overrides]))
+        settings = build.settings(compose("train", ["+experiment=lora_user_cold", "init=none", *overrides]))
     yield settings, build.question(settings)
 
 
 def our_step(settings: Any, q: Any, batch: Any) -> tuple[Callable[[], float], Any]:
     """A step on this batch in the form that a run would take on this machine, and the encoder with its adapter."""
-    own = q.loaded.encoder if settings.adapter.last is None else table.upper(q.loaded, q.tokens, settings.adapter.last)
+    own = (
+        q.loaded.encoder
+        if settings.adapter.last is None
+        else precomputed.with_frozen_prefix(q.loaded, q.tokens, settings.adapter.last)
+    )
     encoder = settings.adapter(own, 0)
     step = stepper(
-        settings, models.Alike(encoder, models.Cosine(profile=1.0, sharpness=SHARP)), Softmax(1.0, False), optax.adamw(RATE)
+        settings, CosineModule(encoder, Cosine(profile_weight=1.0, logit_scale=SHARP)), Softmax(1.0, False), optax.adamw(RATE)
     )
     return lambda: step(batch), encoder
 
@@ -172,11 +180,11 @@ class Peer:
     def step(self, vectors: Callable[[], tuple[torch.Tensor, torch.Tensor]], batch: Any) -> float:
         profile_BD, item_JD = vectors()
         x = batch.examples
-        shown = torch.tensor(x.shown_BJ[:, : len(item_JD)])
+        shown = torch.tensor(x.history_BJ[:, : len(item_JD)])
         user = profile_BD + shown @ item_JD / shown.sum(1).clamp(min=1).sqrt()[:, None]
         logit = user @ (item_JD * SHARP).T
         target = torch.tensor(x.target_B, dtype=torch.long)
-        known = torch.tensor(x.known_BJ[:, : len(item_JD)])
+        known = torch.tensor(x.seen_BJ[:, : len(item_JD)])
         known[torch.arange(len(target)), target] = False
         loss = torch.nn.functional.cross_entropy(logit.masked_fill(known, -torch.inf), target)
         self.optimizer.zero_grad()
@@ -218,7 +226,7 @@ def real_steps(work: str, layers: str, targets: dict[str, float]) -> Iterator[Ro
         users, x = len(q.dataset.users), batch.examples
         valid = batch.items.item_J[batch.items.valid_J]
         user_ids, item_ids = [tokens_of[u] for u in x.user_B], [tokens_of[users + i] for i in valid]
-        shown = [valid[np.flatnonzero(x.shown_BJ[b, : len(valid)])] for b in range(64)]
+        shown = [valid[np.flatnonzero(x.history_BJ[b, : len(valid)])] for b in range(64)]
         every = np.concatenate([valid[x.target_B], *shown])  # targets, then supports, as often as they occur
         first_J = np.array([np.flatnonzero(every == i)[0] for i in valid])
         peers = {name: Peer(q.loaded.tokenizer.parent, encoder, settings.adapter) for name in ("every text", "unique texts")}
@@ -255,11 +263,11 @@ def encode() -> Iterator[Row]:
         def ours() -> np.ndarray:
             with tempfile.TemporaryDirectory() as empty:
                 os.environ["COLD_JAX_CACHE"] = empty
-                return table.vectors(q.loaded, text.tokenize(q.loaded.tokenizer, texts, q.loaded.max_length))
+                return precomputed.vectors(q.loaded, tokenize(q.loaded.tokenizer, texts, q.loaded.max_length))
 
         theirs = lambda: peer.encode(texts, batch_size=64, normalize_embeddings=True)  # noqa: E731
         agreement = float(np.abs(ours() - theirs()).max())
-        lengths = text.tokenize(q.loaded.tokenizer, texts, q.loaded.max_length).length_T
+        lengths = tokenize(q.loaded.tokenizer, texts, q.loaded.max_length).length_T
         config = q.loaded.encoder.backbone.config
         flop = config.layers * sum(layer_flop(config, n, n) for n in lengths)
         name = "sentence-transformers, batch 64, sorted by length"
@@ -320,8 +328,8 @@ def compile_() -> Iterator[Row]:
 def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int = 20) -> Iterator[Row]:
     from scipy import sparse
 
-    from cold_jax.parts import ranking_part
-    from cold_jax.ranking import rank
+    from cold_jax.evaluation.ranking import rank_candidates
+    from cold_jax.splits.tasks import ranking_task
 
     draw = np.random.default_rng(0)
     user_UV, item_IV = draw.normal(size=(users, width)).astype(np.float32), draw.normal(size=(items, width)).astype(np.float32)
@@ -331,7 +339,7 @@ def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int 
     asked = sparse.csr_array(
         (np.ones(users, np.float32), (np.arange(users), draw.integers(0, items, users))), shape=(users, items)
     )
-    part = ranking_part("all", pairs, asked, np.arange(items))
+    part = ranking_task("all", pairs, asked, np.arange(items))
     theirs_U, theirs_I, ours_U, ours_I = (
         *map(torch.tensor, (user_UV[part.user_U], item_IV)),
         jnp.asarray(user_UV),
@@ -340,13 +348,13 @@ def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int 
     score = jax.jit(lambda user_BV, item_IV: user_BV @ item_IV.T)
 
     def ours() -> np.ndarray:
-        return rank(lambda position: score(ours_U[part.user_U[position]], ours_I), part, top, 256).top_UK
+        return rank_candidates(lambda position: score(ours_U[part.user_U[position]], ours_I), part, top, 256).top_UK
 
     def theirs() -> np.ndarray:
         best = []
         for start in range(0, len(theirs_U), 256):
             scores = theirs_U[start : start + 256] @ theirs_I.T
-            seen = part.shown_UI[start : start + 256].tocoo()
+            seen = part.history_UI[start : start + 256].tocoo()
             scores[torch.tensor(seen.coords[0], dtype=torch.long), torch.tensor(seen.coords[1], dtype=torch.long)] = -torch.inf
             best.append(torch.topk(scores, top).indices)
         return torch.cat(best).numpy()
@@ -489,7 +497,7 @@ def machine() -> dict[str, Any]:
     found = flags.read_text().split() if flags.exists() else []
     sets = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in found]
     return {
-        **parallel.machine(1),
+        **device_info(1),
         "instructions": sets,
         "python": platform.python_version(),
         "jax": jax.__version__,

@@ -25,8 +25,8 @@ import numpy as np
 import polars as pl
 from omegaconf import OmegaConf
 
-from cold_jax import metrics
-from cold_jax.results import Run
+from cold_jax.evaluation.statistics import bootstrap, holm, pool_over_runs, randomisation
+from cold_jax.runs.folder import Run
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 BEGIN, END = "<!-- table: made by the command above -->", "<!-- end of the table -->"
@@ -225,8 +225,8 @@ def strongest(of: Mapping[str, pl.DataFrame]) -> str | None:
         if both.is_empty():  # a metric of no user
             return None
         difference_U = pooled(both.with_columns(value=pl.col("value") - pl.col("value_other")))
-        p.append(metrics.randomisation(difference_U, DRAWS, np.random.default_rng(0)))
-    return best if max(metrics.holm(p), default=0) < 0.05 else None
+        p.append(randomisation(difference_U, DRAWS, np.random.default_rng(0)))
+    return best if max(holm(p), default=0) < 0.05 else None
 
 
 def ratio(ours: pl.DataFrame, bar: pl.DataFrame) -> pl.DataFrame:
@@ -244,14 +244,14 @@ def figure_mean(values: pl.DataFrame) -> float:
 def figure(values: pl.DataFrame) -> dict[str, Any]:
     """Mean and sd over the draws' means, and the mean's interval over users."""
     mean_R = values.group_by("draw").agg(pl.col("value").mean())["value"].sort().to_numpy()
-    interval = None if values["user"].null_count() else metrics.bootstrap(pooled(values), DRAWS, np.random.default_rng(0))
+    interval = None if values["user"].null_count() else bootstrap(pooled(values), DRAWS, np.random.default_rng(0))
     seeds = {"split": sorted(values["split"].drop_nulls().unique()), "training": sorted(values["seed"].unique())}
     sd = float(np.std(mean_R, ddof=1)) if len(mean_R) > 1 else None
     return {"mean": float(np.mean(mean_R)), "sd": sd, "ci95": interval, "seeds": seeds}
 
 
 def pooled(values: pl.DataFrame) -> np.ndarray:
-    return metrics.pooled(*(values.sort("draw", "user")[name].to_numpy() for name in ("value", "user", "draw")))
+    return pool_over_runs(*(values.sort("draw", "user")[name].to_numpy() for name in ("value", "user", "draw")))
 
 
 def beyond(row: Row, committed: Sequence[Row]) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 
-from cold_jax.results import Run
+from cold_jax.runs.folder import Run
 
 NO_PART = {"step", "epoch", "metric", "best_step"}
 

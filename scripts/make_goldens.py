@@ -12,7 +12,7 @@ peft 0.21.2, tokenizers 0.23 and gguf 0.19.0; takes a minute.
     smollm2.safetensors what SmolLM2 computes for some of these texts, read by transformers out of the same GGUF; tokens by transformers
     peft_lora*.*        LoRA on bert_small: .safetensors: A, B and outputs for bert_small's tokens; .json: what the names mean
 
-A golden.safetensors holds token_TL, type_TL (0 where there is no token), length_T, place_TP (places that were sampled), state_TPD
+A golden.safetensors holds token_TL, type_TL (0 where there is no token), length_T, position_TP (places that were sampled), state_TPD
 (the last layer's states at these places), vector_TD (the mean over the tokens, unit length).
 """
 
@@ -101,11 +101,11 @@ def outputs(model: torch.nn.Module, tokens: dict[str, np.ndarray], generator: np
         given = {name: torch.from_numpy(row_TL[t : t + 1, :length].astype(np.int64)) for name, row_TL in rows.items()}
         state_TLD[t, :length] = model(**given).last_hidden_state[0].numpy()
     mean_TD = (state_TLD * mask_TL[:, :, None]).sum(1) / length_T[:, None]
-    place_TP = np.stack([np.sort(generator.integers(0, length, SAMPLES)) for length in length_T]).astype(np.int32)
-    place_TP[:, -1] = length_T - 1
+    position_TP = np.stack([np.sort(generator.integers(0, length, SAMPLES)) for length in length_T]).astype(np.int32)
+    position_TP[:, -1] = length_T - 1
     return {
-        "place_TP": place_TP,
-        "state_TPD": np.take_along_axis(state_TLD, place_TP[:, :, None].astype(np.int64), 1).astype(np.float32),
+        "position_TP": position_TP,
+        "state_TPD": np.take_along_axis(state_TLD, position_TP[:, :, None].astype(np.int64), 1).astype(np.float32),
         "vector_TD": (mean_TD / np.linalg.norm(mean_TD, axis=1, keepdims=True)).astype(np.float32),
     }
 
@@ -229,7 +229,7 @@ def write_lora(folder: Path, name: str, tokens: dict, targets: list[str], rslora
         "tensors": {
             "encoder.layer.{layer}.LINEAR.lora_A": "(rank, in): A of the linear layer with that checkpoint name, transposed",
             "encoder.layer.{layer}.LINEAR.lora_B": "(out, rank): B, transposed",
-            "place_TP, state_TPD, vector_TD": "as in golden.safetensors, with the adapter",
+            "position_TP, state_TPD, vector_TD": "as in golden.safetensors, with the adapter",
         },
     }
     (folder / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")

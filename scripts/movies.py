@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from cold_jax import CONF, build, command  # noqa: F401  (command registers the resolvers)
+from cold_jax import CONF, build
 
 BLOCKS = (0.4, 0.55, 0.7, 0.85)  # shares of the rows before each
 HEADER = ("user_id", "item_id", "value", "time")

@@ -1,4 +1,4 @@
-"""python scripts/scaling.py [CURVE …]: seconds and memory against catalogue, batch, length and rank.
+"""python scripts/scaling.py [CURVE …]: seconds and memory against full_softmax, batch, length and rank.
 
 Each point is a process of its own: the median of three calls after the first, and the peak of its memory above what it held before. The exponent is that of
 a power law through the upper half of a curve's points. experiments/benchmarks/scaling.json and scaling.svg hold what was measured.
@@ -18,7 +18,7 @@ import numpy as np
 
 FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "benchmarks"
 CURVES = {
-    "catalogue": ("items ranked for 256 users, width 64, best 20", [1_000, 10_000, 100_000, 1_000_000]),
+    "full_softmax": ("items ranked for 256 users, width 64, best 20", [1_000, 10_000, 100_000, 1_000_000]),
     "batch": ("pairs in a LoRA step of MiniLM, 32 tokens a text", [8, 16, 32, 64, 128, 256]),
     "length": ("tokens of a text in a LoRA step of 16 pairs", [16, 32, 64, 128, 256]),
     "rank": ("rank of Δθ in a LoRA step of 32 pairs, 32 tokens a text", [1, 4, 16, 64, 256]),
@@ -36,29 +36,29 @@ def ranking(items: int) -> Callable[[], object]:
     import jax.numpy as jnp
     from scipy import sparse
 
-    from cold_jax.parts import ranking_part
-    from cold_jax.ranking import rank
+    from cold_jax.evaluation.ranking import rank_candidates
+    from cold_jax.splits.tasks import ranking_task
 
     draw, users = np.random.default_rng(0), 256
     user_UV, item_IV = (jnp.asarray(draw.normal(size=(n, 64)), jnp.float32) for n in (users, items))
     at_U = np.arange(users)
-    shown_UI, asked_UI = (
+    history_UI, asked_UI = (
         sparse.csr_array((np.ones(users, np.float32), (at_U, at_U + shift)), shape=(users, items)) for shift in (0, users)
     )
-    part, score = ranking_part("all", shown_UI, asked_UI, np.arange(items)), jax.jit(lambda u_BV, i_IV: u_BV @ i_IV.T)
-    return lambda: rank(lambda position: score(user_UV[position], item_IV), part, 20)
+    part, score = ranking_task("all", history_UI, asked_UI, np.arange(items)), jax.jit(lambda u_BV, i_IV: u_BV @ i_IV.T)
+    return lambda: rank_candidates(lambda position: score(user_UV[position], item_IV), part, 20)
 
 
 def padded(settings: Any, pairs: int, long: int, short: int) -> tuple[Any, list[np.ndarray]]:
     """A batch of full texts: `pairs` users of `long` tokens and as many items of `short`; and those tokens."""
-    from cold_jax import text
-    from cold_jax.batches import Batch, Examples, Items, Packed
+    from cold_jax.batching.batch import Batch, Examples, Items, PackedTexts
+    from cold_jax.text.tokens import Tokens
 
     lengths = np.repeat([long, short], pairs).astype(np.int32)
     token_N = np.random.default_rng(0).integers(1000, 20000, lengths.sum()).astype(np.int32)
     offset_T = np.concatenate([[0], np.cumsum(lengths)])
-    place = Packed(text.Tokens(token_N, offset_T), max(64, long, short), settings.encoder.texts_per_row)
-    rows, slot_T = place(np.arange(2 * pairs), settings.loop.rows_at_once)
+    place = PackedTexts(Tokens(token_N, offset_T), max(64, long, short), settings.encoder.texts_per_row)
+    rows, slot_T = place(np.arange(2 * pairs), settings.loop.microbatch_rows)
     at_B, none_BJ, one_B = np.arange(pairs, dtype=np.int32), np.zeros((pairs, pairs), bool), np.ones(pairs, np.float32)
     profile_B, slot_J = slot_T.astype(np.int32).reshape(2, pairs)
     examples = Examples(at_B, profile_B, lengths[:pairs], at_B, none_BJ.astype(np.float32), none_BJ, one_B, one_B)
@@ -71,17 +71,18 @@ def stepper(settings: Any, model: Any, objective: Any, optimizer: Any) -> Callab
     import jax
     import jax.numpy as jnp
 
-    from cold_jax import models, steps
+    from cold_jax.models.base import partition_model
+    from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
 
-    partition = models.partition(model, settings.adapter.trains, settings.adapter.head)
-    recipe = steps.Recipe(partition.graph, objective, optimizer, settings.loop.rows_at_once, False, 0)
-    form = steps.resolved(settings.loop.step, settings.parallel.count, True)
-    on = steps.slices(recipe) if form is steps.Form.slices else settings.parallel(steps.whole(recipe))
-    frozen = on.share(partition.frozen)
-    state = [on.put(steps.State(partition.trainable, optimizer.init(partition.trainable), jnp.zeros((), jnp.int32)))]
+    partition = partition_model(model, settings.adapter.trainable_filter, settings.adapter.head_filter)
+    recipe = StepSpec(partition.graph, objective, optimizer, settings.loop.microbatch_rows, False, 0)
+    form = resolve_mode(settings.loop.step, settings.parallel.count, True)
+    on = microbatched_step(recipe) if form is StepMode.microbatched else settings.parallel(fused_step(recipe))
+    frozen = on.replicate(partition.frozen)
+    state = [on.replicate_state(State(partition.trainable, optimizer.init(partition.trainable), jnp.zeros((), jnp.int32)))]
 
     def step(batch: Any) -> float:
-        state[0], record = on.step(frozen, state[0], on.spread(batch))
+        state[0], record = on.step(frozen, state[0], on.shard_batch(batch))
         jax.block_until_ready(state)
         return float(record["loss"])
 
@@ -91,11 +92,11 @@ def stepper(settings: Any, model: Any, objective: Any, optimizer: Any) -> Callab
 def training(pairs: int, tokens: int, rank: int) -> Callable[[], object]:
     from hydra import compose, initialize_config_dir
 
-    from cold_jax import CONF, build, command  # noqa: F401  (command: the config's resolvers)
+    from cold_jax import CONF, build
 
     sizes = [f"adapter.rank={rank}", f"adapter.alpha={2 * rank}"]
     with initialize_config_dir(CONF, version_base="1.3"):
-        s = build.settings(compose("train", ["+experiment=lora_user_cold", "start=none", "parallel.devices=1", *sizes]))
+        s = build.settings(compose("train", ["+experiment=lora_user_cold", "init=none", "parallel.devices=1", *sizes]))
     q = build.question(s)
     step = stepper(s, s.model(s.adapter(q.loaded.encoder, 0), q.train, None, 0), s.objective, s.optimizer(1000, 1.0))
     batch = padded(s, pairs, tokens, tokens)[0]
@@ -111,7 +112,7 @@ def peak(call: Callable[[], object]) -> int:
 
 
 def point(curve: str, x: int) -> dict[str, float]:
-    call = ranking(x) if curve == "catalogue" else training(*(x if size is None else size for size in MAKES[curve]))
+    call = ranking(x) if curve == "full_softmax" else training(*(x if size is None else size for size in MAKES[curve]))
     call()
     spent: list[float] = []
 

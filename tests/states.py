@@ -9,9 +9,11 @@ import numpy as np
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from cold_jax import text
-from cold_jax.encoders import CHARACTERS, Pooling, TextEncoder, architecture, weights
+from cold_jax.encoders import CHARACTERS, TextEncoder, architecture, weights
 from cold_jax.encoders.layers import Transformer
+from cold_jax.encoders.pooling import Pooling
+from cold_jax.text.packing import Rows, pack
+from cold_jax.text.tokens import Tokens
 
 PARITY = Path(__file__).parent / "parity"
 
@@ -44,16 +46,16 @@ def write(folder: Path, name: str, noise: float = 0.0) -> Path:
     return folder
 
 
-def packed(golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[text.Rows, np.ndarray]:
+def packed(golden: dict[str, np.ndarray], row_length: int, texts_per_row: int) -> tuple[Rows, np.ndarray]:
     length_T = golden["length_T"]
     real_TL = np.arange(golden["token_TL"].shape[1]) < length_T[:, None]
-    tokens = text.Tokens(golden["token_TL"][real_TL], np.concatenate([[0], np.cumsum(length_T)]).astype(np.int64))
-    rows, slot_T = text.pack(tokens, np.arange(len(length_T)), row_length, texts_per_row, 1)
-    return rows._replace(type_RL=golden["type_TL"][rows.text_RL, rows.place_RL] * (rows.segment_RL > 0)), slot_T
+    tokens = Tokens(golden["token_TL"][real_TL], np.concatenate([[0], np.cumsum(length_T)]).astype(np.int64))
+    rows, slot_T = pack(tokens, np.arange(len(length_T)), row_length, texts_per_row, 1)
+    return rows._replace(type_RL=golden["type_TL"][rows.text_RL, rows.position_RL] * (rows.segment_RL > 0)), slot_T
 
 
 @jax.jit
-def both(encoder: TextEncoder, rows: text.Rows) -> tuple[jax.Array, jax.Array]:
+def both(encoder: TextEncoder, rows: Rows) -> tuple[jax.Array, jax.Array]:
     return encoder.states(rows), encoder(rows)
 
 
@@ -64,8 +66,8 @@ def errors(backbone: Transformer, golden: dict[str, np.ndarray], row_length: int
         x_RLD, vector_TD = both(TextEncoder(backbone, Pooling.mean, texts_per_row), rows)
     state_TLD = np.zeros((*golden["token_TL"].shape, x_RLD.shape[-1]), np.float32)
     real_RL = rows.segment_RL > 0
-    state_TLD[rows.text_RL[real_RL], rows.place_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
-    state_TPD = np.take_along_axis(state_TLD, golden["place_TP"][:, :, None].astype(np.int64), 1)
+    state_TLD[rows.text_RL[real_RL], rows.position_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
+    state_TPD = np.take_along_axis(state_TLD, golden["position_TP"][:, :, None].astype(np.int64), 1)
     return np.abs(state_TPD - golden["state_TPD"]).max(), np.abs(np.asarray(vector_TD)[slot_T] - golden["vector_TD"]).max()
 
 

@@ -14,12 +14,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from cold_jax import CONF, build, command
-from cold_jax.adapters import Lora
-from cold_jax.results import Run
+from cold_jax.adapters.lora import Lora
+from cold_jax.runs.folder import Run
 
 LORA = {
-    "_target_": "cold_jax.adapters.Lora",
-    "rate": 10.0,
+    "_target_": "cold_jax.adapters.lora.Lora",
+    "lr_scale": 10.0,
     "layers": "all",
     "rank": 8,
     "alpha": 16,
@@ -27,7 +27,7 @@ LORA = {
     "rslora": False,
     "dora": False,
     "targets": [".*"],
-    "start": None,
+    "init_from": None,
 }
 
 
@@ -39,21 +39,21 @@ def settings(*overrides: str) -> build.Settings:
 def test_make_gives_the_dataclass() -> None:
     made = build.make(OmegaConf.create(LORA), "adapter")
     assert made == Lora(
-        rate=10.0, layers="all", rank=8, alpha=16.0, dropout=0.0, rslora=False, dora=False, targets=(".*",), start=None
+        lr_scale=10.0, layers="all", rank=8, alpha=16.0, dropout=0.0, rslora=False, dora=False, targets=(".*",), init_from=None
     )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rnak": 4}, r"adapter.rnak: cold_jax.adapters.Lora has no such key; did you mean rank\?"),
+        ({"rnak": 4}, r"adapter.rnak: cold_jax.adapters.lora.Lora has no such key; did you mean rank\?"),
         ({"rank": "eight"}, "adapter.rank: Value 'eight'"),
         ({"rank": "???"}, r"^adapter.rank: Missing mandatory value: rank; give it, as in adapter.rank=VALUE"),
         ({"rank": None}, "adapter.rank"),
         ({"rank": 0}, "adapter.rank: 0 is not a rank"),
         ({"dropout": 1.0}, "adapter.dropout: 1.0"),
         ({"layers": "last_0"}, "adapter.layers: 'last_0' is neither all nor last_N"),
-        ({"rate": -1.0}, "adapter.rate: -1.0 is below 0"),
+        ({"lr_scale": -1.0}, "adapter.lr_scale: -1.0 is below 0"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(change: dict, message: str) -> None:
@@ -74,7 +74,7 @@ def test_a_missing_key_is_named() -> None:
         "os.system",
         "subprocess.run",
         "numpy.load",
-        "cold_jax.adapters.delta",
+        "cold_jax.adapters.merge.delta",
         "cold_jax_evil.X",
         "",
         "os.getcwd",
@@ -142,16 +142,16 @@ HOSTILE: list[tuple[Callable[[dict], Any], str]] = [
     (replaced("split", {"_target_": "os.system", "command": "touch canary"}), "split._target_"),
     (replaced("split", {"_target_": "builtins.eval", "_args_": ["open('canary', 'w')"]}), "split._target_"),
     (replaced("split", {"_target_": "pathlib.Path.touch", "_partial_": True, "self": "canary"}), "split._target_"),
-    (replaced("split", {"_target_": "cold_jax.loop.os.makedirs", "name": "canary"}), "split._target_"),
+    (replaced("split", {"_target_": "cold_jax.training.loop.os.makedirs", "name": "canary"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.build.dataclasses.make_dataclass", "cls_name": "x"}), "split._target_"),
-    (replaced("split", {"_target_": "cold_jax.results.create", "path": "canary"}), "split._target_"),
-    (replaced("split", {"_target_": "cold_jax.results.Path"}), "split._target_"),
+    (replaced("split", {"_target_": "cold_jax.runs.folder.create", "path": "canary"}), "split._target_"),
+    (replaced("split", {"_target_": "cold_jax.runs.folder.Path"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.train.main"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.build.ConfigError"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.nowhere.X"}), "split._target_"),
-    (replaced("split", {"_target_": "cold_jax.results.Nothing"}), "split._target_"),
+    (replaced("split", {"_target_": "cold_jax.runs.folder.Nothing"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax..results"}), "split._target_"),
-    (replaced("split", {"_target_": ["cold_jax.results.Run"]}), "split._target_"),
+    (replaced("split", {"_target_": ["cold_jax.runs.folder.Run"]}), "split._target_"),
     (replaced("split", {"_target_": None}), "split._target_"),
     (replaced("split", {}), "split._target_"),
     (inside("adapter", rank=MAKES), "adapter.rank"),
@@ -163,7 +163,7 @@ HOSTILE: list[tuple[Callable[[dict], Any], str]] = [
     (replaced("baseline", {"x": MAKES}), "baseline.x._target_"),
     (replaced("baseline", [MAKES]), "baseline"),
     (replaced("adapter", [MAKES]), "adapter"),
-    (replaced("adapter", "cold_jax.adapters.Full"), "adapter"),
+    (replaced("adapter", "cold_jax.adapters.full.Full"), "adapter"),
     (replaced("hydra", {"run": {"dir": "canary"}}), "hydra"),
     (replaced("callback", MAKES), "callback"),
     (inside("adapter", rank="${oc.env:HOME}"), "interpolation"),
@@ -271,7 +271,7 @@ def test_resuming_may_take_longer(first: Path, longer: str) -> None:
         ("split.seed=1", "split.seed: 1 here, 42 in"),
         ("data.users=100", "data.users: 100 here, 200 in"),
         ("adapter.rank=4", "adapter.rank: 4 here, 8 in"),
-        ("adapter=full", "adapter._target_: cold_jax.adapters.Full here, cold_jax.adapters.Lora in"),
+        ("adapter=full", "adapter._target_: cold_jax.adapters.full.Full here, cold_jax.adapters.lora.Lora in"),
         ("optimizer.learning_rate=0.1", "optimizer.learning_rate: 0.1 here, 0.001 in"),
         ("batching.support=[0]", r"batching.support: \[0\] here, \[0, 1, 5, 10\] in"),
         ("baseline=[popularity]", "baseline.popularity._target_: .* here, None in"),
@@ -329,5 +329,5 @@ def test_a_split_without_validation_chooses_no_step() -> None:
     learner = build.learner(chosen, question)
     with pytest.raises(build.ConfigError, match="it has no validation part"):
         learner.validate(learner.partition.trainable)
-    learner = build.learner(settings("+experiment=smoke", "logger=none", "adapter=none", "model=cosine"), question)
+    learner = build.learner(settings("+experiment=smoke", "logger=none", "adapter=zero_shot", "model=cosine"), question)
     assert learner.validate(learner.partition.trainable) == (0.0, {})

@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cold_jax import CONF, build, command  # noqa: F401  (command registers the resolvers)
+from cold_jax import CONF, build
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 import experiment

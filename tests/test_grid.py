@@ -12,10 +12,10 @@ from flax import nnx
 from hydra import compose, initialize_config_dir
 from states import PARITY
 
-from cold_jax import CONF, build, command  # noqa: F401  (command registers the resolvers)
+from cold_jax import CONF, build
 from cold_jax.encoders import ARCHITECTURES, architecture
 from cold_jax.encoders.layers import Linear
-from cold_jax.encoders.weights import WeightsError
+from cold_jax.errors import WeightsError
 
 ENCODERS = ["bert_small", "roberta", "distilbert", "mpnet", "modernbert", "gpt2", "llama", "qwen2", "qwen3"]
 NO_BIASES = ("llama", "modernbert", "qwen3")
@@ -25,7 +25,7 @@ SMALL = [
     "encoder.max_length=24",
     "encoder.row_length=32",
     "batching.size=8",
-    "loop.rows_at_once=2",
+    "loop.microbatch_rows=2",
 ]
 
 

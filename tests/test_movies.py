@@ -69,11 +69,11 @@ def test_collms_files_become_tables_with_their_parts(collm: Path, monkeypatch: p
     data = settings.data()
     split = settings.split(data)
     assert [data.items.ids[i] for i in split.test["all"].item_N] == ["4", "1"]
-    liked_NI = split.test["all"].liked_NI
+    liked_history_NI = split.test["all"].liked_history_NI
     # before both test rows user 7 liked 3, in validation, after 1: as CoLLM's own column tells
-    assert [{data.items.ids[i]: int(place) for i, place in zip(row.indices, row.data, strict=True)} for row in liked_NI] == [
-        {"3": 1, "1": 2}
-    ] * 2
+    assert [
+        {data.items.ids[i]: int(place) for i, place in zip(row.indices, row.data, strict=True)} for row in liked_history_NI
+    ] == [{"3": 1, "1": 2}] * 2
     monkeypatch.setattr(sys, "argv", ["movies.py", "plot=x"])
     with pytest.raises(SystemExit):
         movies.main()

@@ -15,8 +15,12 @@ import states
 from flax import nnx
 from omegaconf import OmegaConf
 
-from cold_jax import CONF, adapters, build, huggingface, text
-from cold_jax.encoders import Loaded, Pooling, Pretrained
+from cold_jax import CONF, build
+from cold_jax.adapters import huggingface, merge
+from cold_jax.encoders import Loaded, Pretrained
+from cold_jax.encoders.pooling import Pooling
+from cold_jax.text.packing import pack
+from cold_jax.text.tokens import tokenize
 
 torch: Any = pytest.importorskip("torch")
 peft: Any = pytest.importorskip("peft")
@@ -29,15 +33,15 @@ encode = jax.jit(lambda encoder, rows: encoder(rows))
 
 
 def vectors(loaded: Loaded, encoder: Any) -> np.ndarray:
-    tokens = text.tokenize(loaded.tokenizer, TEXTS, loaded.max_length)
-    rows, slot_T = text.pack(tokens, np.arange(len(TEXTS)), 32, loaded.encoder.texts_per_row, 1)
+    tokens = tokenize(loaded.tokenizer, TEXTS, loaded.max_length)
+    rows, slot_T = pack(tokens, np.arange(len(TEXTS)), 32, loaded.encoder.texts_per_row, 1)
     return np.asarray(encode(encoder, rows))[slot_T]
 
 
 def moved(encoder: Any, layers: int) -> dict[str, np.ndarray]:
     """A Δθ of LoRA's parameters, of the last layers."""
     draw = np.random.default_rng(0)
-    state = adapters.parameters(encoder, nnx.LoRAParam)
+    state = merge.parameters(encoder, nnx.LoRAParam)
     return {f"encoder.{name}": draw.normal(0, 0.3, (layers, *a.shape[1:])).astype(np.float32) for name, a in state.items()}
 
 
@@ -76,9 +80,9 @@ def test_phi_has_the_same_vectors_there(of: Any, tmp_path: Path, name: str, pool
         delta = moved(how(loaded.encoder, 0), 1)
     else:
         draw, how = np.random.default_rng(0), small.FULL
-        state = adapters.parameters(loaded.encoder, nnx.Param)
+        state = merge.parameters(loaded.encoder, nnx.Param)
         delta = {f"encoder.{key}": draw.normal(0, 0.02, a.shape).astype(np.float32) for key, a in state.items()}
-    phi = adapters.add(how, loaded.encoder, delta)
+    phi = merge.merge(how, loaded.encoder, delta)
     expected = vectors(loaded, phi)
     assert np.abs(expected - vectors(loaded, loaded.encoder)).max() > 1e-3
 
@@ -105,7 +109,7 @@ def test_phi_has_the_same_vectors_there(of: Any, tmp_path: Path, name: str, pool
 def test_pefts_own_adapter_is_begun_at(
     of: Any, tmp_path: Path, name: str, pooling: str, modules: list[str], ours: list[str], dora: bool
 ) -> None:
-    """PEFT writes it; a run with adapter.start begins at the vectors that PEFT's model has."""
+    """PEFT writes it; a run with adapter.init_from begins at the vectors that PEFT's model has."""
     loaded = of(name, pooling)
     huggingface.write_encoder(tmp_path / "theta", loaded, loaded.encoder)
     theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "theta"), device="cpu")

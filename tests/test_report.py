@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_comparison import BASE_U, write
+from test_compare import BASE_U, write
 
-from cold_jax import comparison, results
 from cold_jax.report import main
+from cold_jax.runs.folder import Run, create
+from cold_jax.runs.render import run_table, show
 
 
 def test_prints_groups_baselines_and_what_is_unfinished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (1, 2):
         write(tmp_path / f"{seed}", baselines={"ridge\x1b[31m": BASE_U - 0.02}, experiment="e\x1b]0;title\x07", seed=seed)
-    results.create(tmp_path / "killed\x1b[2J").write_config("seed: 1")
+    create(tmp_path / "killed\x1b[2J").write_config("seed: 1")
     main([str(tmp_path)])
     shown = capsys.readouterr().out
     for text in ("ml_100k", "#1 e␛]0;title␇ (seed 1, 2)", "ridge␛[31m", f"{BASE_U.mean():.4f}", "#1 − *", "+0.0200"):
@@ -28,7 +29,7 @@ def test_a_single_run_shows_what_it_printed_itself(tmp_path: Path, capsys: pytes
     folder = write(tmp_path / "a", baselines={"ridge": BASE_U - 0.02}, experiment="e")
     main([str(tmp_path)])
     shown = capsys.readouterr().out
-    comparison.show([comparison.table(results.Run(folder).read_results())])
+    show([run_table(Run(folder).read_results())])
     assert shown == capsys.readouterr().out
     assert "e, seed 1" in shown
 
@@ -57,7 +58,7 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_errors_say_where_it_looked(arguments: list[str], message: str, tmp_path: Path) -> None:
     write(tmp_path / "a")
     (tmp_path / "empty").mkdir()
-    results.create(tmp_path / "killed").write_config("seed: 1")
+    create(tmp_path / "killed").write_config("seed: 1")
     with pytest.raises(SystemExit) as stopped:
         main([argument.format(tmp_path) for argument in arguments])
     assert message.format(tmp_path) in str(stopped.value.code)  # a text: python prints it and exits with 1

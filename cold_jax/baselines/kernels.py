@@ -12,10 +12,14 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh, solve
 
-from cold_jax.baselines import Parts, blocks, chosen, closed_forms, of_shown
-from cold_jax.baselines import check as check_grids
-from cold_jax.evaluation import Scorer
-from cold_jax.parts import Train, folds
+from cold_jax.baselines import blocks, closed_forms
+from cold_jax.baselines.base import Tasks, check_grids, history_scorer, tuned
+from cold_jax.baselines.features import earliest_history, item_counts, item_gram, normalize_rows, profile_vectors
+from cold_jax.baselines.item_item import ease_weights
+from cold_jax.baselines.neighbours import top_weights
+from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.splits.folds import pseudo_cold_folds
+from cold_jax.splits.tasks import TrainView
 
 DAY = 86_400.0  # seconds
 
@@ -25,14 +29,14 @@ class ItemKernel:
     """S = W (K_ww + λI)⁻¹ K_w*, K of `blocks`, W = A Aᵀ (A Aᵀ + ρI)⁻¹ R, A = R diag(c + 1)^-½: a kernel ridge on softly filtered users.
 
     Where ρ is None, W = R: a kernel ridge for each user. Since A Aᵀ (A Aᵀ + ρI)⁻¹ = A (Aᵀ A + ρI)⁻¹ Aᵀ, scores are linear in what a user shows.
-    Where `shares` is true, share × popularity, with y_j = (c_j + 10)^½ and their mean m:
+    Where `popularity_scaled` is true, share × popularity, with y_j = (c_j + 10)^½ and their mean m:
 
         S = [W diag(c + 10)^-½ (K_ww + λI)⁻¹ K_w*] · max(m + (y − m)(K_ww + ½λI)⁻¹ K_w*, 0.3)
     """
 
     kernel: dict[str, float]
     shrink: float | None  # ρ
-    shares: bool
+    popularity_scaled: bool
     penalties: list[float]
     metric: str
     folds: int
@@ -40,12 +44,12 @@ class ItemKernel:
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
-        blocks.check(self.kernel, "baseline.kernel")
+        blocks.check_formula(self.kernel, "baseline.kernel")
 
-    def __call__(self, train: Train, validation: Parts) -> Scorer:
-        kernel_II = blocks.kernel(train, self.kernel, "baseline.kernel")
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        kernel_II = blocks.item_kernel(train, self.kernel, "baseline.kernel")
 
-        def fit(train: Train) -> Callable[[float], Scorer]:
+        def fit(train: TrainView) -> Callable[[float], Scorer]:
             warm_I = np.flatnonzero(train.warm_I)
             taken_UI = train.interaction_UI[:, warm_I].toarray().astype(np.float64)
             count_I = taken_UI.sum(0)
@@ -60,19 +64,19 @@ class ItemKernel:
             rotated_II = vector_II.T @ kernel_II[warm_I]
             fame_I = (count_I + 10) ** 0.5
             mean = fame_I.mean()
-            projected_II = (source_II / fame_I if self.shares else source_II) @ vector_II
+            projected_II = (source_II / fame_I if self.popularity_scaled else source_II) @ vector_II
 
             def of_penalty(penalty: float) -> Scorer:
                 weight_II = np.zeros((len(kernel_II), len(kernel_II)))
                 weight_II[warm_I] = projected_II @ (rotated_II / (value_I + penalty)[:, None])
-                if self.shares:
+                if self.popularity_scaled:
                     expected_I = mean + (fame_I - mean) @ vector_II / (value_I + penalty / 2) @ rotated_II
                     weight_II *= np.maximum(expected_I, 0.3)
-                return of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I])
+                return history_scorer(train, lambda history_UI, candidate_I: history_UI @ weight_II[:, candidate_I])
 
             return of_penalty
 
-        return chosen(fit, self.penalties, train, folds(train, "items", self.folds, self.seed, ()), self.metric)
+        return tuned(fit, self.penalties, train, pseudo_cold_folds(train, "items", self.folds, self.seed, ()), self.metric)
 
 
 @dataclass(frozen=True)
@@ -87,29 +91,29 @@ class KernelKnn:
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, neighbours=self.neighbours)
-        blocks.check(self.kernel, "baseline.kernel")
+        blocks.check_formula(self.kernel, "baseline.kernel")
 
-    def __call__(self, train: Train, validation: Parts) -> Scorer:
-        kernel_II = blocks.kernel(train, self.kernel, "baseline.kernel")
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        kernel_II = blocks.item_kernel(train, self.kernel, "baseline.kernel")
         np.fill_diagonal(kernel_II, 0)
 
-        def fit(train: Train) -> Callable[[int], Scorer]:
+        def fit(train: TrainView) -> Callable[[int], Scorer]:
             def of_neighbours(neighbours: int) -> Scorer:
-                weight_II = closed_forms.largest(np.maximum(kernel_II, 0) * train.warm_I, neighbours).T
-                return of_shown(train, lambda shown_UI, candidate_I: shown_UI @ weight_II[:, candidate_I])
+                weight_II = top_weights(np.maximum(kernel_II, 0) * train.warm_I, neighbours).T
+                return history_scorer(train, lambda history_UI, candidate_I: history_UI @ weight_II[:, candidate_I])
 
             return of_neighbours
 
-        return chosen(fit, self.neighbours, train, folds(train, "items", self.folds, self.seed, ()), self.metric)
+        return tuned(fit, self.neighbours, train, pseudo_cold_folds(train, "items", self.folds, self.seed, ()), self.metric)
 
 
 @dataclass(frozen=True)
-class UserProcess:
+class UserGP:
     """S = μ + K_*w (K_ww + λI)⁻¹ (Y − μ), a Gaussian process over users; rows of Y are R_u (n_u / mean n)^-γ, μ is their mean.
 
         K = a cos(profile) + b cos(support diag(c + 1)^-¼) + d cos(support diag(c + 1)^-½ V_r) + 1 + e exp(−(t − t')² / 2 days²)
 
-    t is a user's first time, where the split tells it (split.first_time). V_r are the right factors of `svd_factors`. A warm user shows his k earliest training items, as a cold one does; so each k has a kernel of its own, and
+    t is a user's first time, where the split tells it (split.use_first_seen). V_r are the right factors of `svd_factors`. A warm user shows his k earliest training items, as a cold one does; so each k has a kernel of its own, and
     γ, λ and the weight of EASE in S / max S + a · EASE are chosen for each k by folds of pseudo-cold warm users. The profile is the
     users' indicators, or where they have none the vector of their text.
     """
@@ -117,7 +121,7 @@ class UserProcess:
     profile: float
     items: float
     factors: float
-    came: float  # e; 0: a user's first time isn't read
+    arrival_weight: float  # e; 0: a user's first time isn't read
     days: float  # of 86,400 in the data's time
     rank: int
     supports: list[int]
@@ -132,39 +136,39 @@ class UserProcess:
     def __post_init__(self) -> None:
         check_grids(self, self.metric, powers=self.powers, penalties=self.penalties, ease=self.ease, supports=self.supports)
 
-    def __call__(self, train: Train, validation: Parts) -> Scorer:
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         fits = {k: self._of_support(train, k) for k in self.supports}
 
-        def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            shown_U = np.diff(shown_UI.indptr)
+        def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            history_U = np.diff(history_UI.indptr)
             score_UI = np.empty((len(user_U), len(candidate_I)))
             for k, after in zip(self.supports, [*self.supports[1:], np.inf], strict=True):
-                mine = np.flatnonzero((shown_U >= k) & (shown_U < after))
+                mine = np.flatnonzero((history_U >= k) & (history_U < after))
                 if len(mine):
-                    score_UI[mine] = fits[k](user_U[mine], shown_UI[mine], candidate_I)
+                    score_UI[mine] = fits[k](user_U[mine], history_UI[mine], candidate_I)
             return score_UI
 
         return scorer
 
-    def _of_support(self, train: Train, k: int) -> Scorer:
+    def _of_support(self, train: TrainView, k: int) -> Scorer:
         fitted = lambda train: self._fit(train, k)  # noqa: E731
         settings = list(product(self.powers, self.penalties, self.ease if k else [0.0]))
-        return chosen(fitted, settings, train, folds(train, "users", self.folds, self.seed, [k]), self.metric)
+        return tuned(fitted, settings, train, pseudo_cold_folds(train, "users", self.folds, self.seed, [k]), self.metric)
 
-    def _fit(self, train: Train, k: int) -> Callable[[tuple[float, float, float]], Scorer]:
+    def _fit(self, train: TrainView, k: int) -> Callable[[tuple[float, float, float]], Scorer]:
         features = self._features(train)
         warm_U = np.flatnonzero(train.warm_U)
-        warm_UF = features(warm_U, closed_forms.earliest(train, k)[warm_U])
+        warm_UF = features(warm_U, earliest_history(train, k)[warm_U])
 
         def kernel(user_B: np.ndarray, feature_BF: np.ndarray) -> np.ndarray:
             kernel_BU = feature_BF @ warm_UF.T
-            if self.came:
-                if train.came_U is None:
+            if self.arrival_weight:
+                if train.first_seen_U is None:
                     raise ValueError(
-                        "baseline.came: the split doesn't tell when users came; give split.first_time=true, or came=0"
+                        "baseline.arrival_weight: the split doesn't tell when users came; give split.use_first_seen=true, or arrival_weight=0"
                     )
-                day_U = train.came_U / (DAY * self.days)
-                kernel_BU += self.came * np.exp(-((day_U[user_B][:, None] - day_U[warm_U]) ** 2) / 2)
+                day_U = train.first_seen_U / (DAY * self.days)
+                kernel_BU += self.arrival_weight * np.exp(-((day_U[user_B][:, None] - day_U[warm_U]) ** 2) / 2)
             return kernel_BU
 
         value_U, vector_UU = eigh(kernel(warm_U, warm_UF))
@@ -173,7 +177,7 @@ class UserProcess:
 
         @cache
         def ease() -> np.ndarray:
-            return closed_forms.ease(closed_forms.gram(train), self.ease_penalty)
+            return ease_weights(item_gram(train), self.ease_penalty)
 
         def of_setting(setting: tuple[float, float, float]) -> Scorer:
             power, penalty, share = setting
@@ -181,26 +185,26 @@ class UserProcess:
             mean_I = scaled_UI.mean(0)
             weight_UI = vector_UU / (value_U + penalty) @ (vector_UU.T @ (scaled_UI - mean_I))
 
-            def scorer(user_U: np.ndarray, shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-                score_UI = mean_I + kernel(user_U, features(user_U, shown_UI)) @ weight_UI
+            def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+                score_UI = mean_I + kernel(user_U, features(user_U, history_UI)) @ weight_UI
                 if share:
-                    score_UI = score_UI / score_UI.max(1, keepdims=True) + share * (shown_UI @ ease())
+                    score_UI = score_UI / score_UI.max(1, keepdims=True) + share * (history_UI @ ease())
                 return score_UI[:, candidate_I]
 
             return scorer
 
         return of_setting
 
-    def _features(self, train: Train) -> Callable[[np.ndarray, sparse.csr_array], np.ndarray]:
+    def _features(self, train: TrainView) -> Callable[[np.ndarray, sparse.csr_array], np.ndarray]:
         """Rows x with K = x x'ᵀ, for users who show items."""
-        blocks = [*train.users.indicators.values()] or [closed_forms.profiles(train)]
-        profile_UF = closed_forms.unit(np.concatenate(blocks, 1).astype(np.float64))
-        count_I = closed_forms.popularity(train) + 1
+        blocks = [*train.users.indicators.values()] or [profile_vectors(train)]
+        profile_UF = normalize_rows(np.concatenate(blocks, 1).astype(np.float64))
+        count_I = item_counts(train) + 1
         source_IV = closed_forms.svd_factors(train.interaction_UI, self.rank)[0]
 
-        def features(user_U: np.ndarray, shown_UI: sparse.csr_array) -> np.ndarray:
-            shown = shown_UI.toarray().astype(np.float64)
-            items_UI, factors_UV = closed_forms.unit(shown * count_I**-0.25), closed_forms.unit(shown @ source_IV)
+        def features(user_U: np.ndarray, history_UI: sparse.csr_array) -> np.ndarray:
+            shown = history_UI.toarray().astype(np.float64)
+            items_UI, factors_UV = normalize_rows(shown * count_I**-0.25), normalize_rows(shown @ source_IV)
             weighted = (self.profile**0.5 * profile_UF[user_U], self.items**0.5 * items_UI, self.factors**0.5 * factors_UV)
             return np.concatenate([*weighted, np.ones((len(user_U), 1))], 1)
 

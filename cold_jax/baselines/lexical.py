@@ -10,10 +10,10 @@ import bm25s
 import numpy as np
 from scipy import sparse
 
-from cold_jax import similarity
-from cold_jax.baselines import Parts, of_shown
-from cold_jax.evaluation import Scorer
-from cold_jax.parts import Train
+from cold_jax.baselines.base import Tasks, history_scorer
+from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.splits.tasks import TrainView
+from cold_jax.text import similarity
 
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets it to tell of everything
 
@@ -24,9 +24,9 @@ class Tfidf:
 
     text: str
 
-    def __call__(self, train: Train, validation: Parts) -> Scorer:
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         word_IF = similarity.of_words(train.items.text(self.text, "baseline.text"))
-        return of_shown(train, lambda shown_UI, candidate_I: (shown_UI @ word_IF @ word_IF[candidate_I].T).toarray())
+        return history_scorer(train, lambda history_UI, candidate_I: (history_UI @ word_IF @ word_IF[candidate_I].T).toarray())
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ class Bm25:
     k1: float
     b: float
 
-    def __call__(self, train: Train, validation: Parts) -> Scorer:
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         word_IL = [similarity.words(text) for text in train.items.text(self.text, "baseline.text")]
         index = bm25_index(word_IL, self.k1, self.b)
 
-        def score(shown_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            shown_UN = np.split(shown_UI.indices, shown_UI.indptr[1:-1])
-            queries = [[word for i in shown_N for word in word_IL[i]] for shown_N in shown_UN]
+        def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            history_UN = np.split(history_UI.indices, history_UI.indptr[1:-1])
+            queries = [[word for i in shown_N for word in word_IL[i]] for shown_N in history_UN]
             return np.stack([bm25_scores(index, query, len(word_IL)) for query in queries])[:, candidate_I]
 
-        return of_shown(train, score)
+        return history_scorer(train, score)
 
 
 def bm25_index(word_IL: list[list[str]], k1: float, b: float) -> bm25s.BM25:

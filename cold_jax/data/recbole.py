@@ -8,7 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cold_jax.data import Attributes, DataError, Dataset, assets, places, read_text, shown
+from cold_jax.data.attributes import Attributes
+from cold_jax.data.dataset import Dataset
+from cold_jax.data.files import column_places, excerpt, read_text
+from cold_jax.errors import DataError
+from cold_jax.storage import assets
 
 USER, ITEM = "user_id", "item_id"
 
@@ -61,12 +65,12 @@ def read(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, list[str]
     header, *lines = read_text(file).split("\n")
     end = "\r" if header.endswith("\r") else ""  # a file of CRLF lines; elsewhere a carriage return is data
     names = [name.rpartition(":")[0] or name for name in header.removesuffix(end).split("\t")]
-    at = places(file, names, wanted)
+    at = column_places(file, names, wanted)
     if lines and lines[-1] == "":  # what follows the last line's end
         lines.pop()
     for number, line in enumerate(lines, 2):
         cells = line.removesuffix(end).split("\t")
         if len(cells) != len(names):
             wrong = f"{len(cells)} fields where the header names {len(names)}"
-            raise DataError(f"{file}:{number}: {wrong}: {shown(line)}; one tab separates two fields")
+            raise DataError(f"{file}:{number}: {wrong}: {excerpt(line)}; one tab separates two fields")
         yield number, [cells[i] for i in at]

@@ -4,7 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cold_jax.data import Attributes, DataError, Dataset, read_text, tables
+from cold_jax.data import tables
+from cold_jax.data.attributes import Attributes
+from cold_jax.data.dataset import Dataset
+from cold_jax.data.files import read_text
+from cold_jax.errors import DataError
 
 HOW_TO_GET = (
     "Both files come from the Amazon product data of 2014 (jmcauley.ucsd.edu/data/amazon). sequences.txt is the sequential_data.txt of P5's "

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cold_jax.data import Attributes, Dataset
+from cold_jax.data.attributes import Attributes
+from cold_jax.data.dataset import Dataset
 
 GENRES = {  # genre: its words, its admirers
     "comedy": ("jokes laughter clowns pranks", "baker"),

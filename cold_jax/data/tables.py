@@ -20,7 +20,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cold_jax.data import Attributes, DataError, Dataset, places, read_text, shown
+from cold_jax.data.attributes import Attributes
+from cold_jax.data.dataset import Dataset
+from cold_jax.data.files import column_places, excerpt, read_text
+from cold_jax.errors import DataError
 
 Rows = Iterator[tuple[int, list[str | None]]]
 _IDS = ("user", "item", "user_id", "item_id")
@@ -78,11 +81,11 @@ def _read_csv(file: Path, wanted: Mapping[str, str], delimiter: str) -> Rows:
     try:
         for cells in rows:
             if cells and not at:
-                at, width = places(file, cells, wanted), len(cells)
+                at, width = column_places(file, cells, wanted), len(cells)
             elif cells:
                 if len(cells) != width:
                     wrong = f"{len(cells)} fields where the header names {width}"
-                    row = shown(delimiter.join(cells))
+                    row = excerpt(delimiter.join(cells))
                     raise DataError(f"{file}:{line}: {wrong}: {row}; quote a field that holds the separator")
                 yield line, [cells[i] for i in at]
             line = rows.line_num + 1
@@ -99,14 +102,14 @@ def _read_json_lines(file: Path, wanted: Mapping[str, str]) -> Rows:
             try:
                 row = json.loads(content, parse_int=str, parse_float=str, parse_constant=_no_number, object_pairs_hook=_once)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{file}:{line}: {error}: {shown(content)}; each line must be one JSON object") from error
+                raise DataError(f"{file}:{line}: {error}: {excerpt(content)}; each line must be one JSON object") from error
             if not isinstance(row, dict):
-                raise DataError(f"{file}:{line}: {shown(content)} is no JSON object; a row is {{column: value, …}}")
+                raise DataError(f"{file}:{line}: {excerpt(content)} is no JSON object; a row is {{column: value, …}}")
             rows.append((line, row))
     if not rows:
         raise DataError(f"{file}: only empty lines; it needs a JSON object on each")
     names = list(dict.fromkeys(name for _, row in rows for name in row))
-    places(file, names, wanted)
+    column_places(file, names, wanted)
     for line, row in rows:
         yield line, [_cell(row.get(name), f"{file}:{line}: {name}", key) for name, key in wanted.items()]
 
@@ -114,7 +117,7 @@ def _read_json_lines(file: Path, wanted: Mapping[str, str]) -> Rows:
 def _read_parquet(file: Path, wanted: Mapping[str, str]) -> Rows:
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as table:
-            places(file, table.schema_arrow.names, wanted)
+            column_places(file, table.schema_arrow.names, wanted)
             for name, key in wanted.items():
                 kind = table.schema_arrow.field(name).type
                 if key in _IDS and not (_is_text(kind) or pa.types.is_integer(kind)):
@@ -152,13 +155,15 @@ def _cell(value: object, place: str, key: str) -> str | None:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise DataError(f"{place} {shown(value)} is no valid Unicode ({error.reason}); replace the lone surrogate") from error
+            raise DataError(
+                f"{place} {excerpt(value)} is no valid Unicode ({error.reason}); replace the lone surrogate"
+            ) from error
         return value
     if value is None:
         return None
     if isinstance(value, int | float):
         return str(value).lower() if isinstance(value, bool) else str(value)
-    raise DataError(f"{place} {shown(str(value))} is neither text nor number nor a list of one-line texts; write it as text")
+    raise DataError(f"{place} {excerpt(str(value))} is neither text nor number nor a list of one-line texts; write it as text")
 
 
 def _no_number(spelling: str) -> None:

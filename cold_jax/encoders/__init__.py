@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from cold_jax import cache, seeds
-from cold_jax.data import assets
+from cold_jax import seeds
 from cold_jax.encoders import bert, distilbert, gpt2, llama, modernbert, mpnet, roberta, weights
 from cold_jax.encoders.layers import Transformer
-from cold_jax.encoders.weights import WeightsError
-from cold_jax.text import Rows
+from cold_jax.encoders.pooling import Pooling, pool
+from cold_jax.errors import WeightsError
+from cold_jax.storage import assets, files
+from cold_jax.storage.files import file_digest
+from cold_jax.text.packing import Rows
 
 # A word-piece tokenizer whose pieces are single characters (tests/test_encoders.py builds it)
 CHARACTERS = Path(__file__).with_name("characters.json")
+
 
 ARCHITECTURES = {
     model_type: module.ARCHITECTURE
     for module in (bert, roberta, distilbert, mpnet, modernbert, gpt2, llama)
     for model_type in module.ARCHITECTURE.model_types
 }
-
-
-class Pooling(Enum):
-    """What of a text's token states is its vector.
-
-    weighted_mean weighs a token by its place, counted from 1: of a decoder the later tokens know more (SGPT: Muennighoff 2022,
-    arXiv 2202.08904, equation 2).
-    """
-
-    mean = "mean"
-    cls = "cls"  # the first token's state
-    last = "last"
-    weighted_mean = "weighted_mean"
 
 
 class TextEncoder(nnx.Module):
@@ -62,25 +51,6 @@ class TextEncoder(nnx.Module):
     def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
         """float32 vectors of unit length, of shape (R·S, D): segment s of row r has slot r·S + s − 1. Empty slots have zeros."""
         return pool(self.states(rows, noise_RL), rows, self.pooling, self.texts_per_row)
-
-
-def pool(x_RLD: jax.Array, rows: Rows, pooling: Pooling, texts_per_row: int) -> jax.Array:
-    """The unit vectors of token states. Sums are products with 0 and 1, not scatters: the same bits on every run."""
-    segment_RL, place_RL = jnp.asarray(rows.segment_RL), jnp.asarray(rows.place_RL)
-    member_RSL = segment_RL[:, None, :] == jnp.arange(1, texts_per_row + 1, dtype=jnp.int32)[None, :, None]
-    weight_RL = {
-        Pooling.mean: lambda: jnp.ones_like(segment_RL),
-        Pooling.cls: lambda: place_RL == 0,
-        Pooling.last: lambda: segment_RL != jnp.pad(segment_RL[:, 1:], ((0, 0), (0, 1))),
-        Pooling.weighted_mean: lambda: place_RL + 1,
-    }[pooling]()
-    weight_RSL = member_RSL.astype(jnp.float32) * weight_RL.astype(jnp.float32)[:, None, :]
-    # the mean's divisor falls out of the unit length
-    sum_RSD = jnp.einsum("rsl,rld->rsd", weight_RSL, x_RLD.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
-    sum_TD = sum_RSD.reshape(-1, x_RLD.shape[-1])
-    used_T = member_RSL.any(-1).reshape(-1, 1)
-    square_T = jnp.where(used_T, jnp.sum(sum_TD**2, -1, keepdims=True), 1)  # 0 has no square root's gradient
-    return jnp.where(used_T, sum_TD / jnp.sqrt(square_T), 0)
 
 
 @dataclass(frozen=True)
@@ -141,12 +111,12 @@ class Pretrained(EncoderConfig):
             raise ValueError(f'{folder}: no tokenizer.json in this folder; transformers can write it: python -c "{load}"')
         a = architecture(config_file)
         config = a.config(config_file)
-        if self.max_length > config.longest:
-            raise ValueError(f"encoder.max_length: {self.max_length}, but {config_file} has {config.longest} positions")
+        if self.max_length > config.max_positions:
+            raise ValueError(f"encoder.max_length: {self.max_length}, but {config_file} has {config.max_positions} positions")
         weight_files = weights.files(folder)
         backbone = _abstract(a.model, config, self.dtype)
         weights.load(backbone, weight_files, a.table(config), a.ignored, a.renamed, a.given)
-        digest = cache.digest(*map(assets.digest, (config_file, *weight_files)))
+        digest = files.digest(*map(file_digest, (config_file, *weight_files)))
         return self._loaded(backbone, tokenizer, digest, json.loads(config_file.read_text()))
 
     def _folder(self) -> Path:
@@ -164,7 +134,7 @@ class Tiny(EncoderConfig):
     width: int
     layers: int
     heads: int
-    hidden: int
+    ffn_width: int
     initial: float
 
     def __call__(self) -> Loaded:
@@ -173,7 +143,7 @@ class Tiny(EncoderConfig):
             width=self.width,
             layers=self.layers,
             heads=self.heads,
-            hidden=self.hidden,
+            ffn_width=self.ffn_width,
             positions=self.max_length,
             offset=0,
             types=2,
@@ -189,7 +159,7 @@ class Tiny(EncoderConfig):
         tensors = weights.save(backbone, bert.CHECKPOINT)
         shape = dataclasses.asdict(config)
         values = {key: shape[name] for name, key in bert.NAMES.items()} | {"model_type": "bert"}
-        return self._loaded(backbone, CHARACTERS, cache.digest(repr(config), *tensors.values()), values)
+        return self._loaded(backbone, CHARACTERS, files.digest(repr(config), *tensors.values()), values)
 
 
 def architecture(config_file: Path) -> weights.Architecture:

@@ -8,9 +8,20 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from cold_jax.encoders.layers import ACTIVATIONS, Attention, Embeddings, LayerNorm, Linear, Mlp, Seen, Transformer, stack, visible
+from cold_jax.encoders.layers import (
+    ACTIVATIONS,
+    Attention,
+    AttentionContext,
+    Embeddings,
+    LayerNorm,
+    Linear,
+    Mlp,
+    Transformer,
+    segment_mask,
+    stack_layers,
+)
 from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
-from cold_jax.text import Rows
+from cold_jax.text.packing import Rows
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class BertConfig:
     width: int
     layers: int
     heads: int
-    hidden: int  # width of the MLP
+    ffn_width: int  # width of the MLP
     positions: int
     offset: int  # the position of a text's first token
     types: int  # 0: tokens have none
@@ -40,7 +51,7 @@ class BertConfig:
         return cls(**read_config(path, supported, NAMES, IMPLIED), offset=0)
 
     @property
-    def longest(self) -> int:
+    def max_positions(self) -> int:
         """Tokens of the longest text."""
         return self.positions - self.offset
 
@@ -57,7 +68,7 @@ NAMES = {
     "width": "hidden_size",
     "layers": "num_hidden_layers",
     "heads": "num_attention_heads",
-    "hidden": "intermediate_size",
+    "ffn_width": "intermediate_size",
     "positions": "max_position_embeddings",
     "types": "type_vocab_size",
     "activation": "hidden_act",
@@ -73,10 +84,10 @@ class Layer(nnx.Module):
         linear = partial(Linear, dtype=dtype)
         self.attention = Attention(config.width, config.heads, linear, rngs=rngs)
         self.attention_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
-        self.mlp = Mlp(config.width, config.hidden, config.activation, linear, rngs=rngs)
+        self.mlp = Mlp(config.width, config.ffn_width, config.activation, linear, rngs=rngs)
         self.mlp_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
 
-    def __call__(self, x_RLD: jax.Array, seen: Seen, noise_RL: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x_RLD: jax.Array, seen: AttentionContext, noise_RL: jax.Array | None = None) -> jax.Array:
         x_RLD = self.attention_norm(x_RLD + self.attention(x_RLD, seen, noise_RL))
         return self.mlp_norm(x_RLD + self.mlp(x_RLD, noise_RL))
 
@@ -95,10 +106,10 @@ class Bert(Transformer):
             norm=LayerNorm(config.width, config.epsilon, rngs=rngs),
             rngs=rngs,
         )
-        self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
+        self.layers = stack_layers(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
 
-    def seen(self, rows: Rows) -> Seen:
-        return Seen(visible(rows))
+    def seen(self, rows: Rows) -> AttentionContext:
+        return AttentionContext(segment_mask(rows))
 
 
 # {layer} stands for the number of a layer, the place on the leading axis of the variable

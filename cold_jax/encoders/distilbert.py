@@ -11,7 +11,7 @@ NAMES = {
     "width": "dim",
     "layers": "n_layers",
     "heads": "n_heads",
-    "hidden": "hidden_dim",
+    "ffn_width": "hidden_dim",
     "positions": "max_position_embeddings",
     "activation": "activation",
 }

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from cold_jax import cache
-from cold_jax.data import assets
 from cold_jax.encoders import EncoderConfig, Loaded, Pretrained, llama
-from cold_jax.encoders.weights import WeightsError
+from cold_jax.errors import WeightsError
+from cold_jax.storage import assets, cache
+from cold_jax.storage.files import file_digest, private_folder, write_synced
 
 SPLITS = ("smollm",)  # tokenizer.ggml.pre
 CONTROL = 3  # tokenizer.ggml.token_type of a token that no text is split into
@@ -42,7 +42,7 @@ def unpacked(file: Path) -> Path:
     """The cached folder of a GGUF file: config.json, model.safetensors in float32, tokenizer.json."""
     if importlib.util.find_spec("gguf") is None:
         raise WeightsError(f"{file}: the package gguf reads this file: pip install 'cold_jax[gguf]'")
-    folder = cache.root() / "gguf" / assets.digest(file)[:16]
+    folder = cache.root() / "gguf" / file_digest(file)[:16]
     if not folder.exists():
         from gguf import GGUFReader
 
@@ -53,11 +53,11 @@ def unpacked(file: Path) -> Path:
         if (split := (about.get("tokenizer.ggml.model"), about.get("tokenizer.ggml.pre"))) not in [("gpt2", s) for s in SPLITS]:
             raise WeightsError(f"{file}: the tokenizer {split} is not supported; supported: {[('gpt2', s) for s in SPLITS]}")
         config = _config(about)
-        with cache.private(folder.parent) as own:
+        with private_folder(folder.parent) as own:
             (own / "folder").mkdir()
-            cache.write(own / "folder" / "model.safetensors", save(_tensors(reader, config)))
-            cache.write(own / "folder" / "tokenizer.json", _tokenizer(about).encode())
-            cache.write(own / "folder" / "config.json", json.dumps(config, indent=1).encode())
+            write_synced(own / "folder" / "model.safetensors", save(_tensors(reader, config)))
+            write_synced(own / "folder" / "tokenizer.json", _tokenizer(about).encode())
+            write_synced(own / "folder" / "config.json", json.dumps(config, indent=1).encode())
             try:
                 os.rename(own / "folder", folder)
             except OSError:

@@ -11,18 +11,18 @@ from cold_jax.encoders.layers import (
     ACTIVATIONS,
     QUERY_KEY_VALUE,
     Attention,
+    AttentionContext,
     Embeddings,
     LayerNorm,
     Linear,
     Mlp,
     PreNormLayer,
-    Seen,
     Transformer,
-    causal,
-    stack,
+    causal_mask,
+    stack_layers,
 )
 from cold_jax.encoders.weights import Architecture, Table, as_is, read_config
-from cold_jax.text import Rows
+from cold_jax.text.packing import Rows
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Gpt2Config:
     width: int
     layers: int
     heads: int
-    hidden: int
+    ffn_width: int
     longest: int  # tokens of the longest text
     activation: str
     epsilon: float
@@ -53,7 +53,7 @@ class Gpt2Config:
             "width": "n_embd",
             "layers": "n_layer",
             "heads": "n_head",
-            "hidden": "n_inner",
+            "ffn_width": "n_inner",
             "longest": "n_positions",
             "activation": "activation_function",
             "epsilon": "layer_norm_epsilon",
@@ -74,7 +74,7 @@ class Layer(PreNormLayer):
         linear = partial(Linear, dtype=dtype)
         self.attention = Attention(config.width, config.heads, linear, rngs=rngs)
         self.attention_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
-        self.mlp = Mlp(config.width, config.hidden, config.activation, linear, rngs=rngs)
+        self.mlp = Mlp(config.width, config.ffn_width, config.activation, linear, rngs=rngs)
         self.mlp_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
 
 
@@ -84,12 +84,12 @@ class Gpt2(Transformer):
     def __init__(self, config: Gpt2Config, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
         self.dtype = dtype
-        self.embeddings = Embeddings(config.vocabulary, config.width, dtype, places=config.longest, rngs=rngs)
-        self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
+        self.embeddings = Embeddings(config.vocabulary, config.width, dtype, places=config.max_positions, rngs=rngs)
+        self.layers = stack_layers(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
         self.norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
 
-    def seen(self, rows: Rows) -> Seen:
-        return Seen(causal(rows))
+    def seen(self, rows: Rows) -> AttentionContext:
+        return AttentionContext(causal_mask(rows))
 
 
 # its linear maps are kept as (in, out), as Flax keeps them

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from cold_jax.text import PREFIX, Rows
+from cold_jax.text.packing import PREFIX, Rows
 
 Stacked = TypeVar("Stacked", bound=nnx.Module)
+
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
@@ -26,11 +27,11 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-class Constant(nnx.Variable):
+class Buffer(nnx.Variable):
     """Numbers, one for each layer, that are neither learned nor in a checkpoint; `values` has them where the module is abstract."""
 
 
-class Seen(NamedTuple):
+class AttentionContext(NamedTuple):
     """What attention is told of the places of rows."""
 
     visible_RLL: jax.Array  # True where the first place may look at the second; each place must see at least one
@@ -99,7 +100,7 @@ class Attention(nnx.Module):
         self.query_norm: Any = norm and norm(C, rngs=rngs)
         self.key_norm: Any = norm and norm(C, rngs=rngs)
 
-    def __call__(self, x_RLD: jax.Array, seen: Seen, noise_RL: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x_RLD: jax.Array, seen: AttentionContext, noise_RL: jax.Array | None = None) -> jax.Array:
         R, L, _ = x_RLD.shape
         q_RLHC = self.query(x_RLD, noise_RL).reshape(R, L, self.heads, -1)
         C = q_RLHC.shape[-1]
@@ -108,7 +109,7 @@ class Attention(nnx.Module):
         if self.query_norm is not None:
             q_RLHC, k_RLHC = self.query_norm(q_RLHC), self.key_norm(k_RLHC)
         if seen.turn_RLC is not None:
-            q_RLHC, k_RLHC = turned(q_RLHC, *seen.turn_RLC), turned(k_RLHC, *seen.turn_RLC)
+            q_RLHC, k_RLHC = apply_rotary(q_RLHC, *seen.turn_RLC), apply_rotary(k_RLHC, *seen.turn_RLC)
         if (shared := self.heads // k_RLHC.shape[2]) > 1:
             k_RLHC, v_RLHC = jnp.repeat(k_RLHC, shared, axis=2), jnp.repeat(v_RLHC, shared, axis=2)
 
@@ -155,7 +156,7 @@ class PreNormLayer(nnx.Module):
     mlp: Mlp | GatedMlp
     mlp_norm: Callable[[jax.Array], jax.Array]
 
-    def __call__(self, x_RLD: jax.Array, seen: Seen, noise_RL: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x_RLD: jax.Array, seen: AttentionContext, noise_RL: jax.Array | None = None) -> jax.Array:
         x_RLD = x_RLD + self.attention(self.attention_norm(x_RLD), seen, noise_RL)
         return x_RLD + self.mlp(self.mlp_norm(x_RLD), noise_RL)
 
@@ -185,7 +186,7 @@ class Embeddings(nnx.Module):
     def __call__(self, rows: Rows) -> jax.Array:
         x_RLD = self.word(jnp.asarray(rows.token_RL))
         if self.place is not None:
-            x_RLD += self.place(jnp.asarray(rows.place_RL) + self.offset)
+            x_RLD += self.place(jnp.asarray(rows.position_RL) + self.offset)
         if self.type is not None:
             x_RLD += self.type(jnp.asarray(rows.type_RL))
         return x_RLD if self.norm is None else self.norm(x_RLD)
@@ -209,39 +210,39 @@ class Transformer(nnx.Module):
 
     def through(self, x_RLD: jax.Array, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
         """What the layers make of the embeddings."""
-        return run(self.layers, x_RLD, self.seen(rows), noise_RL)
+        return scan_layers(self.layers, x_RLD, self.seen(rows), noise_RL)
 
     def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
         x_RLD = self.through(self.embeddings(rows), rows, noise_RL)
         return x_RLD if self.norm is None else self.norm(x_RLD)
 
 
-def visible(rows: Rows) -> jax.Array:
+def segment_mask(rows: Rows) -> jax.Array:
     """A token sees its own text, and its row's prefix where there is one. Empty places see one another, so that no softmax is over nothing."""
     segment_RL = jnp.asarray(rows.segment_RL)
     same_RLL = segment_RL[:, :, None] == segment_RL[:, None, :]
     return same_RLL | ((segment_RL[:, :, None] > 0) & (segment_RL[:, None, :] == PREFIX))
 
 
-def ahead(rows: Rows) -> jax.Array:
+def relative_position(rows: Rows) -> jax.Array:
     """How many places the second token stands after the first; of two tokens of one text."""
-    place_RL = jnp.asarray(rows.place_RL)
-    return place_RL[:, None, :] - place_RL[:, :, None]
+    position_RL = jnp.asarray(rows.position_RL)
+    return position_RL[:, None, :] - position_RL[:, :, None]
 
 
-def causal(rows: Rows) -> jax.Array:
+def causal_mask(rows: Rows) -> jax.Array:
     """A token sees its own text up to itself."""
-    return visible(rows) & (ahead(rows) <= 0)
+    return segment_mask(rows) & (relative_position(rows) <= 0)
 
 
-def turns(rows: Rows, head_width: int, theta: float) -> tuple[jax.Array, jax.Array]:
+def rotary_angles(rows: Rows, head_width: int, theta: float) -> tuple[jax.Array, jax.Array]:
     """Cosines and sines of rotary places: Su et al. 2021, arXiv 2104.09864, equation 15, in torch's float32."""
     frequency_C = 1 / np.float32(theta) ** (np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width))
-    angle_RLC = jnp.asarray(rows.place_RL, jnp.float32)[:, :, None] * frequency_C[None, None]
+    angle_RLC = jnp.asarray(rows.position_RL, jnp.float32)[:, :, None] * frequency_C[None, None]
     return jnp.cos(angle_RLC), jnp.sin(angle_RLC)
 
 
-def turned(x_RLHC: jax.Array, cos_RLC: jax.Array, sin_RLC: jax.Array) -> jax.Array:
+def apply_rotary(x_RLHC: jax.Array, cos_RLC: jax.Array, sin_RLC: jax.Array) -> jax.Array:
     """Each pair of a head's numbers, half a head apart, turned by its angle."""
     one_RLHC, other_RLHC = jnp.split(x_RLHC.astype(jnp.float32), 2, axis=-1)
     cos_RLHC, sin_RLHC = cos_RLC[:, :, None], sin_RLC[:, :, None]
@@ -249,12 +250,12 @@ def turned(x_RLHC: jax.Array, cos_RLC: jax.Array, sin_RLC: jax.Array) -> jax.Arr
     return jnp.concatenate(turned_RLHC, axis=-1).astype(x_RLHC.dtype)
 
 
-def stack(make: Callable[[nnx.Rngs], Stacked], layers: int, rngs: nnx.Rngs) -> Stacked:
+def stack_layers(make: Callable[[nnx.Rngs], Stacked], layers: int, rngs: nnx.Rngs) -> Stacked:
     """One module in the place of equal ones: each of its variables has a leading axis of length `layers`."""
     return nnx.vmap(make, in_axes=0, out_axes=0)(rngs.split(layers))
 
 
-def run(layers: Callable[..., jax.Array], x_RLD: jax.Array, seen: Any, noise_RL: jax.Array | None) -> jax.Array:
+def scan_layers(layers: Callable[..., jax.Array], x_RLD: jax.Array, seen: Any, noise_RL: jax.Array | None) -> jax.Array:
     """Applies stacked layers one after the other; each has noise of its own.
 
     One layer is compiled, whatever the depth. Its products with weights are kept for the backward pass and the rest is computed

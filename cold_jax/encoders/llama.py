@@ -10,19 +10,20 @@ from flax import nnx
 from cold_jax.encoders.layers import (
     ACTIVATIONS,
     Attention,
+    AttentionContext,
     Embeddings,
     GatedMlp,
     Linear,
     PreNormLayer,
     RmsNorm,
-    Seen,
     Transformer,
-    causal,
-    stack,
-    turns,
+    causal_mask,
+    rotary_angles,
+    stack_layers,
 )
-from cold_jax.encoders.weights import Architecture, Table, WeightsError, as_is, read_config, transposed
-from cold_jax.text import Rows
+from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
+from cold_jax.errors import WeightsError
+from cold_jax.text.packing import Rows
 
 MODEL_TYPES = ("llama", "qwen2", "qwen3")
 
@@ -37,7 +38,7 @@ class LlamaConfig:
     heads: int
     key_heads: int
     head_width: int
-    hidden: int
+    ffn_width: int
     longest: int  # tokens of the longest text
     activation: str
     epsilon: float
@@ -58,7 +59,7 @@ class LlamaConfig:
             "heads": "num_attention_heads",
             "key_heads": "num_key_value_heads",
             "head_width": "head_dim",
-            "hidden": "intermediate_size",
+            "ffn_width": "intermediate_size",
             "longest": "max_position_embeddings",
             "activation": "hidden_act",
             "epsilon": "rms_norm_eps",
@@ -109,7 +110,7 @@ class Layer(PreNormLayer):
         )
         self.attention_norm = norm(config.width, rngs=rngs)
         with_bias = partial(linear, use_bias=config.mlp_bias)
-        self.mlp = GatedMlp(config.width, config.hidden, config.activation, with_bias, rngs=rngs)
+        self.mlp = GatedMlp(config.width, config.ffn_width, config.activation, with_bias, rngs=rngs)
         self.mlp_norm = norm(config.width, rngs=rngs)
 
 
@@ -120,11 +121,11 @@ class Llama(Transformer):
         self.config = config
         self.dtype = dtype
         self.embeddings = Embeddings(config.vocabulary, config.width, dtype, rngs=rngs)
-        self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
+        self.layers = stack_layers(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
         self.norm = RmsNorm(config.width, config.epsilon, rngs=rngs)
 
-    def seen(self, rows: Rows) -> Seen:
-        return Seen(causal(rows), turn_RLC=turns(rows, self.config.head_width, self.config.theta))
+    def seen(self, rows: Rows) -> AttentionContext:
+        return AttentionContext(causal_mask(rows), turn_RLC=rotary_angles(rows, self.config.head_width, self.config.rope_theta))
 
 
 CHECKPOINT: Table = {

@@ -12,21 +12,22 @@ from cold_jax.encoders.layers import (
     ACTIVATIONS,
     QUERY_KEY_VALUE,
     Attention,
-    Constant,
+    AttentionContext,
+    Buffer,
     Embeddings,
     GatedMlp,
     LayerNorm,
     Linear,
     PreNormLayer,
-    Seen,
     Transformer,
-    ahead,
-    stack,
-    turns,
-    visible,
+    relative_position,
+    rotary_angles,
+    segment_mask,
+    stack_layers,
 )
-from cold_jax.encoders.weights import Architecture, Table, WeightsError, as_is, read_config, transposed
-from cold_jax.text import Rows
+from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
+from cold_jax.errors import WeightsError
+from cold_jax.text.packing import Rows
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class ModernBertConfig:
     width: int
     layers: int
     heads: int
-    hidden: int
+    ffn_width: int
     longest: int  # tokens of the longest text
     activation: str
     epsilon: float
@@ -57,7 +58,7 @@ class ModernBertConfig:
             "width": "hidden_size",
             "layers": "num_hidden_layers",
             "heads": "num_attention_heads",
-            "hidden": "intermediate_size",
+            "ffn_width": "intermediate_size",
             "longest": "max_position_embeddings",
             "activation": "hidden_activation",
             "epsilon": "norm_eps",
@@ -92,8 +93,8 @@ class ModernBertConfig:
 
 
 class Layer(PreNormLayer):
-    far: Constant
-    first: Constant
+    far: Buffer
+    first: Buffer
 
     def __init__(self, config: ModernBertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         linear = partial(Linear, dtype=dtype)
@@ -101,10 +102,12 @@ class Layer(PreNormLayer):
         self.attention = Attention(config.width, config.heads, partial(linear, use_bias=config.attention_bias), rngs=rngs)
         self.attention_norm = norm(rngs=rngs)
         with_bias = partial(linear, use_bias=config.mlp_bias)
-        self.mlp = GatedMlp(config.width, config.hidden, config.activation, with_bias, rngs=rngs)
+        self.mlp = GatedMlp(config.width, config.ffn_width, config.activation, with_bias, rngs=rngs)
         self.mlp_norm = norm(rngs=rngs)
 
-    def __call__(self, x_RLD: jax.Array, seen: tuple[Seen, Seen], noise_RL: jax.Array | None = None) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __call__(
+        self, x_RLD: jax.Array, seen: tuple[AttentionContext, AttentionContext], noise_RL: jax.Array | None = None
+    ) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         own = jax.tree.map(lambda far, near: jnp.where(self.far[...], far, near), *seen)
         # the embeddings are normalised already
         before_RLD = jnp.where(self.first[...], x_RLD, self.attention_norm(x_RLD))
@@ -118,19 +121,19 @@ class ModernBert(Transformer):
         self.dtype = dtype
         norm = partial(LayerNorm, config.width, config.epsilon, bias=config.norm_bias, rngs=rngs)
         self.embeddings = Embeddings(config.vocabulary, config.width, dtype, norm=norm(), rngs=rngs)
-        self.layers = stack(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
+        self.layers = stack_layers(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
         first = tuple(layer == 0 for layer in range(config.layers))
-        self.layers.far = Constant(jnp.asarray(config.far), values=config.far)
-        self.layers.first = Constant(jnp.asarray(first), values=first)
+        self.layers.far = Buffer(jnp.asarray(config.far), values=config.far)
+        self.layers.first = Buffer(jnp.asarray(first), values=first)
         self.norm = norm()
 
-    def seen(self, rows: Rows) -> tuple[Seen, Seen]:
+    def seen(self, rows: Rows) -> tuple[AttentionContext, AttentionContext]:
         """What layers see that see the whole text, and the others."""
         config = self.config
-        whole_RLL = visible(rows)
-        near_RLL = whole_RLL & (jnp.abs(ahead(rows)) <= config.window // 2)
-        far, near = (turns(rows, config.width // config.heads, theta) for theta in (config.far_theta, config.near_theta))
-        return Seen(whole_RLL, turn_RLC=far), Seen(near_RLL, turn_RLC=near)
+        whole_RLL = segment_mask(rows)
+        near_RLL = whole_RLL & (jnp.abs(relative_position(rows)) <= config.window // 2)
+        far, near = (rotary_angles(rows, config.width // config.heads, theta) for theta in (config.far_theta, config.near_theta))
+        return AttentionContext(whole_RLL, turn_RLC=far), AttentionContext(near_RLL, turn_RLC=near)
 
 
 _MLP = ("layers.mlp.gate", "layers.mlp.up")

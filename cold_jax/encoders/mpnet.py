@@ -8,9 +8,9 @@ from flax import nnx
 
 from cold_jax.encoders import bert
 from cold_jax.encoders.bert import IMPLIED, Bert, BertConfig
-from cold_jax.encoders.layers import ACTIVATIONS, Seen, ahead
+from cold_jax.encoders.layers import ACTIVATIONS, AttentionContext, relative_position
 from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
-from cold_jax.text import Rows
+from cold_jax.text.packing import Rows
 
 BUCKETS, FARTHEST = 32, 128  # the checkpoints' and the library's own
 
@@ -31,10 +31,10 @@ class Mpnet(Bert):
         super().__init__(config, dtype, rngs=rngs)
         self.nearness = nnx.Embed(BUCKETS, config.heads, dtype=jnp.float32, rngs=rngs)
 
-    def seen(self, rows: Rows) -> Seen:
-        L = np.shape(rows.place_RL)[1]
+    def seen(self, rows: Rows) -> AttentionContext:
+        L = np.shape(rows.position_RL)[1]
         bucket = jnp.asarray(buckets(np.arange(-L, L + 1)))
-        bias_RLLH = self.nearness(bucket[ahead(rows) + L])
+        bias_RLLH = self.nearness(bucket[relative_position(rows) + L])
         return super().seen(rows)._replace(bias_RHLL=jnp.moveaxis(bias_RLLH, -1, 1))
 
 

@@ -11,13 +11,17 @@ import numpy as np
 from flax import nnx
 from safetensors import SafetensorError, safe_open
 
-from cold_jax.encoders.layers import Constant, Transformer
+from cold_jax.encoders.layers import Buffer, Transformer
+from cold_jax.errors import WeightsError
 
 # name in the checkpoint, {layer} being the number of a layer → (path of the parameter, what to do with the array).
 # What is done is its own inverse, so the same table saves. Several paths: what is done with the array puts them side by side.
 Table = Mapping[str, tuple[str | tuple[str, ...], Callable[[np.ndarray], np.ndarray]]]
 
+
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
 _WANTED = ["config.json", "tokenizer.json", "model*.safetensors", _INDEX]
 
 
@@ -36,10 +40,6 @@ class Architecture(NamedTuple):
     def table(self, shape: Any) -> Table:
         absent = [pattern for field, pattern in self.optional.items() if not getattr(shape, field)]
         return {name: to for name, to in self.names.items() if not any(re.fullmatch(pattern, name) for pattern in absent)}
-
-
-class WeightsError(ValueError):
-    """A checkpoint is not there, or is not what the table says; the message lists all that is wrong."""
 
 
 def as_is(array: np.ndarray) -> np.ndarray:
@@ -94,7 +94,7 @@ def load(
     problems += [f"{name}: a tensor that the table doesn't know" for name in tensors]
     if problems:
         raise WeightsError("\n  ".join([f"{', '.join(map(str, files))}: does not fit the model:", *sorted(problems)]))
-    for _, constant in nnx.to_flat_state(nnx.state(module, Constant)):
+    for _, constant in nnx.to_flat_state(nnx.state(module, Buffer)):
         constant.set_value(jnp.asarray(constant.get_metadata()["values"]))
 
 

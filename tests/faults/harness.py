@@ -9,7 +9,7 @@ from typing import Any
 import runs
 from safetensors.numpy import load_file
 
-from cold_jax.results import Run
+from cold_jax.runs.folder import Run
 
 STEPS = 60
 SMALL = (

@@ -12,7 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from cold_jax.checkpoints import Checkpoints
+from cold_jax.training.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.faults
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import runs
 
-from cold_jax.results import Run
+from cold_jax.runs.folder import Run
 
 pytestmark = pytest.mark.faults
 USERS = [

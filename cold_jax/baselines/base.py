@@ -1,0 +1,70 @@
+"""What a trained model has to beat: popularity, neighbours and closed forms, fitted to the same `Train`.
+
+R is the binary matrix of training interactions, c_j the number of item j's, F the entities' features, w marks the warm ones.
+Settings are chosen on the validation parts, or on folds of pseudo-cold items. Most baselines are linear in what a user shows:
+score_ui = Σ_{j shown by u} W_ji. A user who shows nothing then gets popularity's order, and an item without interactions scores 0
+unless its text is read; so every score is finite.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+from scipy import sparse
+
+from cold_jax.baselines.features import item_counts
+from cold_jax.data.matrices import binarize
+from cold_jax.evaluation import metrics
+from cold_jax.evaluation.evaluate import Scorer, select_setting
+from cold_jax.splits.tasks import EvalTask, TrainView
+
+Setting = TypeVar("Setting")
+
+
+Tasks = Mapping[str, EvalTask]
+
+
+def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> Scorer:
+    """A scorer that reads what users show; popularity's order for those who show nothing."""
+    count_I = item_counts(train)
+
+    def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        shows_U = np.diff(history_UI.indptr) > 0
+        return np.where(shows_U[:, None], score(binarize(history_UI), candidate_I), count_I[candidate_I])
+
+    return scorer
+
+
+def weighted_scorer(train: TrainView, weight_II: np.ndarray, prior_I: np.ndarray) -> Scorer:
+    """score_ui = Σ_{j shown by u} W_ji + prior_i."""
+    return history_scorer(train, lambda history_UI, candidate_I: history_UI @ weight_II[:, candidate_I] + prior_I[candidate_I])
+
+
+def tuned(
+    fit: Callable[[TrainView], Callable[[Setting], Scorer]],
+    settings: Sequence[Setting],
+    train: TrainView,
+    tasks: Iterable[tuple[TrainView, Tasks]],
+    metric: str,
+) -> Scorer:
+    """The scorer of the setting that is best over the tasks; `fit(train)` holds what its settings have in common."""
+    fitted = fit(train)
+    if len(settings) == 1:
+        return fitted(settings[0])
+    scores = []
+    for known, parts in tasks:
+        at = fitted if known is train else fit(known)
+        scores.append(select_setting(settings, lambda setting, _, at=at: at(setting), [(known, parts)], metric)[1])
+    return fitted(settings[int(np.argmax(np.mean(scores, 0)))])
+
+
+def check_grids(baseline: object, metric: str, **grids: Sequence[float | None]) -> None:
+    """Lists become tuples; ValueError with the key where one is empty or holds a number below 0, or the metric is unknown."""
+    for key, values in grids.items():
+        if not values or min(value for value in (*values, 0) if value is not None) < 0:
+            raise ValueError(f"baseline.{key}: {list(values)} must hold one value or more, and none below 0")
+        object.__setattr__(baseline, key, tuple(values))
+    try:
+        metrics.parse(metric)
+    except ValueError as error:
+        raise ValueError(f"baseline.metric: {error}") from None

@@ -1,0 +1,55 @@
+"""Neighbours by text vectors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from cold_jax.baselines.base import Tasks, history_scorer
+from cold_jax.baselines.features import text_vectors
+from cold_jax.baselines.neighbours import nearest_weights
+from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.splits.tasks import TrainView
+
+
+@dataclass(frozen=True)
+class ContentMean:
+    """score_ui = e_i · Σ_{j shown by u} e_j, the order by cosine with the mean of what a user shows; nothing is trained."""
+
+    text: str
+
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        vector_ID = text_vectors(train, "items", self.text)
+        return history_scorer(train, lambda history_UI, candidate_I: history_UI @ vector_ID @ vector_ID[candidate_I].T)
+
+
+@dataclass(frozen=True)
+class ContentKnn:
+    """score_ui = Σ_{j in N(i), shown by u} cos(e_i, e_j) / Σ_{j in N(i)} cos(e_i, e_j), N(i) the warm items nearest in text."""
+
+    text: str
+    neighbours: int
+
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        vector_ID = text_vectors(train, "items", self.text)
+
+        def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            return history_UI @ nearest_weights(vector_ID, candidate_I, train.warm_I, self.neighbours).T
+
+        return history_scorer(train, score)
+
+
+@dataclass(frozen=True)
+class ProfileKnn:
+    """score_ui = Σ_{v in N(u)} cos(e_u, e_v) R_vi / Σ_{v in N(u)} cos(e_u, e_v), N(u) the warm users nearest in profile text."""
+
+    text: str
+    neighbours: int
+
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        vector_UD = text_vectors(train, "users", self.text)
+
+        def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            return nearest_weights(vector_UD, user_U, train.warm_U, self.neighbours) @ train.interaction_UI[:, candidate_I]
+
+        return scorer

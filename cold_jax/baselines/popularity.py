@@ -1,0 +1,38 @@
+"""Random and popularity."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from cold_jax import seeds
+from cold_jax.baselines.base import Tasks
+from cold_jax.baselines.features import item_counts
+from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.splits.tasks import TrainView
+
+
+@dataclass(frozen=True)
+class Random:
+    """A draw for each pair, a pure function of (seed, user, item)."""
+
+    seed: int
+
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            draws = [seeds.generator(self.seed, "random baseline", int(user)).random(len(train.items)) for user in user_U]
+            return np.stack(draws)[:, candidate_I]
+
+        return scorer
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """score_ui = c_i for everybody. Equal counts are drawn by lot, as a catalogue's order is often one of age or fame."""
+
+    seed: int
+
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        lot_I = seeds.generator(self.seed, "equal counts").random(len(train.items))
+        count_I = item_counts(train) + lot_I / 2
+        return lambda user_U, history_UI, candidate_I: np.tile(count_I[candidate_I], (len(user_U), 1))

@@ -1,0 +1,154 @@
+"""A frozen encoder as a table: each text is encoded once, kept in the cache, and looked up behind an encoder's signature.
+
+So are the frozen layers below adapted ones: they give a text the same states in every step.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from cold_jax.encoders import Loaded, TextEncoder
+from cold_jax.encoders.layers import Transformer
+from cold_jax.storage import cache
+from cold_jax.storage.files import digest
+from cold_jax.text.packing import Rows, fit_row_length, pack, row_slices
+from cold_jax.text.tokens import Tokens
+
+Encoder = TypeVar("Encoder", bound=nnx.Module)
+
+
+_ROWS = 16  # rows of a slice: with 64 tokens a row, its activations fit a core's share of the cache
+
+
+class VectorTable(nnx.Module):
+    """The vectors of all texts; nothing of it learns."""
+
+    def __init__(self, vector_TD: np.ndarray):
+        self.width = vector_TD.shape[1]
+        self.vector = nnx.Variable(jnp.asarray(vector_TD))
+
+    def __call__(self, text_T: jax.Array, noise_T: jax.Array | None = None) -> jax.Array:
+        """The vectors of the texts with these indices; NaN for an index beyond the table."""
+        return jnp.take(self.vector[...], text_T, axis=0)
+
+
+class TokenStateTable(nnx.Module):
+    """The token states of all texts, padded to the longest; nothing of it learns."""
+
+    def __init__(self, state_TLD: np.ndarray, length_T: np.ndarray):
+        self.width = state_TLD.shape[2]
+        self.state = nnx.Variable(jnp.asarray(state_TLD))
+        self.length = nnx.Variable(jnp.asarray(length_T, jnp.int32))
+
+    def states(self, text_T: jax.Array, noise_T: jax.Array | None = None) -> jax.Array:
+        """Their states, of shape (T, L, D), 0 beyond a text's end; NaN for an index beyond the table."""
+        return jnp.take(self.state[...], text_T, axis=0)
+
+
+class FrozenPrefix(nnx.Module):
+    """The states of all tokens under the first layer that learns, in the place of the embeddings; nothing of it learns."""
+
+    def __init__(self, state_ND: np.ndarray, offset_T: np.ndarray, dtype: jnp.dtype):
+        self.state = nnx.Variable(jnp.asarray(state_ND, dtype))
+        self.offset = nnx.Variable(jnp.asarray(offset_T[:-1], jnp.int32))
+
+    def __call__(self, rows: Rows) -> jax.Array:
+        text_RL, position_RL = jnp.asarray(rows.text_RL), jnp.asarray(rows.position_RL)
+        return self.state[...][self.offset[...][text_RL] + position_RL]
+
+
+def with_frozen_prefix(loaded: Loaded, tokens: Tokens, last: int) -> TextEncoder:
+    """The encoder's last layers on a table of what the frozen ones below make of these texts, from the cache as above.
+
+    Raises ValueError where it has fewer layers.
+    """
+    backbone = loaded.encoder.backbone
+    layers = len(jax.tree.leaves(nnx.state(backbone.layers))[0])
+    if last > layers:
+        raise ValueError(f"adapter.layers: last_{last} of an encoder of {layers} layers")
+
+    def only(which: slice) -> Transformer:
+        part = nnx.clone(backbone)
+        part.layers = jax.tree.map(lambda stacked: stacked[which], backbone.layers)
+        return part
+
+    def build() -> dict[str, np.ndarray]:
+        lower, (rows, _) = only(slice(layers - last)), _pack(loaded, tokens)
+        state_ND = np.zeros((len(tokens.token_N), loaded.encoder.width), np.float32)
+        for part, x_RLD in _slices(_below, lower, rows):
+            real_RL = part.segment_RL > 0
+            state_ND[tokens.offset_T[part.text_RL[real_RL]] + part.position_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
+        return {"state_ND": state_ND}
+
+    key = _key(loaded, tokens) | {"layers": layers - last}
+    top = only(slice(layers - last, None))
+    top.embeddings = FrozenPrefix(cache.arrays("below", key, build)["state_ND"], tokens.offset_T, backbone.dtype)
+    return TextEncoder(top, loaded.encoder.pooling, loaded.encoder.texts_per_row)
+
+
+def vectors(loaded: Loaded, tokens: Tokens) -> np.ndarray:
+    """float32 vector_TD of all texts, in their order; from the cache if they were encoded before."""
+
+    def build() -> dict[str, np.ndarray]:
+        rows, slot_T = _pack(loaded, tokens)
+        vector_TD = np.concatenate([np.asarray(slice_TD) for _, slice_TD in _slices(_vectors, loaded.encoder, rows)])
+        return {"vector_TD": vector_TD[slot_T]}
+
+    return cache.arrays("vectors", _key(loaded, tokens), build)["vector_TD"]
+
+
+def states(loaded: Loaded, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """float32 state_TLD of the tokens of all texts, 0 beyond a text's end, and length_T; from the cache as above."""
+
+    def build() -> dict[str, np.ndarray]:
+        rows, _ = _pack(loaded, tokens)
+        state_TLD = np.zeros((len(tokens.length_T), tokens.length_T.max(initial=0), loaded.encoder.width), np.float32)
+        for part, x_RLD in _slices(_states, loaded.encoder, rows):
+            real_RL = part.segment_RL > 0
+            state_TLD[part.text_RL[real_RL], part.position_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
+        return {"state_TLD": state_TLD}
+
+    return cache.arrays("states", _key(loaded, tokens), build)["state_TLD"], tokens.length_T
+
+
+def _pack(loaded: Loaded, tokens: Tokens) -> tuple[Rows, np.ndarray]:
+    length = fit_row_length(tokens, loaded.row_length)
+    return pack(tokens, np.arange(len(tokens.length_T)), length, loaded.encoder.texts_per_row, _ROWS)
+
+
+def _key(loaded: Loaded, tokens: Tokens) -> dict[str, object]:
+    """All that the last bit depends on: how texts share rows and what machine computes decide the order of sums."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "encoder": loaded.digest,
+        "tokens": digest(*tokens),
+        "pooling": loaded.encoder.pooling.name,
+        "dtype": loaded.encoder.backbone.dtype.name,
+        "rows": [loaded.row_length, loaded.encoder.texts_per_row, _ROWS],
+        "by": [jax.__version__, jax.devices()[0].device_kind, threads],
+    }
+
+
+def _slices(encode: Callable[[Encoder, Rows], jax.Array], encoder: Encoder, rows: Rows) -> Iterator[tuple[Rows, jax.Array]]:
+    for part in row_slices(rows, _ROWS):
+        yield part, encode(encoder, part)
+
+
+@jax.jit
+def _below(backbone: Transformer, rows: Rows) -> jax.Array:
+    return backbone.through(backbone.embeddings(rows), rows)
+
+
+@jax.jit
+def _vectors(encoder: TextEncoder, rows: Rows) -> jax.Array:
+    return encoder(rows)
+
+
+@jax.jit
+def _states(encoder: TextEncoder, rows: Rows) -> jax.Array:
+    return encoder.states(rows)

@@ -1,0 +1,128 @@
+"""Where each positive stands among all candidates of its user, and the first places of the user's ranking.
+
+All candidates are ranked, in chunks of users; shown items are masked, where the part says so, and so is what is no candidate of a user's. Scores are compared as float32; equal ones stand in the
+order of item indices. Users come in chunks of one shape and positives in a power of two: a part is one compiled program.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+
+from cold_jax.splits.tasks import EvalTask
+
+Array = np.ndarray | jax.Array
+
+
+COMPARED = 2**21  # scores that are compared at once: 8 MB, of which some copies stay in the cache
+
+
+LEAST = 32  # users in a chunk, however many items: fewer read the items' vectors too often
+
+
+BLOCK = 100  # items whose maximum stands for them
+
+
+class Ranking(NamedTuple):
+    """P runs over the entries of a part's target_UI, in its order."""
+
+    rank_P: np.ndarray  # from 1, among the user's unmasked candidates
+    candidates_U: np.ndarray  # number of unmasked candidates
+    top_UK: np.ndarray  # item ids, -1 beyond the last candidate
+    score_UK: np.ndarray  # their scores, -inf beyond
+
+
+@partial(jax.jit, static_argnames=("top", "block"))
+def _rank(score_BI: Array, history_BI: Array, user_P: Array, item_P: Array, top: int, block: int) -> tuple[jax.Array, ...]:
+    """(ranks, positions of the first places, their scores, whether a user has a NaN)."""
+    score_BI = jnp.asarray(score_BI, jnp.float32)
+    nan_B = jnp.isnan(score_BI).any(1)
+    position_BI = jnp.where(history_BI, jnp.nan, score_BI)  # what is masked is neither greater than anything nor equal to it
+    index_BI = jnp.arange(score_BI.shape[1])[None]
+
+    def rank(at: tuple[jax.Array, jax.Array]) -> jax.Array:
+        user_p, item_p = (x[:, None] for x in at)
+        other_pI, own_p = position_BI[user_p[:, 0]], position_BI[user_p, item_p]
+        return 1 + jnp.sum((other_pI > own_p) | ((other_pI == own_p) & (index_BI < item_p)), 1)
+
+    # outside of a loop XLA makes one pass of it
+    blocks = user_P.reshape(-1, block), item_P.reshape(-1, block)
+    rank_P = rank((jnp.asarray(user_P), jnp.asarray(item_P))) if len(user_P) == block else jax.lax.map(rank, blocks).ravel()
+    lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it stands before what is masked
+    score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
+    top_BK = _first(jnp.where(history_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
+    return rank_P, top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
+
+
+def _first(score_BI: jax.Array, top: int) -> jax.Array:
+    """The places of the `top` best, equal ones in the order of their places.
+
+    Of many items the best stand in the `top` blocks with the best maxima: a block that is not among them has as many before it.
+    """
+    B, I = score_BI.shape
+    if 4 * BLOCK * top > I:
+        return jax.lax.top_k(score_BI, top)[1]
+    score_BI = jnp.pad(score_BI, ((0, 0), (0, -I % BLOCK)), constant_values=-jnp.inf)
+    blocks_BNI = score_BI.reshape(B, -1, BLOCK)
+    block_BK = jnp.sort(jax.lax.top_k(blocks_BNI.max(2), top)[1], axis=1)
+    _, at_BK = jax.lax.top_k(jnp.take_along_axis(blocks_BNI, block_BK[:, :, None], 1).reshape(B, -1), top)
+    return jnp.take_along_axis(block_BK, at_BK // BLOCK, 1) * BLOCK + at_BK % BLOCK
+
+
+def rank_candidates(score: Callable[[np.ndarray], Array], part: EvalTask, top: int = 100, chunk: int = 256) -> Ranking:
+    """Ranks all candidates of each of the part's users.
+
+    Args:
+        score: positions in part.user_U, at most `chunk`, fewer of many candidates → scores of shape (positions, candidates); infinite ones are allowed.
+        top: places to return.
+
+    Raises:
+        FloatingPointError: a score is NaN.
+    """
+    users, items = len(part.user_U), len(part.candidate_I)
+    history_UI, target_UI = part.history_UI[:, part.candidate_I], part.target_UI[:, part.candidate_I]
+    history_UI = history_UI if part.exclude_seen else sparse.csr_array(history_UI.shape)
+    sampled_candidate_UI = None if part.sampled_candidate_UI is None else part.sampled_candidate_UI[:, part.candidate_I]
+    chunk, places = min(chunk, users, max(LEAST, COMPARED // items)), min(top, items)
+    chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
+    offset_U = target_UI.indptr
+    most = max(offset_U[user_B[-1] + 1] - offset_U[user_B[0]] for user_B in chunks)
+    positives = 1 << int(most - 1).bit_length()
+    block = min(positives, 1 << (max(COMPARED // items, 1).bit_length() - 1))
+
+    results = []
+    for user_B in chunks:
+        filled_B = np.pad(user_B, (0, chunk - len(user_B)), "edge")
+        own = slice(offset_U[user_B[0]], offset_U[user_B[-1] + 1])
+        user_P = np.repeat(np.arange(len(user_B)), np.diff(offset_U[user_B[0] : user_B[-1] + 2]))
+        fill = (0, positives - len(user_P))
+        at = np.pad(user_P, fill).astype(np.int32), np.pad(target_UI.indices[own], fill).astype(np.int32)
+        masked_BI = (
+            history_UI[filled_B].toarray() > 0 if sampled_candidate_UI is None else sampled_candidate_UI[filled_B].toarray() == 0
+        )
+        results.append(_rank(score(filled_B), masked_BI, *at, places, block))
+    rank_P, top_UK, score_UK = [], [], []
+    for user_B, result in zip(chunks, jax.device_get(results), strict=True):
+        ranks, top_BK, score_BK, nan_B = result
+        if nan_B.any():
+            user = part.user_U[user_B[min(int(np.argmax(nan_B)), len(user_B) - 1)]]
+            raise FloatingPointError(f"part '{part.name}': a score of user {user} (integer id) is NaN")
+        rank_P.append(ranks[: offset_U[user_B[-1] + 1] - offset_U[user_B[0]]])
+        top_UK.append(part.candidate_I[top_BK[: len(user_B)]])
+        score_UK.append(score_BK[: len(user_B)])
+    candidates_U = items - np.diff(history_UI.indptr) if sampled_candidate_UI is None else np.diff(sampled_candidate_UI.indptr)
+    beyond_UK = np.arange(top) >= candidates_U[:, None]
+    at = ((0, 0), (0, top - places))
+    top_UK = np.where(beyond_UK, -1, np.pad(np.concatenate(top_UK), at))
+    score_UK = np.where(beyond_UK, -np.inf, np.pad(np.concatenate(score_UK), at)).astype(np.float32)
+    return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
+
+
+def top_items(score_I: np.ndarray, shown: np.ndarray, count: int) -> np.ndarray:
+    """The first places of one user's ranking of all items, less those that he shows."""
+    order_I = np.lexsort((np.arange(len(score_I)), -score_I))
+    return order_I[~np.isin(order_I, shown)][:count]

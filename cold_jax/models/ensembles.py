@@ -1,0 +1,104 @@
+"""What a trained model's scores are joined with when it is asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from cold_jax.baselines.rating_gp import RatingGP, logistic
+from cold_jax.baselines.sequential import History, sample_users
+from cold_jax.evaluation.evaluate import PointwiseScorer, Scorer, score_pointwise, validate
+from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
+
+TEXTS = ["titles", "vectors"]  # the members that know new items
+
+
+@dataclass(frozen=True)
+class SingleModel:
+    """The model's own scores."""
+
+    def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:
+        return model
+
+
+@dataclass(frozen=True)
+class HistoryEnsemble(History):
+    """The model beside the closed forms for sequences, weights chosen on validation, the model's being 1.
+
+    bonus, tolerance: see `lifted`, whose text is that of titles and vectors.
+    """
+
+    cold_item_boost: list[float]
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "cold_item_boost", tuple(self.cold_item_boost))
+        if not self.cold_item_boost:
+            raise ValueError("ensemble.cold_item_boost: give one size or more; [0.0] lifts nothing")
+
+    def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:  # type: ignore[override]
+        if self.cold_item_boost == (0,):
+            return self.fit(train, validation, self.kernels(train, self.members), {"model": model})
+        kernels = self.kernels(train, dict.fromkeys([*self.members, *TEXTS]))
+        joined = self.fit(train, validation, kernels, {"model": model})
+        text = replace(self, members=TEXTS).fit(train, validation, kernels, {})
+        some = sample_users(validation, self.users, self.seed)
+        return boost_cold_items(
+            joined, text, ~train.warm_I, validation["all"], some, self.cold_item_boost, self.metric, self.tolerance
+        )
+
+
+@dataclass(frozen=True)
+class RatingEnsemble(RatingGP):
+    """The model beside a rating process, of given rows: a logistic regression on both, its three numbers from the validation rows."""
+
+    def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:  # type: ignore[override]
+        scorers = model, super().__call__(train, validation)
+        if not validation or next(iter(validation.values())).kind is not TaskKind.pointwise:
+            raise ValueError(
+                "ensemble: a rating process is joined for given rows, by those of validation; use split=item_cold_ratings"
+            )
+        part = next(iter(validation.values()))
+
+        def told(part: EvalTask) -> np.ndarray:
+            return np.stack([score_pointwise(scorer, part) for scorer in scorers], 1)
+
+        told_NF = told(part)
+        scale_F = np.maximum(told_NF.std(0), 1e-12)
+        weight_F, bias = logistic(told_NF / scale_F, part.value_N, ridge=1.0)
+        return PointwiseScorer(lambda part: told(part) / scale_F @ weight_F + bias)
+
+
+def boost_cold_items(
+    scorer: Scorer,
+    text: Scorer,
+    new_I: np.ndarray,
+    part: EvalTask,
+    some: EvalTask,
+    cold_item_boost: Sequence[float],
+    metric: str,
+    tolerance: float,
+) -> Scorer:
+    """s_ui + w (1 + t_ui) for new items, s and the similarity of texts t at unit standard deviation.
+
+    A model that never saw an item taken ranks it by what it knows of items that were: too low. w is what ranks the new items best that
+    the part asks for, of those that lose no more than a share `tolerance` of the metric over `some` of its users.
+    """
+    asked = some.user_U[:512], some.history_UI[:512], some.candidate_I
+    own, of_text = (float(np.asarray(one(*asked)).std()) for one in (scorer, text))
+
+    def at(weight: float) -> Scorer:
+        def lift(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            score_UI, text_UI = (np.asarray(one(user_U, history_UI, candidate_I)) for one in (scorer, text))
+            return score_UI / own + weight * new_I[candidate_I] * (1 + text_UI / of_text)
+
+        return lift
+
+    new_U = new_I[part.target_UI.indices]  # each user has one positive
+    if not new_U.any():
+        return scorer
+    whole, apart = ([validate(at(w), {"all": asked}, metric)[0] for w in cold_item_boost] for asked in (some, part.of(new_U)))
+    allowed = [n for n, reached in enumerate(whole) if reached >= (1 - tolerance) * max(whole)]
+    return at(cold_item_boost[max(allowed, key=lambda n: apart[n])])

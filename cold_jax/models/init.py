@@ -1,0 +1,123 @@
+"""Where a two-tower begins: at random, or at a closed form, as rows of items and as ridges of these on the items' features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cold_jax.baselines import closed_forms
+from cold_jax.baselines.features import feature_matrix, profile_vectors
+from cold_jax.baselines.fold_in import fold_in_start
+from cold_jax.baselines.rating_gp import likes, mode
+from cold_jax.models.base import TowerInit
+from cold_jax.splits.tasks import TrainView
+
+
+@dataclass(frozen=True)
+class RandomInit:
+    """Small random maps beside log popularity."""
+
+    def __call__(self, train: TrainView, width: int) -> TowerInit | None:
+        return None
+
+
+@dataclass(frozen=True)
+class SvdInit:
+    """R ≈ P Qᵀ, where a user is the sum of his items' sources; with the map of λ `ridge` the reference's ridge to SVD factors.
+
+    Scores are the estimated R times `logit_scale`, for a softmax; each coordinate is as large in users as in items, for Adam.
+    """
+
+    ridge: float
+    logit_scale: float
+
+    def __call__(self, train: TrainView, width: int) -> TowerInit | None:
+        source_IV, target_IV = closed_forms.svd_factors(train.interaction_UI, width)
+        size_V = np.linalg.norm(train.interaction_UI @ source_IV, axis=0) / np.linalg.norm(target_IV, axis=0)
+        balance_V = np.sqrt(self.logit_scale * size_V * len(target_IV) / len(train.users)) / size_V
+        source_IV, target_IV = source_IV * balance_V, target_IV * (self.logit_scale / balance_V)
+        profile_DV = np.zeros((profile_vectors(train).shape[1], width))
+        return _with_maps(train, self.ridge, width, source_IV, target_IV, np.zeros(len(train.items)), profile_DV)
+
+
+@dataclass(frozen=True)
+class FoldInInit:
+    """The ridge from profile and support to all that a user takes, beside log popularity (closed_forms.fold_in_start)."""
+
+    ridge: float
+    supports: list[int]
+    factors: int
+    power: float
+    profile_penalty: float
+    item_penalty: float
+    factor_penalty: float
+    temperature: float
+    floor: float
+
+    def __call__(self, train: TrainView, width: int) -> TowerInit | None:
+        penalties = (self.profile_penalty, self.item_penalty, self.factor_penalty)
+        rows = fold_in_start(
+            train, width, tuple(self.supports), self.factors, self.power, penalties, self.temperature, self.floor
+        )
+        return _with_maps(train, self.ridge, width, rows.source_IV, rows.target_IV, rows.bias_I, rows.profile_DV)
+
+
+@dataclass(frozen=True)
+class RatingPriorInit:
+    """Which items are liked, whoever rates them, from their features: logit p = m + F_i B + e_i + a_u, B ~ N(0, 1/λ), e_i ~ N(0, `own`), a_u ~ N(0, `users`).
+
+    The bias is linear in the features, m + F_i B at the mode; e_i is a warm item's own (model.item_bias), a_u a warm user's level (model.user_bias).
+    """
+
+    penalty: float  # λ
+    own: float
+    users: float
+
+    def __call__(self, train: TrainView, width: int) -> TowerInit | None:
+        feature_IF = _features(train)
+        items = len(train.items)
+        kernel_II = feature_IF @ feature_IF.T / self.penalty + self.own * np.eye(items)
+        rows = train.user_N, train.item_N, likes(train)
+        found = mode(*rows, kernel_II, self.users, np.zeros((items, 0)), len(train.users))
+        bias_I = found.mean + found.item_I
+        penalty = self.penalty * self.own + 1e-6  # of the ridge that B is, given F B + e of the warm items
+        bias_F = closed_forms.ridge_maps(feature_IF[train.warm_I], found.item_I[train.warm_I, None], [penalty])[penalty][:, 0]
+        bias_F[-1] += found.mean / feature_IF[0, -1]  # the last feature is a constant
+        profile_DV = np.zeros((profile_vectors(train).shape[1], width))
+        zero_IV, zero_FV = (np.zeros((count, width)) for count in feature_IF.shape)
+        pieces = zero_IV, zero_IV, bias_I, zero_FV, zero_FV, bias_F, profile_DV, found.user_U
+        return TowerInit(*(piece.astype(np.float32) for piece in pieces))
+
+
+def _features(train: TrainView) -> np.ndarray:
+    """The items' features in a tower, as models.features makes them."""
+    return feature_matrix(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+
+
+def _with_maps(
+    train: TrainView,
+    penalty: float,
+    width: int,
+    source_IV: np.ndarray,
+    target_IV: np.ndarray,
+    bias_I: np.ndarray,
+    profile_DV: np.ndarray,
+) -> TowerInit:
+    """The rows of warm items as ridges on their features, which serve cold items too. Few items have few factors: the rest is 0."""
+    source_IV, target_IV, profile_DV = (
+        np.pad(x_XV, ((0, 0), (0, width - x_XV.shape[1]))) for x_XV in (source_IV, target_IV, profile_DV)
+    )
+    feature_IF = _features(train)
+    rows_IV = np.concatenate([source_IV, target_IV, bias_I[:, None]], 1)
+    map_FV = closed_forms.ridge_maps(feature_IF[train.warm_I], rows_IV[train.warm_I], [penalty])[penalty]
+    V = source_IV.shape[1]
+    pieces = (
+        source_IV,
+        target_IV,
+        bias_I,
+        map_FV[:, :V],
+        map_FV[:, V : 2 * V],
+        map_FV[:, 2 * V],
+        profile_DV,
+        np.zeros(len(train.users)),
+    )
+    return TowerInit(*(piece.astype(np.float32) for piece in pieces))

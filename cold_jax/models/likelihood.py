@@ -1,0 +1,171 @@
+"""Zero-shot recommendation by a language model: how likely it finds an item's text after what it is told of a user.
+
+    score(u, i) = mean_t [log p(t | prompt(u), t_<) − κ · log p(t | prompt(nobody), t_<)] + a · log c_i,   t the tokens of i
+
+What a text is worth anywhere is taken off by κ (domain-conditional PMI: Holtzman et al. 2021, arXiv 2104.08315). c_i counts the training
+interactions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+from tokenizers import Tokenizer
+
+from cold_jax.encoders import Loaded
+from cold_jax.encoders.layers import Transformer
+from cold_jax.errors import WeightsError
+from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.models.base import popularity_prior
+from cold_jax.splits.tasks import TrainView
+from cold_jax.text.packing import PREFIX, Rows, fit_row_length, pack
+from cold_jax.text.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """A prompt is `profile`, `liked` and `ask`, the first two where there is something to say; nobody's is `ask` alone.
+
+    title: the text of an item that is read. {profile}: the user's main text. {liked}: the titles of `history` shown items, the newest
+    of a sequence, else the first of the catalogue.
+    calibration: κ; popularity_weight: a. first: only so many candidates, the first by popularity, are read, the others follow in its order; null: all.
+    prompt_tokens: of a prompt, at most its last ones. Titles share rows of row_tokens and a prompt: it is computed once a row.
+    """
+
+    title: str
+    profile: str
+    liked: str
+    ask: str
+    history: int
+    calibration: float
+    popularity_weight: float
+    first: int | None
+    prompt_tokens: int
+    row_tokens: int
+    rows_at_once: int
+
+    def __post_init__(self) -> None:
+        for key, word in (("profile", "{profile}"), ("liked", "{liked}")):
+            if (given := getattr(self, key)).count(word) != 1:
+                raise ValueError(f"model.{key}: {given!r} must hold {word} once")
+        for key in ("history", "prompt_tokens", "row_tokens", "rows_at_once"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"model.{key}: {getattr(self, key)} must be 1 or more")
+
+    def __call__(self, loaded: Loaded, train: TrainView) -> Scorer:
+        """Raises WeightsError where the encoder is no language model, DataError where the items have no such text."""
+        backbone, tokenizer = loaded.encoder.backbone, Tokenizer.from_file(str(loaded.tokenizer))
+        kind, tied = loaded.config["model_type"], loaded.config.get("tie_word_embeddings")
+        if not backbone.causal or not (kind == "gpt2" if tied is None else tied):
+            raise WeightsError(
+                f"encoder: a {kind} with tie_word_embeddings {tied} is no language model whose output is its embedding; use encoder=smollm2"
+            )
+        titles, prior_I = train.items.text(self.title, "model.title"), popularity_prior(train)
+        profiles = next(iter(train.users.texts.values()), ("",) * len(train.users))
+        ids = [
+            np.asarray(own.ids, np.int32) for own in tokenizer.encode_batch([f" {t}" for t in titles], add_special_tokens=False)
+        ]
+        tokens = Tokens(np.concatenate(ids), np.concatenate([[0], np.cumsum([len(own) for own in ids])]))
+        nobody = self._tokens(tokenizer, self.ask)
+
+        def prompt(user: int, shown_N: np.ndarray) -> str:
+            told = self.profile.replace("{profile}", profiles[user]) if profiles[user] else ""
+            if len(shown_N):
+                told += self.liked.replace("{liked}", ", ".join(titles[i] for i in shown_N[: self.history]))
+            return told + self.ask
+
+        def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+            by_prior = candidate_I[np.argsort(-prior_I[candidate_I], kind="stable")]
+            read_I = np.sort(by_prior[: self.first])
+            rows = [history_UI[[u]].tocoo() for u in range(len(user_U))]
+            prompts = [
+                prompt(user, row.coords[1][np.argsort(row.data, kind="stable")]) for user, row in zip(user_U, rows, strict=True)
+            ]
+            unlike = dict.fromkeys(prompts)  # a part's last chunk repeats its last user
+            read = log_likelihoods(
+                backbone,
+                [nobody, *(self._tokens(tokenizer, p) for p in unlike)],
+                tokens,
+                read_I,
+                self.row_tokens,
+                self.rows_at_once,
+            )
+            base_J, each = read[0], dict(zip(unlike, read[1:], strict=True))
+            length_J = np.maximum(tokens.length_T[read_I], 1)
+            score_UJ = (
+                np.stack([each[p] - self.calibration * base_J for p in prompts]) / length_J
+                + self.popularity_weight * prior_I[read_I]
+            )
+            position_I = np.empty(len(prior_I), np.float32)
+            position_I[by_prior] = np.arange(len(by_prior))
+            score_UI = score_UJ.min(1, keepdims=True) - 1 - position_I[candidate_I]
+            score_UI[:, np.searchsorted(candidate_I, read_I)] = score_UJ
+            return score_UI.astype(np.float32)
+
+        return scorer
+
+    def _tokens(self, tokenizer: Tokenizer, prompt: str) -> np.ndarray:
+        return np.asarray(tokenizer.encode(prompt).ids[-self.prompt_tokens :], np.int32)
+
+
+def log_likelihoods(
+    backbone: Transformer,
+    prompts: Sequence[np.ndarray],
+    tokens: Tokens,
+    text_T: np.ndarray,
+    row_tokens: int,
+    rows_at_once: int,
+) -> np.ndarray:
+    """Σ_t log p(t | prompt, t_<) of each of the texts `text_T` after each prompt (token ids, at least one); shape (prompts, texts).
+
+    Texts are packed into rows that begin with a prompt, which all of a row's texts see, and nothing of each other.
+    """
+    width = fit_row_length(tokens, row_tokens)
+    packed, slot_T = pack(tokens, text_T, width, width, 1)
+    P, R = max(map(len, prompts)), len(packed.token_RL)
+    P = -(-P // 32) * 32  # few lengths, few compilations
+    slot_RW = np.arange(R)[:, None] * width + packed.segment_RL - 1
+    real_RW = packed.segment_RL > 0
+    sums = []
+    pieces, total = [], R * len(prompts)
+    for start in range(0, total, rows_at_once):
+        at = np.minimum(np.arange(start, start + rows_at_once), total - 1)
+        rows, before_RW = _with_prompts([prompts[n // R] for n in at], Rows(*(x_RW[at % R] for x_RW in packed)), P)
+        pieces.append(_log_p(backbone, rows, before_RW))
+    log_p_NW = np.concatenate(pieces)[:total]
+    for n in range(len(prompts)):
+        log_p_RW = log_p_NW[n * R : (n + 1) * R]
+        sums.append(np.bincount(slot_RW[real_RW], log_p_RW[real_RW], minlength=R * width)[slot_T])
+    return np.stack(sums)
+
+
+def _with_prompts(prompts: Sequence[np.ndarray], packed: Rows, P: int) -> tuple[Rows, np.ndarray]:
+    """Rows of a prompt in P places and packed texts that go on after it; and the place from which each token is foretold."""
+    prompt_RP, length_R = np.zeros((len(prompts), P), np.int32), np.array([len(prompt) for prompt in prompts])
+    for row, prompt in enumerate(prompts):
+        prompt_RP[row, : len(prompt)] = prompt
+    there_RP = np.arange(P)[None] < length_R[:, None]
+    position_RP = np.where(there_RP, np.arange(P)[None], 0)
+    nothing_RP = np.zeros_like(prompt_RP)
+    position_RW = np.where(packed.segment_RL > 0, packed.position_RL + length_R[:, None], 0)
+    heads = (prompt_RP, nothing_RP, position_RP, np.where(there_RP, PREFIX, 0), nothing_RP)
+    bodies = packed._replace(position_RL=position_RW)
+    rows = Rows(*(np.concatenate(both, 1).astype(np.int32) for both in zip(heads, bodies, strict=True)))
+    before_RW = np.where(packed.position_RL == 0, length_R[:, None] - 1, P + np.arange(packed.position_RL.shape[1])[None] - 1)
+    return rows, before_RW.astype(np.int32)
+
+
+@jax.jit
+def _log_p(backbone: Transformer, rows: Rows, before_RW: jax.Array) -> jax.Array:
+    """log p of the tokens in the last W places of each row, each foretold from the state at `before_RW`."""
+    W = before_RW.shape[1]
+
+    def of_row(at: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        state_LD, before_W, token_W = at
+        logit_WX = backbone.embeddings.word.attend(state_LD[before_W]).astype(jnp.float32)
+        return jnp.take_along_axis(jax.nn.log_softmax(logit_WX), token_W[:, None], 1)[:, 0]
+
+    return jax.lax.map(of_row, (backbone(rows), before_RW, jnp.asarray(rows.token_RL)[:, -W:]))

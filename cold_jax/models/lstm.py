@@ -1,0 +1,48 @@
+"""score(u, i) = w·LSTM(tokens of u, tokens of i) + b: the published toy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from cold_jax import seeds
+from cold_jax.models.base import TowerInit
+from cold_jax.splits.tasks import TrainView
+
+
+class LstmModule(nnx.Module):
+    """Token states of the profile, then of the item, through an LSTM and one sigmoid unit (its logit): the published toy."""
+
+    reads_states = True
+    random = False
+
+    def __init__(self, encoder: Any, width: int, seed: int):
+        rngs = nnx.Rngs(seeds.key(seed, "model"))
+        self.encoder = encoder
+        self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(encoder.width, width, rngs=rngs), return_carry=True, rngs=False)
+        self.dense = nnx.Linear(width, 1, rngs=rngs)
+
+    def pairs(
+        self, state_TLD: jax.Array, profile_B: jax.Array, first_B: jax.Array, item_B: jax.Array, second_B: jax.Array
+    ) -> jax.Array:
+        """Logits of shape (B,) for the pairs of texts (profile_B, item_B), positions in T, of first_B and second_B tokens."""
+        L = state_TLD.shape[1]
+        position_BL = jnp.arange(2 * L)[None] - jnp.zeros_like(first_B)[:, None]
+        after_BL = position_BL >= first_B[:, None]
+        text_BL = jnp.where(after_BL, item_B[:, None], profile_B[:, None])
+        within_BL = jnp.minimum(jnp.where(after_BL, position_BL - first_B[:, None], position_BL), L - 1)
+        zero_BV = jnp.zeros((len(item_B), self.dense.in_features))
+        (_, hidden_BV), _ = self.lstm(
+            state_TLD[text_BL, within_BL], initial_carry=(zero_BV, zero_BV), seq_lengths=first_B + second_B
+        )
+        return self.dense(hidden_BV)[:, 0]
+
+
+@dataclass(frozen=True)
+class Lstm:
+    width: int
+
+    def __call__(self, encoder: Any, train: TrainView, start: TowerInit | None, seed: int) -> LstmModule:
+        return LstmModule(encoder, self.width, seed)

@@ -1,0 +1,96 @@
+"""score(u, i) = τ · u·v_i + b_i + a_u; both towers are linear in their features."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from cold_jax import seeds
+from cold_jax.encoders.layers import Buffer
+from cold_jax.models.base import DotProductModel, ItemEncodings, TowerInit, attribute_features, log_popularity, tower_features
+from cold_jax.splits.tasks import TrainView
+
+
+class TwoTowerModule(DotProductModel):
+    """u·v + b; inductive on both sides. The towers are linear, so that a closed form is a point of the model."""
+
+    def __init__(self, encoder: Any, config: "TwoTower", train: TrainView, start: TowerInit | None, seed: int):
+        attribute_IF = attribute_features(train)
+        D, V, F = encoder.width, config.width, encoder.width + attribute_IF.shape[1] + 1
+        if start is None:
+            draw = seeds.generator(seed, "towers")
+            source_FV, target_FV = (draw.normal(0, 0.02, (F, V)).astype(np.float32) for _ in range(2))
+            zero_IV = np.zeros((len(train.items), V), np.float32)
+            start = TowerInit(
+                zero_IV,
+                zero_IV,
+                log_popularity(train),
+                source_FV,
+                target_FV,
+                np.zeros(F, np.float32),
+                np.zeros((D, V), np.float32),
+                np.zeros(len(train.users), np.float32),
+            )
+        self.encoder = encoder
+        self.attribute_IF = Buffer(jnp.asarray(attribute_IF))
+        self.known_I = Buffer(jnp.asarray(train.warm_I, jnp.float32))
+        self.profile_DV = nnx.Param(jnp.asarray(start.profile_DV))
+        self.user_V = nnx.Param(jnp.zeros(V))
+        self.source_FV = nnx.Param(jnp.asarray(start.source_FV))
+        self.target_FV = nnx.Param(jnp.asarray(start.target_FV))
+        self.bias_F = nnx.Param(jnp.asarray(start.bias_F))
+        self.log_scale = nnx.Param(jnp.zeros(()))
+        # A warm item's own rows hold what its features leave of the closed form.
+        feature_IF = np.asarray(tower_features(jnp.asarray(next(iter(train.item_vectors.values()))), jnp.asarray(attribute_IF)))
+        own = lambda wanted, whole, mapped: nnx.Param(jnp.asarray(whole - feature_IF @ mapped)) if wanted else None  # noqa: E731
+        self.item_source_residual_IV = own(config.item_source_residual, start.source_IV, start.source_FV)
+        self.item_target_residual_IV = own(config.item_target_residual, start.target_IV, start.target_FV)
+        self.item_bias_I = own(config.item_bias, start.bias_I, start.bias_F)
+        users = int(np.flatnonzero(train.warm_U).max(initial=0)) + 1  # one more user, who is asked about later, changes no shape
+        self.warm_U = Buffer(jnp.asarray(train.warm_U[:users], jnp.float32))
+        self.user_bias_U = nnx.Param(jnp.asarray(start.user_bias_U[:users])) if config.user_bias else None
+
+    def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> ItemEncodings:
+        feature_JF = tower_features(vector_JD, self.attribute_IF[...][item_J])
+        known_J = self.known_I[...][item_J]
+        source_JV, target_JV = feature_JF @ self.source_FV[...], feature_JF @ self.target_FV[...]
+        bias_J = feature_JF @ self.bias_F[...]
+        if self.item_source_residual_IV is not None:
+            source_JV += known_J[:, None] * self.item_source_residual_IV[...][item_J]
+        if self.item_target_residual_IV is not None:
+            target_JV += known_J[:, None] * self.item_target_residual_IV[...][item_J]
+        if self.item_bias_I is not None:
+            bias_J += known_J * self.item_bias_I[...][item_J]
+        return source_JV, target_JV * jnp.exp(self.log_scale[...]), bias_J
+
+    def levels(self, user_B: jax.Array) -> jax.Array:
+        if self.user_bias_U is None:
+            return super().levels(user_B)
+        user_bias_U = self.warm_U[...] * self.user_bias_U[...]
+        return jnp.where(user_B < len(user_bias_U), user_bias_U[jnp.minimum(user_B, len(user_bias_U) - 1)], 0)
+
+    def users(self, profile_BD: jax.Array, history_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:
+        count_B = jnp.maximum(history_BJ.sum(1), 1.0)
+        return profile_BD @ self.profile_DV[...] + self.user_V[...][None] + (history_BJ @ source_JV) / jnp.sqrt(count_B)[:, None]
+
+
+@dataclass(frozen=True)
+class TwoTower:
+    """width: V. item_target_residual, item_source_residual, item_bias: rows of their own for warm items. user_bias: a_u of warm users, for given rows. attributes: read beside the text."""
+
+    width: int
+    item_target_residual: bool
+    item_source_residual: bool
+    item_bias: bool
+    user_bias: bool
+    attributes: bool
+
+    def seen(self, train: TrainView) -> TrainView:
+        """Without the items' attributes, where these are not read."""
+        return train if self.attributes else replace(train, items=replace(train.items, indicators={}))
+
+    def __call__(self, encoder: Any, train: TrainView, start: TowerInit | None, seed: int) -> TwoTowerModule:
+        return TwoTowerModule(encoder, self, self.seen(train), start, seed)

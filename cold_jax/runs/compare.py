@@ -1,0 +1,270 @@
+"""Finished runs side by side: means over seeds, baselines, and paired differences over users."""
+
+import json
+import os
+import re
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, count
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import polars as pl
+from omegaconf import OmegaConf
+
+from cold_jax.evaluation.statistics import Comparison, compare_paired, holm, pool_over_runs, randomisation
+from cold_jax.runs.folder import Parts, Results, Run
+
+SHOWN = ("recall@20", "ndcg@20")
+
+
+DRAWS = 10_000
+
+
+NO_CHOICE = r"(seed|split\.seed|resume|logger|hydra|data\.root)(\..*)?"  # keys that two runs of one group may differ in
+
+
+class RunRecord(NamedTuple):
+    path: Path
+    data: str
+    split: int | None  # its seed; None where it has none
+    config: dict[str, Any]  # flat, as adapter.rank -> 8; less NO_CHOICE
+    results: Results
+    users: pl.DataFrame  # part, method (null is the run itself), user_id, metric, value
+
+
+class RunScan(NamedTuple):
+    finished: list[RunRecord]
+    unfinished: list[Path]
+    damaged: dict[Path, str]  # finished, but not to be read: why
+
+
+class Spread(TypedDict):
+    mean: float
+    sd: float | None  # of a sample; None of a single value
+
+
+class Method(TypedDict):
+    name: str
+    seeds: list[int]  # of training, of each run
+    splits: list[int | None]  # split.seed of each run
+    runs: list[str]
+    test: dict[str, dict[str, Spread | None]]  # part -> metric -> over the runs that have it
+
+
+class Difference(TypedDict):
+    a: str
+    b: str
+    part: str
+    metric: str
+    found: Comparison
+
+
+class ComparisonTable(TypedDict):
+    """Methods that answered the same questions on the same users."""
+
+    title: str
+    groups: list[Method]
+    baselines: list[Method]
+    strongest: dict[str, dict[str, str | None]]  # part -> metric -> baseline, for everything that is shown
+    differences: list[Difference]
+    best: dict[str, dict[str, str | None]]  # part -> metric -> the method that is significantly better than each other one
+
+
+def scan_runs(folders: Sequence[Path]) -> RunScan:
+    """Every run under the folders, once each. FileNotFoundError where a folder does not exist."""
+    found = RunScan([], [], {})
+    for path in sorted({path for folder in folders for path in _runs(folder)}):
+        run = Run(path)
+        if not run.finished:
+            found.unfinished.append(path)
+            continue
+        try:
+            found.finished.append(_read(run))
+        except (OSError, ValueError, KeyError) as error:
+            found.damaged[path] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def _runs(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder")
+    for path, below, files in os.walk(folder.resolve()):
+        if "results.json" in files or "config.yaml" in files:
+            below.clear()  # W&B keeps a config.yaml of its own further down
+            yield Path(path)
+
+
+def _read(run: Run) -> RunRecord:
+    results = run.read_results()
+    config = _flat(OmegaConf.to_container(OmegaConf.create(run.read_config())), "")
+    users = pl.DataFrame(run.read_per_user()._asdict())
+    method = pl.when(pl.col("method").is_in(list(results["baselines"]))).then("method")
+    choices = {key: value for key, value in config.items() if not re.fullmatch(NO_CHOICE, key)}
+    seed = config.get("split.seed")
+    return RunRecord(run.path, str(config["data.name"]), seed, choices, results, users.with_columns(method=method))
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}".strip(".")).items()}
+
+
+def compare_runs(runs: Sequence[RunRecord], chosen: Sequence[str]) -> list[ComparisonTable]:
+    """A section for each question, a group in it for each config; the splits of several seeds are one question.
+
+    `chosen` are metrics; none: SHOWN, or all of a part without. Differences are a's metric less b's, users of all runs pooled
+    (`metrics.pooled`): between groups, and of each group to the strongest baseline; p by Holm over those of a column.
+    """
+    asked: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        asked.setdefault(_question(run), []).append(run)
+    sections: dict[tuple[str, int], list[RunRecord]] = {}
+    for members in asked.values():
+        kind = _question(members[0], of_one_split=False)
+        # what has the same split seed and other users is another question
+        n = next(n for n in count() if members[0].split not in {run.split for run in sections.get((kind, n), [])})
+        sections.setdefault((kind, n), []).extend(members)
+    return [_section(members, chosen) for members in sections.values()]
+
+
+def _question(run: RunRecord, of_one_split: bool = True) -> str:
+    """Data, split and protocol, and of one split its seed and users: what two runs share whose users can be paired."""
+    counts = {} if of_one_split else {"users": None, "items": None}
+    asked = {
+        part: {**protocol, "minimum_detectable_difference": None, **counts} for part, protocol in run.results["protocol"].items()
+    }
+    users = run.users.filter(pl.col("method").is_null()).select("part", "user_id").unique().sort("part", "user_id")
+    split = {key: value for key, value in run.config.items() if key.startswith("split.")}
+    return json.dumps([run.data, split, asked, [run.split, users.rows()] if of_one_split else None], sort_keys=True)
+
+
+def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTable:
+    by_config: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        by_config.setdefault(json.dumps(run.config, sort_keys=True), []).append(run)
+    names = (f"#{number} {name}" for number, name in enumerate(_names([of[0] for of in by_config.values()]), 1))
+    groups = dict(zip(names, by_config.values(), strict=True))
+    baselines = {name: [r for r in runs if name in r.results["baselines"]] for run in runs for name in run.results["baselines"]}
+    columns = _columns([run.results["test"] for run in runs], chosen)
+    rows = [_method(name, of, [r.results["baselines"][name] for r in of], columns) for name, of in baselines.items()]
+    strongest = _strongest(rows, columns)
+    methods = [_method(name, of, [r.results["test"] for r in of], columns) for name, of in groups.items()]
+    users = _users(groups)
+    return {
+        "title": runs[0].data,
+        "groups": methods,
+        "baselines": rows,
+        "strongest": strongest,
+        "differences": _differences(list(groups), strongest, users),
+        "best": _best([*methods, *rows], columns, users),
+    }
+
+
+def _names(runs: Sequence[RunRecord]) -> list[str]:
+    """What sets each apart: `adapter=Lora adapter.rank=8`. A key of a class is compared among the runs that have that class."""
+
+    def differs(run: RunRecord, key: str) -> bool:
+        kind = f"{key.rpartition('.')[0]}._target_"
+        peers = runs if key == kind else [peer for peer in runs if peer.config.get(kind) == run.config.get(kind)]
+        return any(peer.config.get(key) != run.config[key] for peer in peers)
+
+    def told(key: str, value: object) -> str:
+        return (
+            f"{key.removesuffix('._target_')}={str(value).rpartition('.')[2]}" if key.endswith("._target_") else f"{key}={value}"
+        )
+
+    apart = [" ".join(told(key, value) for key, value in run.config.items() if differs(run, key)) for run in runs]
+    return [name or run.results["experiment"] for name, run in zip(apart, runs, strict=True)]
+
+
+def _columns(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[str]]:
+    """The metrics to show of each part, all and warm first and support_5 before support_10."""
+    there: dict[str, set[str]] = {}
+    for parts in tables:
+        for part, values in parts.items():
+            there.setdefault(part, set()).update(values)
+
+    def place(part: str) -> tuple[int, list[str]]:
+        pieces = re.split(r"(\d+)", part)
+        return {"all": 0, "warm": 1}.get(part, 2), [piece.zfill(9) if piece.isdigit() else piece for piece in pieces]
+
+    shown = {part: [m for m in chosen or SHOWN if m in there[part]] for part in sorted(there, key=place)}
+    return {part: names or ([] if chosen else sorted(there[part])) for part, names in shown.items()}
+
+
+def _method(name: str, runs: Sequence[RunRecord], tests: Sequence[Parts], columns: Mapping[str, Sequence[str]]) -> Method:
+    def spread(part: str, metric: str) -> Spread | None:
+        values = [parts[part][metric] for parts in tests if part in parts and metric in parts[part]]
+        if not values:
+            return None
+        return {"mean": statistics.fmean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+
+    test = {part: {metric: spread(part, metric) for metric in names} for part, names in columns.items()}
+    seeds, splits = [run.results["seed"] for run in runs], [run.split for run in runs]
+    return {"name": name, "seeds": seeds, "splits": splits, "runs": [str(run.path) for run in runs], "test": test}
+
+
+def _strongest(baselines: Sequence[Method], columns: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str | None]]:
+    def best(part: str, metric: str) -> str | None:
+        means = {row["name"]: found["mean"] for row in baselines if (found := row["test"][part][metric])}
+        return max(means, key=lambda name: means[name], default=None)
+
+    return {part: {metric: best(part, metric) for metric in names} for part, names in columns.items()}
+
+
+def _users(groups: Mapping[str, Sequence[RunRecord]]) -> dict[tuple[object, ...], pl.DataFrame]:
+    """(part, metric, method) → a value for each user of each split, averaged over the runs that have it."""
+    rows = pl.concat(
+        run.users.with_columns(pl.col("method").fill_null(name), split=pl.lit(str(run.split)))
+        for name, runs in groups.items()
+        for run in runs
+    )
+    key = ["part", "metric", "method"]
+    return rows.group_by(*key, "split", "user_id").agg(pl.col("value").mean()).partition_by(*key, as_dict=True)
+
+
+def _paired(a: pl.DataFrame, b: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """A value for each user, of a and of b, over the splits that both have."""
+    both = a.join(b, ["split", "user_id"], suffix="_b").sort("split", "user_id")
+    user, split = both["user_id"].to_numpy(), both["split"].to_numpy()
+    return pool_over_runs(both["value"].to_numpy(), user, split), pool_over_runs(both["value_b"].to_numpy(), user, split)
+
+
+def _differences(
+    groups: Sequence[str], strongest: Mapping[str, Mapping[str, str | None]], users: Mapping[tuple[object, ...], pl.DataFrame]
+) -> list[Difference]:
+    pairs = list(combinations(groups, 2))
+    differences: list[Difference] = []
+    for part, names in strongest.items():
+        for metric, best in names.items():
+            column: list[Difference] = []
+            for a, b in [*pairs, *((name, best) for name in groups if best)]:
+                both = [users[part, metric, method] for method in (a, b) if (part, metric, method) in users]
+                if len(both) == 2 and not both[0].join(both[1], ["split", "user_id"]).is_empty():  # coverage is of no user
+                    found = compare_paired(*_paired(*both), DRAWS, np.random.default_rng(0))
+                    column.append({"a": a, "b": b, "part": part, "metric": metric, "found": found})
+            for difference, p in zip(column, holm([d["found"]["p"] for d in column]), strict=True):
+                difference["found"]["p_holm"] = p
+            differences += column
+    return differences
+
+
+def _best(
+    methods: Sequence[Method], columns: Mapping[str, Sequence[str]], users: Mapping[tuple[object, ...], pl.DataFrame]
+) -> dict[str, dict[str, str | None]]:
+    def best(part: str, metric: str) -> str | None:
+        """The one of the largest mean, if the randomisation test tells it from each other one at 5 %, Holm over these."""
+        means = {row["name"]: found["mean"] for row in methods if (found := row["test"][part][metric])}
+        first = max(means, key=lambda name: means[name])
+        if any((part, metric, name) not in users for name in means) or len(means) < 2:
+            return None
+        p = []
+        for name in means.keys() - {first}:
+            a_U, b_U = _paired(users[part, metric, first], users[part, metric, name])
+            p.append(randomisation(a_U - b_U, DRAWS, np.random.default_rng(0)) if len(a_U) else 1.0)
+        return first if max(holm(p)) < 0.05 else None
+
+    return {part: {metric: best(part, metric) for metric in names} for part, names in columns.items()}

@@ -1,0 +1,88 @@
+"""Progress in the terminal."""
+
+import atexit
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cold_jax.runs.loggers import Logger, Record, at_least, metric_values
+
+
+@dataclass(frozen=True)
+class Console:
+    """Progress on stderr: a bar in a terminal; elsewhere a line for the first step, every `every`-th and the last."""
+
+    every: int
+
+    def __post_init__(self) -> None:
+        at_least("console.every", self.every, 1)
+
+    def __call__(self) -> Logger:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        return _Bar(console) if console.is_terminal else _Lines(self.every)
+
+
+class _Lines(Logger):
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.first: tuple[float, float] | None = None  # (step, seconds)
+
+    def step(self, record: Record) -> None:
+        step, steps, now = int(record["step"]), int(record["steps"]), time.monotonic()
+        left = ""
+        if self.first is None:
+            self.first = (step, now)  # the first step compiles, so the pace is that of the others
+        elif step % self.every and step != steps:
+            return
+        else:
+            seconds = round((now - self.first[1]) / (step - self.first[0]) * (steps - step))
+            left = f"  {seconds // 60}:{seconds % 60:02} left"
+        _print(f"step {step}/{steps}  loss {record['loss']:.4f}  {record['examples_per_second']:.0f} examples/s{left}")
+
+    def validation(self, record: Record) -> None:
+        _print(_validation(record))
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _validation(record: Record) -> str:
+    values = "".join(f"  {name} {value:.4f}" for name, value in metric_values(record).items())
+    return f"step {int(record['step'])}  validation{values}"
+
+
+class _Bar(Logger):
+    def __init__(self, console: Any) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:.0f} examples/s"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            refresh_per_second=4,
+        )
+        self.task = None
+        atexit.register(self.progress.stop)  # after an error too, the terminal gets its cursor back
+
+    def step(self, record: Record) -> None:
+        loss, speed = record["loss"], record["examples_per_second"]
+        if self.task is None:
+            self.progress.start()
+            # a resumed run's first step is not its pace either
+            self.task = self.progress.add_task("", total=record["steps"], completed=int(record["step"]), loss=loss, speed=speed)
+        self.progress.update(self.task, completed=record["step"], loss=loss, speed=speed)
+
+    def validation(self, record: Record) -> None:
+        self.progress.console.print(_validation(record), markup=False, highlight=False)
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        self.progress.stop()

@@ -1,0 +1,190 @@
+"""Weights & Biases, in a thread of its own."""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cold_jax.runs.loggers import Logger, Record, at_least, brief, combine, metric_values
+from cold_jax.storage.files import atomic
+
+log = logging.getLogger(__name__)
+
+
+class Mode(Enum):
+    """Where a run is kept. auto: as WANDB_MODE says, else online if a key is known, else offline (`wandb sync` uploads it)."""
+
+    auto = "auto"
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+@dataclass(frozen=True)
+class Wandb:
+    """W&B gets config, losses, validation and test metrics, throughput, the table of results, learning curves; no text of users,
+    no value of the environment, no console output, no source code, no list of packages.
+
+    every: steps from one record to the next. init_timeout: seconds to reach the server, after which the run is kept offline.
+    finish_timeout: seconds that the end of a run waits for the upload.
+    """
+
+    project: str
+    mode: Mode
+    every: int
+    init_timeout: float
+    finish_timeout: float
+
+    def __post_init__(self) -> None:
+        at_least("wandb.every", self.every, 1)
+        at_least("wandb.init_timeout", self.init_timeout, 1)
+        at_least("wandb.finish_timeout", self.finish_timeout, 0)
+
+    def __call__(self) -> Logger:
+        mode = self.mode
+        if mode is Mode.auto and "WANDB_MODE" in os.environ:
+            names = {"run": Mode.online, "shared": Mode.online, "dryrun": Mode.offline} | Mode.__members__
+            given = os.environ["WANDB_MODE"]
+            if given not in names:
+                raise ValueError(f"WANDB_MODE={given!r}: not one of online, offline, disabled")
+            mode = names[given]
+        return combine([]) if mode is Mode.disabled else _WandbRun(self, mode)
+
+
+class _WandbRun(Logger):
+    """All that W&B does happens in a thread of its own, in order, so that a slow or hanging service costs the run no time."""
+
+    def __init__(self, options: Wandb, mode: Mode) -> None:
+        self.options, self.mode = options, mode
+        self.calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.worker = threading.Thread(target=self._work, name="wandb", daemon=True)
+        self.wandb: Any = None  # the module, once it is imported
+        self.run: Any = None
+        self.abandoned = False
+        self.validations: list[Record] = []
+
+    def start(self, config: Mapping[str, Any], run_folder: Path, name: str, group: str, job_type: str) -> None:
+        self.folder = run_folder.resolve()
+        self.worker.start()
+        about = {"config": dict(config), "name": name, "group": group, "job_type": job_type}
+        self._put(partial(self._start, about))
+
+    def step(self, record: Record) -> None:
+        if record["step"] == 1 or record["step"] % self.options.every == 0 or record["step"] == record["steps"]:
+            self._put(partial(self._log, "train", record))
+
+    def validation(self, record: Record) -> None:
+        self.validations.append(record)
+        self._put(partial(self._log, "validation", record))
+
+    def finish(self, results: Mapping[str, Any]) -> None:
+        self._put(partial(self._finish, results))
+        self._put(None)
+        self.worker.join(self.options.finish_timeout)
+        if self.worker.is_alive():
+            seconds = self.options.finish_timeout
+            log.warning("W&B not done in %g s (logger.wandb.finish_timeout); the run's figures are in %s", seconds, self.folder)
+            self._abandon()
+
+    def _put(self, call: Callable[[], None] | None) -> None:
+        if self.worker.is_alive():
+            self.calls.put(call)
+
+    def _work(self) -> None:
+        try:
+            for call in iter(self.calls.get, None):
+                call()
+        except Exception as error:
+            if self.abandoned:
+                return
+            log.warning("W&B failed (%s); the run goes on without it, its figures are in %s", brief(error), self.folder)
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Take back W&B's hook at exit, which would wait for a service that hangs, or print a traceback about one that died."""
+        self.abandoned = True
+
+        def teardown() -> None:
+            with contextlib.suppress(Exception):
+                self.wandb.teardown()
+
+        thread = threading.Thread(target=teardown, daemon=True)
+        thread.start()
+        thread.join(1)
+
+    def _start(self, about: dict[str, Any]) -> None:
+        import wandb
+
+        self.wandb = wandb
+        wandb.setup(wandb.Settings(silent=True))
+        settings = wandb.Settings(
+            silent=True,
+            init_timeout=self.options.init_timeout,
+            finish_timeout=self.options.finish_timeout,
+            console="off",
+            save_code=False,
+            disable_code=True,
+            disable_git=True,
+            disable_job_creation=True,
+            x_save_requirements=False,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+        )
+        about |= {"project": self.options.project, "dir": str(self.folder), "id": _run_id(self.folder)}
+        init = partial(wandb.init, **about, resume="allow", reinit="create_new", settings=settings)
+        problem = None
+        if self.mode is not Mode.offline:
+            key = wandb.login(prompt=False, verify=False)
+            if key:
+                try:
+                    self.run = init(mode="online")
+                except Exception as error:
+                    problem = brief(error)
+                    wandb.teardown()  # else the failed start holds the id: "run ID … is in use"
+            elif self.mode is Mode.online:
+                problem = "no key is known; `wandb login` stores one"
+        if self.run is None:
+            self.run = init(mode="offline")
+        if problem:
+            log.warning("W&B is not online (%s); `wandb sync %s` uploads the run later", problem, Path(self.run.dir).parent)
+        self.run.define_metric("global_step")  # W&B's own step starts again at 0 when a run is resumed
+        self.run.define_metric("*", step_metric="global_step")
+
+    def _log(self, prefix: str, record: Record) -> None:
+        values = {f"{prefix}/{name}": value for name, value in metric_values(record).items()}
+        self.run.log({"global_step": record["step"], "epoch": record["epoch"], **values})
+
+    def _finish(self, results: Mapping[str, Any]) -> None:
+        test = _flat(results["test"])
+        self.run.summary.update({f"test/{name}": value for name, value in test.items()})
+        self.run.summary.update({f"seconds/{name}": value for name, value in results["seconds"].items()})
+        methods = {"this run": test, **{name: _flat(parts) for name, parts in results["baselines"].items()}}
+        rows = [[method, *(values.get(name) for name in test)] for method, values in methods.items()]
+        self.run.log({"results": self.wandb.Table(columns=["method", *test], data=rows)})
+        if self.validations:
+            curves = {name: [record[name] for record in self.validations] for name in metric_values(self.validations[0])}
+            steps = [record["step"] for record in self.validations]
+            lines = self.wandb.plot.line_series(steps, curves.values(), keys=list(curves), title="validation", xname="step")
+            self.run.log({"learning_curve": lines})
+        self.run.finish()
+
+
+def _flat(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {f"{part}/{metric}": value for part, metrics in parts.items() for metric, value in metrics.items()}
+
+
+def _run_id(folder: Path) -> str:
+    """The run's id at W&B, kept in its folder, so that a resumed run goes on where it was."""
+    path = folder / "wandb_id.txt"
+    if not path.exists():
+        with atomic(path, new=True) as file:
+            file.write(uuid.uuid4().hex[:12].encode())
+    return path.read_text()

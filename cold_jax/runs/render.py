@@ -1,0 +1,113 @@
+"""Tables of runs for the terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cold_jax.evaluation.statistics import Comparison
+from cold_jax.runs.compare import ComparisonTable, Difference, Method, Spread, _columns, _method, _strongest
+from cold_jax.runs.folder import Results
+
+
+def run_table(results: Results) -> Table:
+    """A finished run above its baselines: the strongest of each column with a *, and the run's difference to that one."""
+    columns = _columns([results["test"]], ())
+    baselines = [_method(name, [], [parts], columns) for name, parts in results["baselines"].items()]
+    strongest = _strongest(baselines, columns)
+    differences: list[Difference] = [
+        {"a": "this run", "b": best, "part": part, "metric": metric, "found": results["versus"][best][part][metric]}
+        for part, names in strongest.items()
+        for metric, best in names.items()
+        if best in results["versus"] and metric in results["versus"][best][part]
+    ]
+    drawn = comparison_table(
+        {
+            "title": f"{results['experiment']}, seed {results['seed']}",
+            "groups": [_method("this run", [], [results["test"]], columns)],
+            "baselines": baselines,
+            "strongest": strongest,
+            "differences": differences,
+            "best": {part: dict.fromkeys(names) for part, names in columns.items()},
+        }
+    )
+    users = ", ".join(f"{escape_control(part)} {asked['users']}" for part, asked in results["protocol"].items())
+    lines = [
+        "* the strongest baseline; this run less it: 95 % interval by a paired bootstrap over users, and p of a randomisation",
+        f"test, by Holm over all baselines. Users: {users}. Step {results.get('best_step', '–')} was the best on validation.",
+    ]
+    if spent := sorted(results["seconds"].items(), key=lambda item: -item[1]):
+        told = ", ".join(f"{escape_control(name)} {value:.1f}" for name, value in spent)
+        lines.append(f"Seconds (compile, validate, tokenise and encode lie within others): {told}.")
+    drawn.caption, drawn.caption_justify = Text(" ".join(lines)), "left"
+    return drawn
+
+
+def comparison_table(section: ComparisonTable) -> Table:
+    """For each metric the means ± sd over runs, the strongest baseline (*), bold what is significantly better than all else; then
+    paired differences with 95 % interval and p, Holm's."""
+    grid, groups = section["strongest"], [group["name"] for group in section["groups"]]
+    drawn = Table(title=Text(escape_control(section["title"])), title_justify="left")
+    for place, column in enumerate(["", *grid]):
+        drawn.add_column(Text(escape_control(column)), justify="right" if place else "left")
+
+    def row(name: str, cells: Mapping[str, str], style: str = "", bold: Sequence[str] = ()) -> None:
+        styles = [style, *("bold" if part in bold else style for part in grid)]
+        texts = [escape_control(name), *(cells.get(part, "") for part in grid)]
+        # a Text, as rich would read markup in a str
+        drawn.add_row(*(Text(text, style) for text, style in zip(texts, styles, strict=True)))
+
+    for metric in dict.fromkeys(metric for names in grid.values() for metric in names):
+        parts = [part for part in grid if metric in grid[part]]
+        row(metric, {}, "bold")
+        for method in [*section["groups"], *section["baselines"]]:
+            marks = {part: "*" if grid[part][metric] == method["name"] else "" for part in parts}
+            name = method["name"] + (_seeds(method) if method["name"] in groups else "")
+            cells = {part: _mean(method["test"][part][metric]) + marks[part] for part in parts}
+            row(name, cells, bold=[part for part in parts if section["best"][part][metric] == method["name"]])
+        pairs: dict[str, dict[str, str]] = {}
+        for d in section["differences"]:
+            if d["metric"] == metric:
+                other = _short(d["b"]) if d["b"] in groups else "*"
+                pairs.setdefault(f"{_short(d['a'])} − {other}", {})[d["part"]] = _interval(d["found"])
+        for name, cells in pairs.items():
+            row(name, cells)
+        drawn.add_section()
+    return drawn
+
+
+def _seeds(method: Method) -> str:
+    splits = list(dict.fromkeys(map(str, method["splits"])))
+    told = f"; split.seed {', '.join(splits)}" if len(splits) > 1 else ""
+    return f" (seed {', '.join(map(str, dict.fromkeys(method['seeds'])))}{told})" if method["seeds"] else ""
+
+
+def show(tables: Iterable[Table]) -> None:
+    """On stdout. A terminal has an edge to wrap at, a file has none."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    for table in tables:
+        console.print(table)
+
+
+def escape_control(text: str) -> str:
+    """Control characters as their pictures (ESC as ␛), so that no name in a file can steer the terminal."""
+    pictures = {code: 0x2400 + code for code in range(32)} | {0x7F: 0x2421}
+    return text.translate(pictures | {code: f"\\x{code:x}" for code in range(0x80, 0xA0)})
+
+
+def _mean(spread: Spread | None) -> str:
+    if spread is None:
+        return "–"
+    return f"{spread['mean']:.4f}" + ("" if spread["sd"] is None else f" ± {spread['sd']:.4f}")
+
+
+def _interval(found: Comparison) -> str:
+    low, high = found["ci95"]
+    return f"{found['difference']:+.4f}\n[{low:+.4f},\n{high:+.4f}]\np {found.get('p_holm', found['p']):.4f}"
+
+
+def _short(name: str) -> str:
+    return name.split()[0] if name.startswith("#") else name

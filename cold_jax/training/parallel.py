@@ -1,0 +1,163 @@
+"""One step on many devices. No other module knows of devices.
+
+The examples and the packed rows of a batch are spread, all else is the same everywhere. Each device encodes its rows, the vectors are
+gathered, so that in-batch negatives are the whole batch's, and losses and gradients are summed: N devices train on one device's loss.
+"""
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh as DeviceMesh
+from jax.sharding import NamedSharding, PartitionSpec
+
+from cold_jax.batching.batch import Batch
+
+Tree = Any
+
+
+class Collectives(NamedTuple):
+    """What a step needs to know of other devices; on one device, and where the compiler does it, nothing."""
+
+    gather: Callable[[jax.Array], jax.Array]  # the rows of all devices, in order
+    psum: Callable[[Tree], Tree]  # the sum over devices
+    rows: int  # how many devices' rows a step sees at once
+
+
+single_device = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=1)
+
+
+Step = Callable[[Tree, Tree, Batch, Collectives], tuple[Tree, Tree]]  # (constants, state, batch, collectives) -> (state, record)
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """A compiled step and the ways to its devices and back. The state is donated: use the one that comes back."""
+
+    devices: int
+    replicate: Callable[[Tree], Tree]  # constants to every device
+    replicate_state: Callable[[Tree], Tree]  # a copy of the state to every device, which may be donated
+    unreplicate: Callable[[Tree], Tree]  # and back, as one copy
+    shard_batch: Callable[[Batch], Batch]
+    step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]]
+
+
+@dataclass(frozen=True)
+class Pmap:
+    """jax.pmap over `devices` (null: all there are)."""
+
+    devices: int | None
+
+    @property
+    def count(self) -> int:
+        return len(_devices(self.devices))
+
+    def __call__(self, step: Step) -> Parallel:
+        devices = _devices(self.devices)
+        if len(devices) == 1:
+            return _one(step)
+        n = len(devices)
+        along = NamedSharding(DeviceMesh(np.array(devices), ("devices",)), PartitionSpec("devices"))
+        collectives = Collectives(
+            gather=lambda x: jax.lax.all_gather(x, "devices", tiled=True),
+            psum=lambda tree: jax.lax.psum(tree, "devices"),
+            rows=1,
+        )
+
+        def copies(tree: Tree) -> Tree:
+            many = lambda x: np.broadcast_to(np.asarray(x)[None], (n, *np.shape(x)))  # noqa: E731
+            return jax.tree.map(lambda x: jax.device_put(many(x), along), tree)
+
+        def pieces(tree: Tree) -> Tree:
+            return jax.tree.map(lambda x: jax.device_put(x.reshape(n, -1, *x.shape[1:]), along), tree)
+
+        return Parallel(
+            devices=n,
+            replicate=copies,
+            replicate_state=copies,
+            unreplicate=lambda tree: jax.tree.map(lambda x: x[0], tree),
+            shard_batch=lambda batch: Batch(pieces(batch.rows), pieces(batch.examples), copies(batch.items)),
+            step=jax.pmap(
+                lambda constants, state, batch: step(constants, state, batch, collectives),
+                "devices",
+                donate_argnums=1,
+                devices=devices,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """jax.jit over a mesh of `devices` (null: all): the compiler spreads the work by the batch's sharding."""
+
+    devices: int | None
+
+    @property
+    def count(self) -> int:
+        return len(_devices(self.devices))
+
+    def __call__(self, step: Step) -> Parallel:
+        devices = _devices(self.devices)
+        if len(devices) == 1:
+            return _one(step)
+        mesh = DeviceMesh(np.array(devices), ("devices",))
+        along, everywhere = NamedSharding(mesh, PartitionSpec("devices")), NamedSharding(mesh, PartitionSpec())
+        collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=len(devices))
+        compiled = jax.jit(
+            lambda constants, state, batch: step(constants, state, batch, collectives), donate_argnums=1, out_shardings=everywhere
+        )
+        return Parallel(
+            devices=len(devices),
+            replicate=lambda tree: jax.device_put(tree, everywhere),
+            replicate_state=lambda tree: jax.device_put(jax.tree.map(jnp.copy, tree), everywhere),
+            unreplicate=lambda tree: tree,
+            shard_batch=lambda batch: Batch(
+                jax.device_put(batch.rows, along), jax.device_put(batch.examples, along), jax.device_put(batch.items, everywhere)
+            ),
+            step=compiled,
+        )
+
+
+def _one(step: Step) -> Parallel:
+    compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, single_device), donate_argnums=1)
+    return on_one(compiled, jax.device_put)
+
+
+def on_one(step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]], shard: Callable[[Batch], Batch]) -> Parallel:
+    """A step that is compiled already, on one device."""
+    return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, shard, step)
+
+
+def _devices(count: int | None) -> list[Any]:
+    """Raises ValueError where there are fewer than asked for."""
+    devices = jax.local_devices()
+    if count is not None and not 1 <= count <= len(devices):
+        raise ValueError(
+            f"parallel.devices: {count} asked for, {len(devices)} there ({devices[0].platform}); give 1 to {len(devices)}, or null"
+        )
+    return devices[:count]
+
+
+def device_info(count: int) -> dict[str, Any]:
+    """What the figures' last bits depend on."""
+    cpu = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+        if cpu.exists()
+        else []
+    )
+    device = jax.local_devices()[0]
+    return {
+        "platform": device.platform,
+        "kind": device.device_kind,
+        "count": count,
+        "cpu": names[0] if names else platform.processor(),
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }

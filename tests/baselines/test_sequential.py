@@ -1,0 +1,186 @@
+"""Sequences and items of a folder become a data set whose order is the files'; closed forms for them, against scikit-learn and by hand."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from cold_jax.baselines import blocks
+from cold_jax.baselines.sequential import History, title_similarity, transition_weights, tune_weights
+from cold_jax.data.dataset import Dataset, Entities
+from cold_jax.data.matrices import binary
+from cold_jax.data.sequences import Sequences
+from cold_jax.errors import DataError
+from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
+
+SETTINGS = {
+    "name": "made",
+    "item_texts": {"line": "{title}. {categories}", "title": "{title}"},
+    "item_sets": {"categories": " > "},
+    "user_texts": {},
+    "user_sets": {},
+    "item_bins": {},
+    "user_bins": {},
+    "words": {},
+    "unknown": [],
+}
+ITEMS = """{"item": 0, "title": "Nail lacquer", "categories": ["Beauty > Nails"]}
+{"item": "x", "title": "Soap", "categories": ["Beauty > Bath", "Home"]}
+{"item": 2, "title": "", "categories": []}
+"""
+
+
+def read(folder: Path, sequences: str, items: str = ITEMS) -> Dataset:
+    (folder / "sequences.txt").write_text(sequences)
+    (folder / "items.jsonl").write_text(items)
+    return Sequences(**SETTINGS, root=str(folder))()
+
+
+def test_a_folder_becomes_a_data_set(tmp_path: Path) -> None:
+    made = read(tmp_path, "7 x 0 2\n007\t2 x\n\n")
+    assert made.users.ids == ("7", "007")
+    assert made.items.ids == ("0", "x", "2")
+    assert made.user_N.tolist() == [0, 0, 0, 1, 1]
+    assert made.item_N.tolist() == [1, 0, 2, 2, 1]
+    assert made.items.texts["line"] == ("Nail lacquer. Beauty > Nails", "Soap. Beauty > Bath > Home", ". ")
+    assert made.items.indicators["categories"].tolist() == [[0, 1, 0, 1], [1, 1, 1, 0], [0, 0, 0, 0]]  # Bath, Beauty, Home, Nails
+
+
+@pytest.mark.parametrize(
+    ("sequences", "message"),
+    [
+        ("7 x 0\n8\n", "sequences.txt:2: user '8' has no items"),
+        ("7 x 0\n8 2\n7 2\n", "sequences.txt:3: user '7' stands in line 1 already"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, sequences: str, message: str) -> None:
+    with pytest.raises(DataError) as raised:
+        read(tmp_path, sequences)
+    assert message in str(raised.value)
+
+
+def test_what_is_not_there_is_said_how_to_get(tmp_path: Path) -> None:
+    read(tmp_path, "7 x 0 2\n")
+    (tmp_path / "items.jsonl").unlink()
+    for root, message in ((None, "data.root: give the folder"), (tmp_path, "items.jsonl. Both files come from")):
+        made = dataclasses.replace(Sequences(**SETTINGS, root=None), root=None if root is None else str(root))
+        with pytest.raises(DataError) as raised:
+            made()
+        assert message in str(raised.value)
+        assert "sequential_data.txt" in str(raised.value)
+
+
+TITLES = ("red nail polish", "red soap", "blue nail polish", "blue soap", "red nail polish set")
+
+
+def trained(rows: list[tuple[int, int]]) -> TrainView:
+    """Five items with titles; (user, item), each user's in their order."""
+    user_N, item_N = np.array(rows).T
+    rng = np.random.default_rng(0)
+    items = Entities(tuple("abcde"), {"line": TITLES, "title": TITLES}, {"kind": np.eye(5, dtype=np.float32)[[0, 1, 0, 1, 0]]})
+    users = Entities(("u", "v", "w"), {}, {})
+    warm_I = np.isin(np.arange(5), item_N)
+    vectors = {"line": rng.normal(0, 1, (5, 3)).astype(np.float32)}
+    one_N = np.ones(len(rows), np.float32)
+    return TrainView(
+        binary(user_N, item_N, (3, 5)),
+        np.ones(3, bool),
+        warm_I,
+        user_N,
+        item_N,
+        one_N,
+        0 * one_N,
+        None,
+        None,
+        users,
+        items,
+        vectors,
+        {},
+    )
+
+
+SHOWN_UI = sparse.csr_array(np.array([[1, 2, 0, 0, 0], [0, 0, 3, 2, 1]], np.float32))  # u: b then a; v: c, d, e
+
+
+def history(**changed: Any) -> History:
+    settings = {"members": ["line"], "line": "line", "title": "title", "decay": 0.7, "identity": False, "grid": [0.0, 1.0, 2.0]}
+    return History(**settings | {"metric": "ndcg@5", "users": 9, "seed": 0} | changed)
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_the_newest_text_counts_most(own: bool) -> None:
+    scorer = history(own=own)(trained([(0, 0), (0, 1)]), {})
+    vector_IF = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(TITLES).toarray()
+    cosine_II = vector_IF @ vector_IF.T * (np.ones((5, 5)) if own else 1 - np.eye(5))
+    expected_UI = [cosine_II[0] + 0.7 * cosine_II[1], cosine_II[4] + 0.7 * cosine_II[3] + 0.49 * cosine_II[2]]
+    np.testing.assert_allclose(scorer(np.arange(2), SHOWN_UI, np.arange(5)), expected_UI, atol=1e-6)
+    few_UI = scorer(np.arange(2), SHOWN_UI, np.array([1, 3]))
+    np.testing.assert_allclose(few_UI, np.asarray(expected_UI)[:, [1, 3]], atol=1e-6)
+
+
+def test_transitions_fade_with_distance_and_popularity() -> None:
+    train = trained([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)])  # a b c, and a b: counts 2, 2, 1
+    weight_II = transition_weights(train)
+    root, fourth = 2**-0.5, 2**-0.25
+    expected = {(0, 1): 2 * root * fourth, (1, 0): 2 * 0.5 * root * fourth, (1, 2): root, (2, 1): 0.5 * fourth}
+    expected |= {(0, 2): 0.8 * root, (2, 0): 0.8 * 0.5 * fourth}
+    for i in range(5):
+        for j in range(5):
+            assert weight_II[i, j] == pytest.approx(expected.get((i, j), 0)), (i, j)
+
+
+def test_titles_and_vectors_know_items_that_nobody_took() -> None:
+    train = trained([(0, 0), (0, 1), (1, 3), (2, 0)])
+    assert not train.warm_I[4]
+    kernel_II = title_similarity(train, "title")
+    np.testing.assert_array_equal(np.argsort(-kernel_II[4])[:2], [4, 0])
+    white_II = blocks.whitened_cosine(train, "line", "baseline.line")
+    np.testing.assert_allclose(np.diag(white_II), 1, atol=1e-5)
+
+
+def asking(target: list[int]) -> EvalTask:
+    """Users u and v show SHOWN_UI and are asked for their next item."""
+    none_N, one_N = np.empty(0, np.int64), np.ones(2, np.float32)
+    target_UI = sparse.csr_array((one_N, (np.arange(2), target)), shape=(2, 5))
+    return EvalTask(
+        "all", TaskKind.next, np.arange(2), SHOWN_UI, target_UI, np.arange(5), none_N, none_N, none_N.astype(np.float32)
+    )
+
+
+def test_weights_are_those_that_rank_best() -> None:
+    """Of three scorers the first is misleading, the second knows the answers, the third is useless: it gets weight 0."""
+    part = asking([2, 0])
+    right_UI = part.target_UI.toarray()
+    draw = np.random.default_rng(0)
+    known = {"wrong": -right_UI, "right": 10 * right_UI, "noise": draw.normal(0, 1, (2, 5))}
+    scorers = {name: lambda user_U, *_, score_UI=score_UI: score_UI[user_U] for name, score_UI in known.items()}
+    weight, reached = tune_weights(scorers, [0, 0.5, 2], "ndcg@5", part)
+    assert reached == 1
+    assert weight["wrong"] == pytest.approx(1 / right_UI.std())
+    assert weight["right"] == pytest.approx(2 / (10 * right_UI).std())
+    assert weight["noise"] == 0
+
+
+def test_a_sum_has_its_members_weights() -> None:
+    """What it scores is a combination of what each member scores alone."""
+    train, part = trained([(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]), asking([4, 0])
+    members = ["titles", "vectors", "transitions", "popularity"]
+    asked = np.arange(2), SHOWN_UI, np.arange(5)
+    together_UI = history(members=members)(train, {"all": part})(*asked)
+    alone = [np.asarray(history(members=[member])(train, {"all": part})(*asked)).ravel() for member in members]
+    weights, (left,) = np.linalg.lstsq(np.stack(alone, 1), np.asarray(together_UI).ravel())[:2]
+    assert left < 1e-8
+    assert weights[0] > 0
+    assert weights.min() > -1e-4
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"), [({"members": ["titels"]}, "baseline.members"), ({"metric": "x"}, "baseline.metric")]
+)
+def test_a_member_or_metric_that_is_not_known_is_refused(changed: dict[str, Any], key: str) -> None:
+    with pytest.raises(ValueError, match=key):
+        history(**changed)

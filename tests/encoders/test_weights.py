@@ -1,0 +1,148 @@
+"""Weights go in and come out bit for bit, and nothing that doesn't fit goes unnoticed."""
+
+import json
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from flax import nnx
+from huggingface_hub import constants
+from safetensors.numpy import load_file, save_file
+
+from cold_jax.encoders import bert, weights
+from cold_jax.errors import WeightsError
+
+SMALL = Path(__file__).parents[1] / "parity/bert_small"
+LEGACY = Path(__file__).parents[1] / "parity/bert_legacy"
+QUERY = "encoder.layer.1.attention.self.query.weight"
+
+
+def _load(folder: Path, files: list[Path], table: weights.Table = bert.CHECKPOINT) -> bert.Bert:
+    config = bert.BertConfig.from_json(folder / "config.json")
+    module = nnx.eval_shape(lambda: bert.Bert(config, jnp.dtype("float32"), rngs=nnx.Rngs(0)))
+    weights.load(module, files, table, bert.IGNORED, bert.RENAMED)
+    return module
+
+
+def _changed(tmp_path: Path, **changes: np.ndarray | None) -> list[Path]:
+    """The small checkpoint with tensors replaced, added, or left out (None); a double underscore stands for a dot."""
+    tensors = load_file(SMALL / "model.safetensors") | {k.replace("__", "."): v for k, v in changes.items()}
+    save_file({k: v for k, v in tensors.items() if v is not None}, tmp_path / "model.safetensors")
+    return [tmp_path / "model.safetensors"]
+
+
+def test_round_trip_is_exact() -> None:
+    original = load_file(SMALL / "model.safetensors")
+    saved = weights.save(_load(SMALL, weights.files(SMALL)), bert.CHECKPOINT)
+    assert set(original) - set(saved) == {"pooler.dense.weight", "pooler.dense.bias"}
+    for name, array in saved.items():
+        np.testing.assert_array_equal(array, original[name], strict=True)
+        assert array.flags.c_contiguous  # safetensors writes memory as it lies
+
+
+def test_old_names_are_read_too() -> None:
+    original = load_file(LEGACY / "model.safetensors")
+    assert {"bert.embeddings.LayerNorm.gamma", "cls.seq_relationship.bias"} <= set(original)
+    saved = weights.save(_load(LEGACY, weights.files(LEGACY)), bert.CHECKPOINT)
+    np.testing.assert_array_equal(saved["embeddings.LayerNorm.weight"], original["bert.embeddings.LayerNorm.gamma"])
+    name = "encoder.layer.1.output.dense.weight"
+    np.testing.assert_array_equal(saved[name], original[f"bert.{name}"])
+
+
+def test_half_precision_becomes_float32(tmp_path: Path) -> None:
+    tensors = load_file(SMALL / "model.safetensors")
+    save_file({k: v.astype(ml_dtypes.bfloat16) for k, v in tensors.items()}, tmp_path / "model.safetensors")
+    saved = weights.save(_load(SMALL, [tmp_path / "model.safetensors"]), bert.CHECKPOINT)
+    np.testing.assert_array_equal(saved[QUERY], tensors[QUERY].astype(ml_dtypes.bfloat16).astype(np.float32), strict=True)
+
+
+def test_shards_are_read_together(tmp_path: Path) -> None:
+    tensors = load_file(SMALL / "model.safetensors")
+    names = sorted(tensors)
+    shards = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for shard, own in shards.items():
+        save_file({name: tensors[name] for name in own}, tmp_path / shard)
+    index = {"weight_map": {name: shard for shard, own in shards.items() for name in own}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert weights.files(tmp_path) == [tmp_path / shard for shard in shards]
+    saved = weights.save(_load(SMALL, weights.files(tmp_path)), bert.CHECKPOINT)
+    np.testing.assert_array_equal(saved[QUERY], tensors[QUERY])
+
+    (tmp_path / "model-2.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"index.json: it lists model-2.safetensors, which the folder does not hold"):
+        weights.files(tmp_path)
+
+
+def test_all_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
+    files = _changed(
+        tmp_path,
+        encoder__layer__2__output__dense__bias=np.zeros(32, np.float32),  # a third layer
+        surplus=np.zeros(1, np.float32),
+        encoder__layer__1__attention__self__query__weight=None,
+        embeddings__word_embeddings__weight=np.zeros((7, 32), np.float32),
+        encoder__layer__0__intermediate__dense__weight=np.zeros((32, 64), np.float32),  # not transposed
+    )
+    with pytest.raises(WeightsError) as raised:
+        _load(SMALL, files)
+    lines = str(raised.value).split("\n  ")
+    assert lines[0] == f"{files[0]}: does not fit the model:"
+    assert lines[1:] == [
+        "embeddings.word_embeddings.weight: shape (7, 32), parameter embeddings.word.embedding has (120, 32)",
+        "encoder.layer.0.intermediate.dense.weight: shape (64, 32), parameter layers.mlp.up.kernel has (32, 64)",
+        f"{QUERY}: missing; parameter layers.attention.query.kernel needs it",
+        "encoder.layer.2.output.dense.bias: a tensor that the table doesn't know",
+        "surplus: a tensor that the table doesn't know",
+    ]
+
+
+def test_a_parameter_that_the_table_leaves_out_is_named() -> None:
+    name = "encoder.layer.{layer}.attention.self.key.bias"
+    table = {k: v for k, v in bert.CHECKPOINT.items() if k != name} | {"extra": ("head.kernel", weights.as_is)}
+    with pytest.raises(
+        WeightsError, match=re.escape("layers.attention.key.bias: a parameter that the table doesn't fill")
+    ) as raised:
+        _load(SMALL, weights.files(SMALL), table)
+    assert "encoder.layer.0.attention.self.key.bias: a tensor that the table doesn't know" in str(raised.value)
+    assert "head.kernel: the table fills it from extra, but the model has no such parameter" in str(raised.value)
+    whole = _load(SMALL, weights.files(SMALL))
+    with pytest.raises(WeightsError, match=r"^head.kernel, layers.attention.key.bias: .* not in both"):
+        weights.save(whole, table)
+
+
+def test_a_tensor_under_two_names_is_an_error(tmp_path: Path) -> None:
+    files = _changed(tmp_path, bert__encoder__layer__0__output__dense__bias=np.zeros(32, np.float32))
+    with pytest.raises(WeightsError, match=r"encoder.layer.0.output.dense.bias: there twice"):
+        _load(SMALL, files)
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 500, -1])
+def test_a_truncated_file_is_an_error(tmp_path: Path, length: int) -> None:
+    (tmp_path / "model.safetensors").write_bytes((SMALL / "model.safetensors").read_bytes()[:length])
+    with pytest.raises(WeightsError, match=r"model.safetensors: not a whole safetensors file"):
+        _load(SMALL, [tmp_path / "model.safetensors"])
+
+
+def test_a_folder_without_weights_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(WeightsError, match=r"neither model.safetensors nor .* read from safetensors only"):
+        weights.files(tmp_path)
+
+
+def test_locate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert weights.locate(str(SMALL)) == SMALL
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsError, match=r"hf download some/bert --include 'config.json'") as raised:
+        weights.locate("some/bert")
+    assert str(tmp_path) in str(raised.value)
+    with pytest.raises(WeightsError, match=r"'/no/such/folder' is no folder"):
+        weights.locate("/no/such/folder")
+
+    snapshot = tmp_path / "models--some--bert/snapshots/abc"  # as the hub's own client lays it out
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--some--bert/refs").mkdir()
+    (tmp_path / "models--some--bert/refs/main").write_text("abc")
+    assert weights.locate("some/bert") == snapshot

@@ -1,0 +1,132 @@
+"""Against SciPy's ranks and NumPy's sort, with many equal scores."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse, stats
+
+from cold_jax.evaluation import ranking
+from cold_jax.evaluation.ranking import BLOCK, Ranking, _rank, rank_candidates
+from cold_jax.splits.tasks import EvalTask, ranking_task
+
+USERS, ITEMS = 11, 17
+
+
+def make_part(seed: int, users: int = USERS, items: int = ITEMS) -> EvalTask:
+    """Every third item is no candidate; a user shows some items and is asked for others."""
+    generator = np.random.default_rng(seed)
+    candidate_I = np.flatnonzero(np.arange(items) % 3 != 0)
+    kind_UI = generator.choice(3, (users, items), p=[0.6, 0.2, 0.2])
+    kind_UI[:, candidate_I[0]] = 1  # everybody has a positive
+    target_UI = (kind_UI == 1) & np.isin(np.arange(items), candidate_I)
+    history_UI, target_UI = (sparse.csr_array(x_UI.astype(np.float32)) for x_UI in (kind_UI == 2, target_UI))
+    return ranking_task("random", history_UI, target_UI, candidate_I)
+
+
+def check(part: EvalTask, score_UI: np.ndarray, got: Ranking, top: int) -> None:
+    history_UI, target_UI = (x.toarray()[:, part.candidate_I] > 0 for x in (part.history_UI, part.target_UI))
+    expected, places, scores = [], [], []
+    for score_I, shown_I, positive_I in zip(score_UI, history_UI, target_UI, strict=True):
+        rank_I = stats.rankdata(-score_I[~shown_I], method="ordinal")  # equal ones in the order in which they stand
+        expected.extend(rank_I[positive_I[~shown_I]])
+        order = np.flatnonzero(~shown_I)[np.argsort(-score_I[~shown_I], stable=True)][:top]
+        empty = top - len(order)
+        places.append([*part.candidate_I[order], *[-1] * empty])
+        scores.append([*score_I[order], *[-np.inf] * empty])
+    np.testing.assert_array_equal(got.rank_P, expected)
+    np.testing.assert_array_equal(got.top_UK, places)
+    np.testing.assert_array_equal(got.score_UK, scores)
+    np.testing.assert_array_equal(got.candidates_U, (~history_UI).sum(1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_candidates_of_their_own_are_all_that_is_ranked(seed: int):
+    """As if each user were a part, whose candidates are his."""
+    part, generator = make_part(seed), np.random.default_rng(seed)
+    sampled_candidate_UI = (generator.random((USERS, ITEMS)) < 0.4) & (part.history_UI.toarray() == 0) | (
+        part.target_UI.toarray() > 0
+    )
+    sampled_candidate_UI[:, np.setdiff1d(np.arange(ITEMS), part.candidate_I)] = False
+    score_UI = generator.integers(0, 4, (USERS, len(part.candidate_I))).astype(np.float32)
+    drawn = dataclasses.replace(part, sampled_candidate_UI=sparse.csr_array(sampled_candidate_UI.astype(np.float32)))
+    together = rank_candidates(lambda position_B: score_UI[position_B], drawn, 5, 4)
+    start = 0
+    for row, own_I in enumerate(sampled_candidate_UI):
+        alone = dataclasses.replace(part.of(np.array([row])), candidate_I=np.flatnonzero(own_I))
+        own_C = score_UI[row : row + 1, np.isin(part.candidate_I, alone.candidate_I)]
+        got = rank_candidates(lambda position_B, own_C=own_C: own_C[position_B], alone, 5)
+        np.testing.assert_array_equal(together.rank_P[start : start + len(got.rank_P)], got.rank_P)
+        np.testing.assert_array_equal(together.top_UK[row], got.top_UK[0])
+        assert together.candidates_U[row] == got.candidates_U[0] == own_I.sum()
+        start += len(got.rank_P)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), values=st.integers(1, 8), chunk=st.sampled_from([4, 11, 256]))
+def test_ranks_and_first_places_with_ties(seed: int, values: int, chunk: int):
+    """Few values, so many ties; the infinities and both zeros among them."""
+    part = make_part(seed)
+    some = np.array([0.0, -0.0, -np.inf, np.inf, 1.5, -2.0, 1e-30, 3.0], np.float32)[:values]
+    score_UI = np.random.default_rng(seed).choice(some, (USERS, len(part.candidate_I)))
+    for top in (5, 20):
+        check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, top, chunk), top)
+
+
+@pytest.mark.parametrize("values", [3, 8, 1000])
+def test_the_best_blocks_hold_the_best_of_many(values: int):
+    """More items than one sort is good for, in blocks of which the last is not full; many equal scores, or none."""
+    part = make_part(1, items=1861)
+    assert len(part.candidate_I) > 4 * BLOCK * 3
+    assert len(part.candidate_I) % BLOCK
+    score_UI = np.random.default_rng(2).integers(-values, values, (USERS, len(part.candidate_I))).astype(np.float32)
+    check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, 3, 4), 3)
+
+
+def test_scores_of_jax_and_of_double_precision():
+    part = make_part(0)
+    score_UI = np.random.default_rng(0).normal(size=(USERS, len(part.candidate_I)))
+    single_UI = score_UI.astype(np.float32)
+    check(part, single_UI, rank_candidates(lambda position_B: score_UI[position_B], part, 5, 4), 5)
+    check(part, single_UI, rank_candidates(lambda position_B: jnp.asarray(single_UI)[position_B], part, 5, 4), 5)
+
+
+def test_many_positives_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ranking, "COMPARED", 64)
+    part = make_part(1, users=30, items=20)
+    score_UI = np.random.default_rng(1).integers(0, 5, (30, len(part.candidate_I))).astype(np.float32)
+    check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, 5, 30), 5)
+
+
+def test_what_is_shown_does_not_matter():
+    part = make_part(2)
+    score_UI = np.random.default_rng(2).normal(size=(USERS, len(part.candidate_I))).astype(np.float32)
+    low = rank_candidates(lambda position_B: score_UI[position_B], part, 5)
+    high_UI = np.where(part.history_UI.toarray()[:, part.candidate_I] > 0, np.inf, score_UI)
+    for a, b in zip(low, rank_candidates(lambda position_B: high_UI[position_B], part, 5), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nan_is_an_error_that_names_part_and_user():
+    part = make_part(3)
+    score_UI = np.zeros((USERS, len(part.candidate_I)))
+    score_UI[10, 2] = np.nan
+    with pytest.raises(FloatingPointError, match=r"part 'random': a score of user 10 "):
+        rank_candidates(lambda position_B: score_UI[position_B], part, 5, 4)
+
+
+def test_all_chunks_are_one_compiled_program():
+    part, seen = make_part(4, users=31, items=23), set()
+
+    def score(position_B: np.ndarray) -> np.ndarray:
+        seen.add(position_B.shape)
+        return np.zeros((len(position_B), len(part.candidate_I)), np.float32)
+
+    before = _rank._cache_size()
+    rank_candidates(score, part, 5, 7)
+    assert seen == {(7,)}
+    assert _rank._cache_size() == before + 1

@@ -1,0 +1,114 @@
+"""At its start a two-tower is the closed form that it is named after."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.kernel_ridge import KernelRidge
+
+from cold_jax import build
+from cold_jax.adapters.full import Frozen
+from cold_jax.baselines.features import feature_matrix
+from cold_jax.baselines.fold_in import FoldIn
+from cold_jax.baselines.rating_gp import mode
+from cold_jax.baselines.ridge import RidgeSvd
+from cold_jax.batching.batch import table_rows
+from cold_jax.encoders.precomputed import VectorTable
+from cold_jax.models.base import partition_model
+from cold_jax.models.init import FoldInInit, RatingPriorInit, SvdInit
+from cold_jax.models.scoring import ModelScorer
+from cold_jax.models.two_tower import TwoTower
+
+FOLD_IN = {
+    "supports": [0, 1, 5],
+    "factors": 4,
+    "power": 0.3,
+    "profile_penalty": 30.0,
+    "item_penalty": 15.0,
+    "factor_penalty": 5.0,
+    "temperature": 2.0,
+    "floor": 0.2,
+}
+
+
+def scorer(question: build.Question, start: SvdInit | FoldInInit | RatingPriorInit, width: int, own: bool):
+    model = TwoTower(
+        width=width, item_target_residual=own, item_source_residual=True, item_bias=own, user_bias=own, attributes=True
+    )
+    towers = model(VectorTable(main_vectors(question)), question.train, start(question.train, width), 0)
+    pieces = partition_model(towers, Frozen().trains, Frozen().head)
+    return ModelScorer(pieces, table_rows, question.tokens.length_T, len(question.train.users), 2)(pieces.trainable)
+
+
+def main_vectors(question: build.Question) -> np.ndarray:
+    return np.concatenate([next(iter(v.values())) for v in (question.train.user_vectors, question.train.item_vectors)])
+
+
+def test_fold_in_scores_as_the_baseline(question: build.Question) -> None:
+    train = question.train
+    warm_I = np.flatnonzero(train.warm_I)
+    user_U = np.arange(5)
+    history_UI = sparse.csr_array(train.interaction_UI[user_U])
+    ours = scorer(question, FoldInInit(ridge=10.0, **FOLD_IN), 8, include_self=True)(user_U, history_UI, warm_I)
+    theirs = FoldIn(rank=8, **FOLD_IN)(train, {})(user_U, history_UI, warm_I)
+    np.testing.assert_allclose(np.asarray(ours), theirs, atol=2e-4)  # float32 against float64
+
+
+def test_svd_ranks_cold_items_as_the_reference_ridge(question: build.Question) -> None:
+    train = question.train
+    cold_I = np.flatnonzero(question.split.cold_I)
+    user_U = np.arange(8)
+    history_UI = sparse.csr_array(train.interaction_UI[user_U])
+    ours = np.asarray(scorer(question, SvdInit(ridge=10.0, logit_scale=10.0), 4, include_self=False)(user_U, history_UI, cold_I))
+    text = next(iter(train.item_vectors))
+    one = {"texts": [text], "indicators": 0.5, "constant": 0.3, "ranks": [4], "penalties": [10.0]}
+    theirs = RidgeSvd(**one, metric="recall@5", folds=None, seed=1)(train, question.split.validation)(user_U, history_UI, cold_I)
+    count_U = np.diff(history_UI.indptr)
+    assert count_U.min() > 0
+    np.testing.assert_allclose(ours * np.sqrt(count_U)[:, None], 10 * theirs, atol=1e-4)  # float32; a tower divides by √k
+
+
+@pytest.mark.parametrize(
+    "start", [FoldInInit(ridge=10.0, **FOLD_IN), SvdInit(ridge=10.0, logit_scale=10.0)], ids=["fold_in", "svd"]
+)
+def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
+    question: build.Question, start: FoldInInit | SvdInit
+) -> None:
+    """30 items have no 64 factors."""
+    whole, wide = start(question.train, 30), start(question.train, 64)
+    assert whole is not None
+    assert wide is not None
+    assert wide.source_IV.shape == wide.target_IV.shape == (30, 64)
+    assert wide.profile_DV.shape[1] == wide.source_FV.shape[1] == 64
+    np.testing.assert_allclose(wide.source_IV @ wide.target_IV.T, whole.source_IV @ whole.target_IV.T, atol=1e-5)
+    assert np.abs(whole.source_IV @ whole.target_IV.T).max() > 0.1
+
+
+def test_what_is_an_items_own_is_not_in_its_features(question: build.Question) -> None:
+    """A cold item's bias is m + k_*w (K_ww + own I)⁻¹ f_w, a warm one's its own f_i beside m."""
+    train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
+    feature_IF = feature_matrix(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+    kernel_II, own_II = feature_IF @ feature_IF.T / 2, 0.7 * np.eye(len(train.items))
+    rows = train.user_N, train.item_N, train.like_N.astype(float)
+    found = mode(*rows, kernel_II + own_II, 0.5, np.zeros((len(train.items), 0)), len(train.users))
+    start, warm_I = RatingPriorInit(penalty=2.0, own=0.7, users=0.5)(train, 1), train.warm_I
+    ridge = KernelRidge(alpha=0.7, kernel="precomputed").fit(kernel_II[np.ix_(warm_I, warm_I)], found.item_I[warm_I])
+    assert start is not None
+    np.testing.assert_allclose(feature_IF @ start.bias_F, found.mean + ridge.predict(kernel_II[:, warm_I]), atol=1e-3)
+    np.testing.assert_allclose(start.bias_I, found.mean + found.item_I, atol=1e-4)
+
+
+def test_what_is_liked_is_the_mode_over_texts(question: build.Question) -> None:
+    """The towers' bias is f of the process whose kernel is the features': every user gets the same scores, or his own level on top."""
+    train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
+    liked = question._replace(train=train)
+    feature_IF = feature_matrix(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+    rows = train.user_N, train.item_N, train.like_N.astype(float)
+    found = mode(*rows, feature_IF @ feature_IF.T / 2, 0.5, np.zeros((len(train.items), 0)), len(train.users))
+    asked = np.arange(3), sparse.csr_array((3, len(train.items))), np.arange(len(train.items))
+    ours_UI = np.asarray(scorer(liked, RatingPriorInit(penalty=2.0, own=0.0, users=0.5), 1, include_self=False)(*asked))
+    np.testing.assert_allclose(ours_UI, np.tile(found.mean + found.item_I, (3, 1)), atol=1e-3)
+    theirs_UI = ours_UI + (train.warm_U * found.user_U)[:3, None]
+    ours_UI = np.asarray(scorer(liked, RatingPriorInit(penalty=2.0, own=0.0, users=0.5), 1, include_self=True)(*asked))
+    np.testing.assert_allclose(ours_UI, theirs_UI, atol=1e-3)

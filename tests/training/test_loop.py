@@ -1,0 +1,435 @@
+"""The loop stops, saves and goes on as it says: bit for bit, at whatever step, and never past a number that is none."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from cold_jax import build
+from cold_jax.adapters.full import Frozen
+from cold_jax.batching.batch import Batch
+from cold_jax.errors import NonFinite
+from cold_jax.models.base import score_candidates
+from cold_jax.models.linear import LinearModel
+from cold_jax.runs.folder import Run
+from cold_jax.runs.loggers import combine
+from cold_jax.training.loop import Loop, Training
+from cold_jax.training.optimizers import AdamW, Schedule
+from cold_jax.training.parallel import Collectives, Mesh, Parallel, Pmap
+from cold_jax.training.step import StepMode, fused_step
+
+LOOP = Loop(
+    epochs=2, max_steps=8, validate_every=3, patience=0, microbatch_rows=small.ROWS_AT_ONCE, log_every=1, step=StepMode.fused
+)
+ADAMW = AdamW(
+    learning_rate=0.01,
+    schedule=Schedule.cosine,
+    warmup=2,
+    weight_decay=0.01,
+    b1=0.9,
+    b2=0.999,
+    clip=1.0,
+    accumulate=1,
+)
+ABOUT = {"data": "a1b2"}
+POISONED = -1.0  # as a value: no rating is negative
+METRIC = {0: 0.1, 3: 0.9, 6: 0.3, 8: 0.2}  # of the steps that are validated
+Validate = Callable[[Any], tuple[float, dict[str, float]]]
+
+
+class Interrupted(RuntimeError):
+    pass
+
+
+@pytest.fixture(scope="module")
+def lora(question: build.Question) -> build.Learner:
+    """With dropout, so that every random choice of a step shows."""
+    return small.learner(question, small.DROPOUT, small.TWO_TOWER)
+
+
+@pytest.fixture(scope="module")
+def linear(question: build.Question) -> build.Learner:
+    return small.learner(question, Frozen(), LinearModel())
+
+
+@pytest.fixture(autouse=True)
+def handler() -> Iterator[None]:
+    """Whatever ends the loop, SIGTERM is as before."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def from_list(metrics: list[float]) -> Validate:
+    values = iter(metrics)
+    return lambda trainable: (next(values), {})
+
+
+class Batches:
+    """The learner's, poisoned at some steps, with none to be had from `end` on."""
+
+    def __init__(self, le: build.Learner, poisoned: tuple[int, ...] = (), end: int | None = None):
+        self.le, self.poisoned, self.end = le, poisoned, end
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.le.batches, name)
+
+    def __call__(self, step: int) -> Batch:
+        if step == self.end:
+            raise Interrupted
+        batch = self.le.batches(step)
+        if step in self.poisoned:
+            batch.examples.value_B[0] = POISONED
+        return batch
+
+
+COMPILED: dict[Any, Parallel] = {}
+
+
+def training(
+    le: build.Learner,
+    folder: Path,
+    loop: Loop = LOOP,
+    objective: Any = small.SOFTMAX,
+    optimizer: AdamW = ADAMW,
+    validate: Validate | None = None,
+    batches: Any = None,
+    devices: Any = Pmap(1),  # noqa: B008
+    signal_at: int | None = None,
+    profile: bool = False,
+) -> Training:
+    """`signal_at`: SIGTERM arrives while this step is under way."""
+
+    def parallelise(step: Any) -> Parallel:
+        key = (id(le.partition), objective, optimizer, loop.steps(le.batches.steps_per_epoch), devices)
+        compiled = COMPILED.setdefault(key, devices(step))
+        done = iter(range(1, 1000))
+
+        def watched(*inputs: Any) -> Any:
+            result, number = compiled.step(*inputs), next(done)
+            if number == signal_at:
+                signal.raise_signal(signal.SIGTERM)
+            return result
+
+        return replace(compiled, step=watched)
+
+    def by_step(trainable: Any) -> tuple[float, dict[str, float]]:
+        return METRIC.get(run.step, 0.0), {"sum": sum(float(np.asarray(leaf).sum()) for leaf in jax.tree.leaves(trainable))}
+
+    folder.mkdir(exist_ok=True)
+    parts = (le.partition, batches or le.batches, objective, optimizer, 1.0, parallelise, validate or by_step, le.dropout, 0)
+    run = Training(loop, *parts, Run(folder), ABOUT, combine([]), profile)
+    return run
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl less what the clock decides."""
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{key: value for key, value in record.items() if key not in ("seconds", "examples_per_second")} for record in records]
+
+
+def same(a: Any, b: Any) -> bool:
+    a, b = small.leaves(a), small.leaves(b)
+    return list(a) == list(b) and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+# resuming
+
+
+@pytest.fixture(scope="module", params=["dropout", "accumulating"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """The run that nothing interrupts."""
+    name, accumulate = ("lora", 1) if request.param == "dropout" else ("linear", 2)
+    le, optimizer, folder = request.getfixturevalue(name), replace(ADAMW, accumulate=accumulate), tmp_path_factory.mktemp("whole")
+    run = training(le, folder, optimizer=optimizer)
+    trained, best = run.fit()
+    assert (run.step, best, run.batches.steps_per_epoch) == (8, 3, 5)
+    return le, optimizer, run, trained, lines(folder)
+
+
+@pytest.mark.parametrize(
+    (
+        "crash_at",
+        "signal_at",
+    ),  # saves are at 0, 3, 6 and 8; an epoch has 5 steps; 3 and 5 are in the middle of two that are accumulated
+    [(0, None), (4, None), (None, 2), (None, 3), (None, 5), (None, 8)],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(
+    whole: tuple[Any, ...], tmp_path: Path, crash_at: int | None, signal_at: int | None
+) -> None:
+    le, optimizer, uninterrupted, trained, records = whole
+    first = training(le, tmp_path, optimizer=optimizer, batches=Batches(le, end=crash_at), signal_at=signal_at)
+    if signal_at is None:
+        with pytest.raises(Interrupted):
+            first.fit()
+    else:
+        with pytest.raises(SystemExit) as ended:
+            first.fit()
+        assert ended.value.code == 143
+        assert first.checkpoints.steps()[0] == signal_at == lines(tmp_path)[-1]["step"]
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 9, "loss": 0.5}\n{"step": 1, "lo')  # what a run leaves that was killed later than it saved
+
+    second = training(le, tmp_path, optimizer=optimizer)
+    again, best = second.fit()
+    assert best == 3
+    assert same(again, trained)
+    assert same(second.state, uninterrupted.state)
+    assert second.progress == uninterrupted.progress
+    assert lines(tmp_path) == records
+
+
+def test_a_kill_before_the_first_save_leaves_no_line(linear: build.Learner, tmp_path: Path) -> None:
+    run = training(linear, tmp_path)
+    run.checkpoints.save = lambda *_: (_ for _ in ()).throw(Interrupted)  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        run.fit()
+    assert [line["step"] for line in lines(tmp_path)] == [0]
+    training(linear, tmp_path).fit()
+    assert [line["step"] for line in lines(tmp_path)] == [0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 8]
+
+
+def test_a_finished_training_is_not_trained_again(linear: build.Learner, tmp_path: Path) -> None:
+    trained, best = training(linear, tmp_path).fit()
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    again = training(linear, tmp_path, batches=Batches(linear, end=0))
+    for got, step in (again.fit(), training(linear, tmp_path).best()):
+        assert same(got, trained)
+        assert step == best
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_more_steps_go_on_where_fewer_ended(linear: build.Learner, tmp_path: Path) -> None:
+    training(linear, tmp_path).fit()
+    longer = training(linear, tmp_path, loop=replace(LOOP, max_steps=10))
+    longer.fit()
+    assert longer.step == 10
+    assert [line["step"] for line in lines(tmp_path)[-6:]] == [8, 8, 9, 9, 10, 10]
+
+
+# stopping early
+
+
+@pytest.mark.parametrize(
+    ("patience", "metrics", "best", "last"),
+    [
+        (2, [0.1, 0.9, 0.3, 0.2, 1.0], 3, 9),
+        (2, [0.1, 0.2, 0.2, 0.3, 0.1, 0.2], 9, 15),  # an equal one is no better
+        (1, [0.5, 0.4], 0, 3),
+        (0, [0.9, *[0.1] * 6], 0, 16),
+    ],
+)
+def test_early_stopping_takes_the_best_step(
+    linear: build.Learner, tmp_path: Path, patience: int, metrics: list[float], best: int, last: int
+) -> None:
+    seen: list[Any] = []
+
+    def validate(trainable: Any) -> tuple[float, dict[str, float]]:
+        seen.append(jax.tree.map(np.array, trainable))
+        return metrics[len(seen) - 1], {}
+
+    run = training(linear, tmp_path, replace(LOOP, max_steps=16, epochs=9, patience=patience), validate=validate)
+    trained, step = run.fit()
+    assert (step, run.step) == (best, last)
+    assert same(trained, seen[best // 3])
+    assert not same(trained, seen[-1])
+    again = training(linear, tmp_path, run.loop, validate=validate)
+    assert same(again.fit()[0], trained)  # it was stopped and stays so
+    assert again.step == last
+
+
+def test_lines_grow_sparse(linear: build.Learner, tmp_path: Path) -> None:
+    training(linear, tmp_path, Loop(40, 104, 1000, 0, 2, 103, StepMode.fused)).fit()
+    got = [line["step"] for line in lines(tmp_path) if "loss" in line]
+    assert got == [*range(1, 101), 103, 104]
+    assert all(line["epoch"] == line["step"] / 5 for line in lines(tmp_path))
+    read = list(map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()))[-2]
+    assert read["examples_per_second"] == pytest.approx(104 * 45 / read["seconds"])
+
+
+# not a number
+
+
+@dataclass(frozen=True)
+class Breaking:
+    """The softmax, but for a batch that holds a poisoned example."""
+
+    how: str
+
+    read = staticmethod(score_candidates)
+
+    def __call__(self, score_BJ: jax.Array, examples: Any, items: Any) -> tuple[jax.Array, jax.Array]:
+        hit = (examples.value_B == POISONED).any()
+        if self.how == "gradient":
+            score_BJ = _broken_backwards(score_BJ, hit)
+        total, weight = small.SOFTMAX(score_BJ, examples, items)
+        return (total if self.how == "gradient" else jnp.where(hit, float(self.how), total)), weight
+
+
+@jax.custom_vjp
+def _broken_backwards(x: jax.Array, hit: jax.Array) -> jax.Array:
+    return x
+
+
+_broken_backwards.defvjp(lambda x, hit: (x, hit), lambda hit, g: (jnp.where(hit, jnp.nan, g), None))
+
+
+@pytest.mark.parametrize(
+    ("how", "step"),  # a save is at 3, an epoch ends with 5, the last is 8
+    [("nan", 1), ("nan", 3), ("nan", 5), ("nan", 8), ("-inf", 2), ("gradient", 2), ("gradient", 3), ("gradient", 8)],
+)
+def test_not_a_number_stops_the_run_before_the_update(linear: build.Learner, tmp_path: Path, how: str, step: int) -> None:
+    run = training(linear, tmp_path, objective=Breaking(how), batches=Batches(linear, poisoned=(step - 1,)))
+    with pytest.raises(NonFinite) as error:
+        run.fit()
+    batch, train = linear.batches(step - 1), linear.batches.train
+    message = str(error.value)
+    assert message.startswith(f"step {step}: not finite: ")
+    assert ("loss" in message.split("(")[0]) == (how != "gradient")
+    if how == "gradient":
+        assert "['profile_D'].value" in message
+    assert train.users.ids[batch.examples.user_B.min()] in message
+    assert train.items.ids[batch.items.item_J[batch.examples.target_B].min()] in message
+
+    assert run.checkpoints.steps()[0] == (step - 1) // 3 * 3
+    _, saved, _ = run.checkpoints.restore(run.state, ABOUT)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(saved))
+    assert lines(tmp_path)[-1]["step"] == step - 1
+    if step in (3, 8):  # which is read before another step is under way
+        good = training(linear, tmp_path / "good", objective=Breaking(how), batches=Batches(linear, end=step - 1))
+        with pytest.raises(Interrupted):
+            good.fit()
+        assert same(run.state, good.state)
+
+
+@pytest.mark.parametrize("devices", [Pmap(2), Mesh(2)])
+def test_not_a_number_on_one_device_stops_all(question: build.Question, tmp_path: Path, devices: Any) -> None:
+    """And in the middle of an accumulation."""
+    le, twice = small.learner(question, Frozen(), LinearModel(), parallel=devices), replace(ADAMW, accumulate=2)
+    run = training(le, tmp_path, objective=Breaking("nan"), optimizer=twice, batches=Batches(le, poisoned=(4,)), devices=devices)
+    with pytest.raises(NonFinite, match="step 5: not finite: loss"):
+        run.fit()
+    assert run.checkpoints.steps()[0] == 3
+
+
+@pytest.mark.parametrize("how", ["nan", "gradient"])
+def test_the_step_itself_leaves_everything_as_it_was(linear: build.Learner, how: str) -> None:
+    transformation = ADAMW(8, 1.0)
+    step = fused_step(small.recipe(linear, Breaking(how), transformation))
+    across = Collectives(gather=lambda x: x, total=lambda tree: tree, rows=1)
+    run = jax.jit(lambda state, batch: step(linear.partition.frozen, state, batch, across))
+    _, state = small.step_of(linear, Breaking(how), transformation)
+    state, record = run(state, linear.batches(0))
+    assert record["finite"].all()
+    after, record = run(state, Batches(linear, poisoned=(1,))(1))
+    assert same(after, state)
+    assert bool(record["finite"][0]) == (how == "gradient")
+    assert not record["finite"].all()
+    moved, _ = run(state, linear.batches(1))
+    assert not same(moved, state)
+
+
+@pytest.mark.parametrize("metrics", [[0.1, 0.5, math.nan], [0.1, 0.5, math.inf], [0.1, 0.5, -math.inf]])
+def test_a_metric_that_is_not_a_number_is_never_the_best(linear: build.Learner, tmp_path: Path, metrics: list[float]) -> None:
+    run = training(linear, tmp_path, validate=from_list(metrics))
+    with pytest.raises(NonFinite, match=f"step 6: the validation metric is {metrics[-1]}; step 3 stays the best"):
+        run.fit()
+    assert run.checkpoints.steps() == [3, 0]
+    trained, best = training(linear, tmp_path, validate=from_list([0.2, 0.1])).fit()
+    assert best == 3
+    assert same(trained, training(linear, tmp_path).best()[0])
+
+
+def test_a_first_metric_that_is_not_a_number_leaves_nothing(linear: build.Learner, tmp_path: Path) -> None:
+    with pytest.raises(NonFinite, match="step 0: the validation metric is nan"):
+        training(linear, tmp_path, validate=from_list([math.nan])).fit()
+    assert training(linear, tmp_path).checkpoints.steps() == []
+
+
+# signals
+
+
+def test_while_the_first_step_compiles_a_signal_just_ends_it(linear: build.Learner, tmp_path: Path) -> None:
+    run, during = training(linear, tmp_path), []
+    step, before = run.parallel.step, signal.getsignal(signal.SIGTERM)
+
+    def watched(*inputs: Any) -> Any:
+        during.append(signal.getsignal(signal.SIGTERM) == before)
+        return step(*inputs)
+
+    run.parallel = replace(run.parallel, step=watched)
+    run.fit()
+    assert during == [True, *[False] * 7]
+
+
+def test_a_signal_after_the_last_step_is_not_lost(linear: build.Learner, tmp_path: Path) -> None:
+    run = training(linear, tmp_path)
+    remove = run.terminate.remove
+    run.terminate.remove = lambda: (signal.raise_signal(signal.SIGTERM), remove())  # type: ignore[method-assign]
+    with pytest.raises(SystemExit) as ended:
+        run.fit()
+    assert ended.value.code == 143
+    assert training(linear, tmp_path).fit()[1] == 3
+
+
+TWICE = """
+import sys, time
+from pathlib import Path
+import small
+import test_loop
+from cold_jax.adapters.full import Frozen
+from cold_jax.models.linear import LinearModel
+
+def validate(trainable):
+    if run.step == 3:
+        for word in ("validating", "asked"):
+            print(word, flush=True)
+            while not run.terminate.asked or word == "asked":
+                time.sleep(0.01)
+    return 0.5, {}
+
+run = test_loop.training(small.learner(small.question(), Frozen(), LinearModel()), Path(sys.argv[1]), validate=validate)
+run.fit()
+"""
+
+
+def test_a_second_signal_ends_it_at_once(linear: build.Learner, tmp_path: Path) -> None:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(
+            [*map(str, (Path(__file__).parent, *Path(__file__).parents[1:3])), os.environ.get("PYTHONPATH", "")]
+        )
+    }
+    command = [sys.executable, "-c", TWICE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, start_new_session=True) as child:
+        assert child.stdout is not None
+        for word in (b"validating\n", b"asked\n"):
+            assert child.stdout.readline() == word
+            child.send_signal(signal.SIGTERM)
+        assert child.wait(10) == 143
+    assert training(linear, tmp_path).checkpoints.steps() == [0]
+    assert training(linear, tmp_path).checkpoints.restore(training(linear, tmp_path).state, ABOUT)[0] == 0
+
+
+def test_a_profile_is_jaxs_trace_of_steps(linear: build.Learner, tmp_path: Path) -> None:
+    """XSpace files that name the step's program; none without it, nor of a training that ends before those steps."""
+    traces = lambda folder: list(folder.glob("profile/**/*.xplane.pb"))  # noqa: E731
+    plain, short, long = tmp_path / "plain", tmp_path / "short", tmp_path / "long"
+    unprofiled, _ = training(linear, plain).fit()
+    training(linear, short, replace(LOOP, max_steps=2), profile=True).fit()
+    profiled, _ = training(linear, long, profile=True).fit()
+    assert [len(traces(folder)) for folder in (plain, short, long)] == [0, 0, 1]
+    assert b"jit" in traces(long)[0].read_bytes()
+    jax.tree.map(np.testing.assert_array_equal, unprofiled, profiled)
+    assert lines(long) == lines(plain)
