@@ -264,7 +264,7 @@ def learner(s: Settings, q: Question) -> Learner:
         theta = q.loaded.encoder if s.adapter.last is None else precomputed.with_frozen_prefix(q.loaded, q.tokens, s.adapter.last)
         encoder = s.adapter(theta, s.seed)
         if s.adapter.init_from is not None:
-            huggingface.begin_at_peft(encoder, q.loaded, s.adapter)
+            huggingface.init_from_peft(encoder, q.loaded, s.adapter)
         alone = isinstance(s.model, Lstm)  # which reads a text's states by its row
         row_length, texts_per_row = (8, 1) if alone else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
         place = PackedTexts(q.tokens, fit_row_length(q.tokens, row_length), texts_per_row)

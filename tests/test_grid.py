@@ -77,7 +77,9 @@ def test_an_adapter_learns_on_an_encoder(checkpoint: Path, adapter: str) -> None
         assert len(still) < len(inside)
     elif adapter in ("lora", "dora"):
         parts = ("query", "value")
-        wanted = {f"['{part}']['{x}'].value" for part in parts for x in ("AB" if adapter == "lora" else "ABm")}
+        wanted = {
+            f"['{part}']['{x}'].value" for part in parts for x in (("A", "B") if adapter == "lora" else ("A", "B", "magnitude"))
+        }
         assert {name.split("['attention']")[1] for name in inside} == wanted
         assert not still
     else:

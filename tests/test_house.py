@@ -140,5 +140,13 @@ def test_sizes(path: Path) -> None:
         if isinstance(node, ast.FunctionDef):
             own = set(range(node.lineno, (node.end_lineno or node.lineno) + 1)) - prose
             assert len(own) <= 60, node.name
-    if path.parent == CODE and path.name in ("train.py", "pretrain.py", "evaluate.py", "recommend.py", "search.py", "export.py", "report.py"):
+    if path.parent == CODE and path.name in (
+        "train.py",
+        "pretrain.py",
+        "evaluate.py",
+        "recommend.py",
+        "search.py",
+        "export.py",
+        "report.py",
+    ):
         assert len(lines) <= 60

@@ -126,9 +126,9 @@ def test_pefts_own_adapter_is_begun_at(
     model.save_pretrained(tmp_path / "peft")
     theirs[0].model = model.eval()
     start = str(tmp_path / "peft")
-    lora = replace(LORA, layers="all", rank=4, alpha=8.0, dora=dora, targets=ours, start=start)
+    lora = replace(LORA, layers="all", rank=4, alpha=8.0, dora=dora, targets=ours, init_from=start)
     begun = lora(loaded.encoder, 0)
-    huggingface.begin_at_peft(begun, loaded, lora)
+    huggingface.init_from_peft(begun, loaded, lora)
     found = vectors(loaded, begun)
     assert np.abs(found - vectors(loaded, loaded.encoder)).max() > 1e-3
     np.testing.assert_allclose(found, theirs.encode(TEXTS), atol=1e-5)

@@ -119,17 +119,17 @@ def write_peft(folder: Path, loaded: Loaded, lora: Lora, delta: Mapping[str, np.
 
 
 def _size(backbone: Any, path: str, delta: Mapping[str, np.ndarray], layer: int, first: int) -> np.ndarray:
-    if (m := delta.get(f"encoder.backbone.{path}.m")) is not None:
+    if (m := delta.get(f"encoder.backbone.{path}.magnitude")) is not None:
         return m[layer - first]
     return np.linalg.norm(np.asarray(operator.attrgetter(f"{path}.kernel")(backbone)[layer]), axis=0)
 
 
-def begin_at_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
-    """Sets A and B of an adapted encoder to those of the PEFT adapter in the folder `lora.start`.
+def init_from_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
+    """Sets A and B of an adapted encoder to those of the PEFT adapter in the folder `lora.init_from`.
 
     Raises WeightsError where it is another kind of adapter, of another rank or scale, or of other layers.
     """
-    folder = Path(str(lora.start))
+    folder = Path(str(lora.init_from))
     try:
         config = json.loads((folder / "adapter_config.json").read_text())
         tensors = load_file(folder / "adapter_model.safetensors")
@@ -152,13 +152,13 @@ def begin_at_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
         checkpoint = f"{checkpoint}.weight"
         for pattern, replacement in a.renamed:
             checkpoint = re.sub(pattern, replacement, checkpoint)
-        named[checkpoint, "m" if kind == "magnitude_vector" else kind] = tensor
+        named[checkpoint, "magnitude" if kind == "magnitude_vector" else kind] = tensor
     layers, last = range(backbone.config.layers), lora.last or backbone.config.layers  # type: ignore[attr-defined]
     found: dict[str, np.ndarray] = {}
     for name, (paths, _) in a.table(backbone.config).items():
         at = [name.format(layer=layer) for layer in layers][-last:]
         paths = (paths,) if isinstance(paths, str) else paths
-        parts = "ABm" if lora.dora else "AB"
+        parts = ("A", "B", "magnitude") if lora.dora else ("A", "B")
         if all((each, part) in named for each in at for part in parts):
             outs = np.cumsum([operator.attrgetter(path)(backbone).shape[-1] for path in paths])[:-1]
             for part in parts:

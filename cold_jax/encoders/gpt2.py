@@ -34,7 +34,7 @@ class Gpt2Config:
     layers: int
     heads: int
     ffn_width: int
-    longest: int  # tokens of the longest text
+    max_positions: int  # tokens of the longest text
     activation: str
     epsilon: float
 
@@ -54,7 +54,7 @@ class Gpt2Config:
             "layers": "n_layer",
             "heads": "n_head",
             "ffn_width": "n_inner",
-            "longest": "n_positions",
+            "max_positions": "n_positions",
             "activation": "activation_function",
             "epsilon": "layer_norm_epsilon",
         }
@@ -66,7 +66,7 @@ class Gpt2Config:
             "n_inner": None,
         }
         values = read_config(path, supported, names, implied)
-        return cls(**{**values, "hidden": values["hidden"] or 4 * values["width"]})
+        return cls(**{**values, "ffn_width": values["ffn_width"] or 4 * values["width"]})
 
 
 class Layer(PreNormLayer):

@@ -39,10 +39,10 @@ class LlamaConfig:
     key_heads: int
     head_width: int
     ffn_width: int
-    longest: int  # tokens of the longest text
+    max_positions: int  # tokens of the longest text
     activation: str
     epsilon: float
-    theta: float  # of the rotary places
+    rope_theta: float  # base of the rotary frequencies
     attention_bias: bool  # of queries, keys and values
     output_bias: bool
     mlp_bias: bool
@@ -60,14 +60,14 @@ class LlamaConfig:
             "key_heads": "num_key_value_heads",
             "head_width": "head_dim",
             "ffn_width": "intermediate_size",
-            "longest": "max_position_embeddings",
+            "max_positions": "max_position_embeddings",
             "activation": "hidden_act",
             "epsilon": "rms_norm_eps",
             "attention_bias": "attention_bias",
             "mlp_bias": "mlp_bias",
             # for what follows
             "kind": "model_type",
-            "theta": "rope_theta",
+            "rope_theta": "rope_theta",
             "scaling": "rope_scaling",
             "rope": "rope_parameters",
         }
@@ -83,10 +83,10 @@ class LlamaConfig:
         }
         values = read_config(path, supported, names, implied)
         kind, scaling, rope = (values.pop(name) for name in ("kind", "scaling", "rope"))
-        rope = rope or {"rope_theta": values["theta"], **(scaling or {})}
+        rope = rope or {"rope_theta": values["rope_theta"], **(scaling or {})}
         if (wanted := rope.get("rope_type", rope.get("type", "default"))) != "default":
             raise WeightsError(f"{path}: rope_type {wanted!r} is not supported; supported: 'default'")
-        values["theta"] = rope["rope_theta"]
+        values["rope_theta"] = rope["rope_theta"]
         values["key_heads"] = values["key_heads"] or values["heads"]
         values["head_width"] = values["head_width"] or values["width"] // values["heads"]
         values["output_bias"] = values["attention_bias"]

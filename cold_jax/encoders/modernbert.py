@@ -39,7 +39,7 @@ class ModernBertConfig:
     layers: int
     heads: int
     ffn_width: int
-    longest: int  # tokens of the longest text
+    max_positions: int  # tokens of the longest text
     activation: str
     epsilon: float
     norm_bias: bool
@@ -59,7 +59,7 @@ class ModernBertConfig:
             "layers": "num_hidden_layers",
             "heads": "num_attention_heads",
             "ffn_width": "intermediate_size",
-            "longest": "max_position_embeddings",
+            "max_positions": "max_position_embeddings",
             "activation": "hidden_activation",
             "epsilon": "norm_eps",
             "norm_bias": "norm_bias",

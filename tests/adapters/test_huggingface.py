@@ -50,9 +50,9 @@ def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: s
     assert {f"base_model.model.{module}.lora_A.weight" for module in config["target_modules"]} <= set(expected)
 
     targets = [re.escape(key.removeprefix("encoder.").removesuffix(".A")) for key in delta if key.endswith(".A")]
-    adapted = replace(lora, targets=targets, start=str(tmp_path / "peft"))
+    adapted = replace(lora, targets=targets, init_from=str(tmp_path / "peft"))
     begun = adapted(loaded.encoder, 0)
-    huggingface.begin_at_peft(begun, loaded, adapted)
+    huggingface.init_from_peft(begun, loaded, adapted)
     read = merge.parameters(begun, nnx.LoRAParam)
     assert {f"encoder.{name}" for name in read} == set(delta)
     for key, value in read.items():
@@ -84,15 +84,15 @@ def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str, dora
         written |= {"rank_pattern": {}, "alpha_pattern": {}}
         (tmp_path / "peft/adapter_config.json").write_text(json.dumps(written))
         targets = [r".*attention\.(query|key|value)"]
-        again = replace(lora, rank=written["r"], alpha=written["lora_alpha"], targets=targets, start=str(tmp_path / "peft"))
+        again = replace(lora, rank=written["r"], alpha=written["lora_alpha"], targets=targets, init_from=str(tmp_path / "peft"))
     else:
-        again = replace(lora, start=str(tmp_path / "peft"))
+        again = replace(lora, init_from=str(tmp_path / "peft"))
     theta = loaded.encoder
     if lora.last:
         theta = nnx.clone(theta)
         theta.backbone.layers = jax.tree.map(lambda stacked: stacked[-lora.last :], theta.backbone.layers)
     begun = again(theta, 0)
-    huggingface.begin_at_peft(begun, loaded, again)
+    huggingface.init_from_peft(begun, loaded, again)
     read = {f"encoder.{key}": a for key, a in merge.parameters(begun, nnx.LoRAParam).items()}
     one, other = (merge.parameters(merge.merge(*of), nnx.Param) for of in ((lora, theta, given), (again, theta, read)))
     for key, value in one.items():
@@ -108,15 +108,15 @@ def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str, dora
             {"targets": [".*key"]},
             r"adapts backbone.layers.attention.query, .*value; adapter.targets .* choose backbone.layers.attention.key",
         ),
-        ({"start": "nowhere"}, r"adapter.init_from: nowhere is no folder of a PEFT adapter"),
+        ({"init_from": "nowhere"}, r"adapter.init_from: nowhere is no folder of a PEFT adapter"),
     ],
 )
 def test_another_adapter_is_refused_by_name(loaded: Loaded, tmp_path: Path, changes: dict, message: str) -> None:
     delta = merge.parameters(small.LORA(loaded.encoder, 0), nnx.LoRAParam)
     huggingface.write_peft(tmp_path / "peft", loaded, small.LORA, {f"encoder.{key}": a for key, a in delta.items()}, "")
-    lora = replace(small.LORA, **{"start": str(tmp_path / "peft"), **changes})
+    lora = replace(small.LORA, **{"init_from": str(tmp_path / "peft"), **changes})
     with pytest.raises(WeightsError, match=message):
-        huggingface.begin_at_peft(lora(loaded.encoder, 0), loaded, lora)
+        huggingface.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
 
 
 def test_a_written_checkpoint_is_read_again(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_merged_phi_scores_as_the_unmerged(question: build.Question, lora_run: A
     model = trained.model()
     model.encoder = phi(LORA, q.loaded.encoder, model.encoder)
     assert not [m for _, m in nnx.iter_modules(model) if isinstance(m, LoraLinear)]
-    partition = partition_model(model, Frozen().trains, Frozen().head)
+    partition = partition_model(model, Frozen().trainable_filter, Frozen().head_filter)
     place = PackedTexts(q.tokens, small.ENCODER.row_length, 4)
     merged = ModelScorer(partition, place, q.tokens.length_T, len(q.dataset.users), small.ROWS_AT_ONCE)
     asked = np.arange(40), q.train.interaction_UI, np.arange(30)
@@ -286,9 +286,9 @@ def test_dora_is_its_formula():
     """W' = m (W + s A B) / |W + s A B|, norms over each output's weights, and the norm has no gradient (section 4.3)."""
     linear, draw = Linear(5, 4, rngs=nnx.Rngs(0)), np.random.default_rng(0)
     way = LoraLinear(linear, 2, 1.5, 0.0, True, draw, 0)
-    np.testing.assert_allclose(way.m[...], np.linalg.norm(linear.kernel[...], axis=0), rtol=1e-6)
+    np.testing.assert_allclose(way.magnitude[...], np.linalg.norm(linear.kernel[...], axis=0), rtol=1e-6)
     B, m, bias, x = (draw.normal(size=shape).astype(np.float32) for shape in ((2, 4), 4, 4, (3, 5)))
-    way.B[...], way.m[...], linear.bias[...] = jnp.asarray(B), jnp.asarray(m), jnp.asarray(bias)
+    way.B[...], way.magnitude[...], linear.bias[...] = jnp.asarray(B), jnp.asarray(m), jnp.asarray(bias)
     both = np.asarray(linear.kernel[...]) + 1.5 * np.asarray(way.A[...]) @ B
     norm = np.linalg.norm(both, axis=0)
     np.testing.assert_allclose(jax.jit(lambda way, x: way(x))(way, x), x @ (m * both / norm) + bias, rtol=1e-4, atol=1e-5)
@@ -306,7 +306,7 @@ def test_merged_dora_has_the_vectors_of_the_unmerged(question: build.Question, r
     encoder = with_random_b(wrapped(question, DORA))
     for _, module in nnx.iter_modules(encoder):
         if isinstance(module, LoraLinear):
-            module.m[...] = module.m[...] * jnp.linspace(0.5, 1.5, module.m.shape[-1])[None]
+            module.magnitude[...] = module.magnitude[...] * jnp.linspace(0.5, 1.5, module.magnitude.shape[-1])[None]
     found = vectors(encoder, rows)
     np.testing.assert_allclose(vectors(phi(DORA, question.loaded.encoder, encoder), rows), found, atol=1e-5)
     assert np.abs(found - vectors(question.loaded.encoder, rows)).max() > 1e-2
