@@ -282,13 +282,8 @@ def learner(s: Settings, q: Question) -> Learner:
     dropout = s.adapter.dropout > 0 or model.random
     if foretells(s) and isinstance(place, PackedTexts):
         batching = s.batching(q.loaded.tokenizer, q.loaded.encoder.backbone.causal, place, s.seed, multiple, devices)
-        return Learner(
-            partition,
-            batching,
-            None,
-            held_out_loss(partition, batching, s.objective, s.loop.microbatch_rows),
-            dropout,
-        )
+        held_out = held_out_loss(partition, batching, s.objective, s.loop.microbatch_rows)
+        return Learner(partition, batching, None, held_out, dropout)
     scorer = ModelScorer(partition, place, lengths, users, s.loop.microbatch_rows)
 
     batching = s.batching(q.train, lengths, place, s.seed, multiple, devices)

@@ -34,14 +34,13 @@ def train(cfg: DictConfig) -> None:
                 trainable, best_step = build.training(settings, question, learner, run, logger).fit()
             with timing.timed("evaluate"):
                 tested = build.test(settings, question, learner, trainable)
-        users, items = question.dataset.users, question.dataset.items
         run.write_split(*build.split_rows(question))
-        run.write_per_user(tables.per_user_table({"model": tested, **baselines}, users))
-        run.write_rankings(tables.rankings_table(tested, users, items))
+        run.write_per_user(tables.per_user_table({"model": tested, **baselines}, question.dataset.users))
+        run.write_rankings(tables.rankings_table(tested, question.dataset.users, question.dataset.items))
         run.write_parameters(*build.learned(settings, learner, trainable))
-        trained, frozen = learner.sizes
-        cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
-        results = build.document(settings, question, seconds, tested, baselines, {"best_step": best_step, **cost})
+        sizes = dict(zip(("trained", "frozen"), learner.sizes, strict=True))
+        cost = {"best_step": best_step, "parameters": sizes, "peak_memory": timing.peak_memory()}
+        results = build.document(settings, question, seconds, tested, baselines, cost)
         run.write_results(results)
         logger.finish(results)
         show([run_table(results)])
