@@ -228,7 +228,6 @@ def learner(s: Settings, q: Question) -> Learner:
     import numpy as np
     from flax import nnx
 
-    from cold_jax.adapters import huggingface
     from cold_jax.adapters.full import Frozen, ZeroShot
     from cold_jax.batching.batch import PackedTexts, table_rows
     from cold_jax.encoders import precomputed
@@ -261,10 +260,7 @@ def learner(s: Settings, q: Question) -> Learner:
         )
         place, multiple = table_rows, devices
     else:
-        theta = q.loaded.encoder if s.adapter.last is None else precomputed.with_frozen_prefix(q.loaded, q.tokens, s.adapter.last)
-        encoder = s.adapter(theta, s.seed)
-        if s.adapter.init_from is not None:
-            huggingface.init_from_peft(encoder, q.loaded, s.adapter)
+        encoder = _adapted(s, q)
         alone = isinstance(s.model, Lstm)  # which reads a text's states by its row
         row_length, texts_per_row = (8, 1) if alone else (q.loaded.row_length, q.loaded.encoder.texts_per_row)
         place = PackedTexts(q.tokens, fit_row_length(q.tokens, row_length), texts_per_row)
@@ -288,6 +284,18 @@ def learner(s: Settings, q: Question) -> Learner:
 
     batching = s.batching(q.train, lengths, place, s.seed, multiple, devices)
     return Learner(partition, batching, scorer, functools.partial(_validate, s, q, scorer), dropout)
+
+
+def _adapted(s: Settings, q: Question) -> Any:
+    """The encoder with its adapter, at the adapter's start."""
+    from cold_jax.adapters import huggingface
+    from cold_jax.encoders import precomputed
+
+    theta = q.loaded.encoder if s.adapter.last is None else precomputed.with_frozen_prefix(q.loaded, q.tokens, s.adapter.last)
+    encoder = s.adapter(theta, s.seed)
+    if s.adapter.init_from is not None:
+        huggingface.init_from_peft(encoder, q.loaded, s.adapter)
+    return encoder
 
 
 def _validate(s: Settings, q: Question, scorer: Any, trainable: Any) -> tuple[float, dict[str, float]]:
