@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from hypothesis import strategies as st
 
 from cold_jax import build
 from cold_jax.adapters.full import Frozen, Full  # noqa: F401
 from cold_jax.adapters.lora import Lora
+from cold_jax.batching.batch import Examples, Items
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.batching.sequences import SequenceBatching
 from cold_jax.data.dataset import Entities
@@ -89,6 +91,19 @@ ROWS_AT_ONCE = 2
 ONE = Pmap(1)
 
 
+def in_batch_choices() -> st.SearchStrategy[InBatchSampling]:
+    """Any that a config may hold."""
+    return st.builds(
+        InBatchSampling,
+        size=st.integers(1, 60),
+        support=st.lists(st.integers(0, 9), max_size=3),
+        history=st.none() | st.integers(1, 4),
+        negatives=st.integers(0, 40),
+        full_softmax=st.booleans(),
+        group_by_item=st.booleans(),
+    )
+
+
 def question() -> build.Question:
     """What a run on the small data is asked."""
     dataset = DATA()
@@ -116,7 +131,7 @@ def learner(
 ) -> build.Learner:
     """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
     loop = Loop(
-        epochs=1, max_steps=None, validate_every=1, patience=0, microbatch_rows=ROWS_AT_ONCE, log_every=1, step=StepMode.auto
+        epochs=1, max_steps=None, validate_every=1, patience=None, microbatch_rows=ROWS_AT_ONCE, log_every=1, step=StepMode.auto
     )
     chosen = {
         "adapter": adapter,
@@ -206,3 +221,18 @@ def make_train(vector_ID: list[list[float]], genre_IF: list[list[float]]) -> Tra
         {"line": np.array(vector_ID, np.float32)},
         {},
     )
+
+
+# One dimension. Users' vectors 1 and 1, items' 1, -1 and 1, no attributes: features [e, 0.3]. Item 2 is cold.
+VECTOR_TD = np.array([[1], [1], [1], [-1], [1]], np.float32)
+HISTORY_BJ = [[0.0, 0.0, 0.0], [1.0, 3.0, 0.0]]
+
+
+def all_items(history_BJ: list[list[float]], users: int = 2) -> tuple[Examples, Items]:
+    """All items for each user, whose texts stand before those of the items."""
+    history_BJ = np.asarray(history_BJ, np.float32)
+    B, J = history_BJ.shape
+    user_B, item_J = np.arange(B, dtype=np.int32), np.arange(J, dtype=np.int32)
+    one_B, one_J = np.ones(B, np.int32), np.ones(J, np.int32)
+    examples = Examples(user_B, user_B, one_B, 0 * one_B, history_BJ, history_BJ > 0, np.float32(one_B), np.float32(one_B))
+    return examples, Items(item_J, item_J + users, one_J, one_J > 0, np.zeros(J, np.float32))

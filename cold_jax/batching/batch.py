@@ -1,4 +1,4 @@
-"""A step's batch as a pure function of (seed, step): there is no iterator, so nothing of it has to be saved."""
+"""A step's batch is a pure function of (seed, step): there is no iterator, so a checkpoint holds nothing of it."""
 
 import math
 from collections.abc import Callable
@@ -18,106 +18,106 @@ TextPlacer = Callable[[np.ndarray, int], tuple[Rows | np.ndarray, np.ndarray]]  
 
 
 class Examples(NamedTuple):
-    """A row for each example; spread over the devices."""
+    """One row per example; sharded over the devices."""
 
     user_B: np.ndarray
-    profile_B: np.ndarray  # slot of the user's profile text
-    length_B: np.ndarray  # its tokens
+    profile_B: np.ndarray  # slot of the user's profile text among the step's encoded texts
+    length_B: np.ndarray  # number of its tokens
     target_B: np.ndarray  # position of the target among the step's items
-    history_BJ: np.ndarray  # weight of each of the step's items in the user's support
-    seen_BJ: np.ndarray  # training positives of the user: never negatives
-    value_B: np.ndarray
-    weight_B: np.ndarray  # 0 in the rows that fill up an epoch's last batch
-    recent_BK: np.ndarray | None = None  # of a sequence: positions of the items before the target, newest first, -1 for none
+    history_BJ: np.ndarray  # weight of each of the step's items in the user's history; 0: not in it
+    seen_BJ: np.ndarray  # the user's training positives, which are never negatives
+    value_B: np.ndarray  # rating of the target
+    weight_B: np.ndarray  # 0 in the padding of an epoch's last batch
+    recent_BK: np.ndarray | None = None  # sequences only: positions of the items before the target, newest first, -1 for none
 
 
 class Items(NamedTuple):
-    """The items that a step encodes and scores; the same on every device."""
+    """The items that a step encodes and scores; replicated on every device."""
 
     item_J: np.ndarray
     slot_J: np.ndarray  # slot of the item's text
-    length_J: np.ndarray  # its tokens
-    valid_J: np.ndarray  # False where J is filled up
-    log_q_J: np.ndarray  # log of the probability of standing in a batch, up to a constant
+    length_J: np.ndarray  # number of its tokens
+    valid_J: np.ndarray  # False in the padding
+    log_q_J: np.ndarray  # log probability that an item is sampled into a batch, up to a constant
 
 
 class Batch(NamedTuple):
-    rows: Rows | np.ndarray  # what the encoder reads; spread over the devices
+    rows: Rows | np.ndarray  # the encoder's input; sharded over the devices
     examples: Examples
     items: Items
 
 
-def _row_count(rows: Rows | np.ndarray) -> int:
+def row_count(rows: Rows | np.ndarray) -> int:
     return len(rows.token_RL) if isinstance(rows, Rows) else len(rows)
 
 
 @dataclass(frozen=True)
 class PackedTexts:
-    """Places texts in packed rows, for an encoder that computes; texts of the same tokens once."""
+    """A TextPlacer for an encoder that runs in the step: packed rows, with texts of equal tokens encoded once."""
 
     tokens: Tokens
     row_length: int
     texts_per_row: int
 
     def __call__(self, text_T: np.ndarray, multiple: int) -> tuple[Rows, np.ndarray]:
-        unlike_T, position_T = np.unique(self._first_T[text_T], return_inverse=True)
-        rows, slot_T = pack(self.tokens, unlike_T, self.row_length, self.texts_per_row, multiple)
+        distinct_T, position_T = np.unique(self._representative_T[text_T], return_inverse=True)
+        rows, slot_T = pack(self.tokens, distinct_T, self.row_length, self.texts_per_row, multiple)
         return rows, slot_T[position_T]
 
     @cached_property
-    def _first_T(self) -> np.ndarray:
-        """The first text with the same tokens."""
+    def _representative_T(self) -> np.ndarray:
+        """For each text the first one with the same tokens."""
         first: dict[bytes, int] = {}
         spans = enumerate(pairwise(self.tokens.offset_T))
         return np.array([first.setdefault(self.tokens.token_N[start:end].tobytes(), t) for t, (start, end) in spans])
 
 
 def table_rows(text_T: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places texts one after the other, for an encoder that is a table."""
-    filled = math.ceil(len(text_T) / multiple) * multiple - len(text_T)
-    return np.pad(text_T, (0, filled)).astype(np.int32), np.arange(len(text_T), dtype=np.int32)
+    """The TextPlacer for an encoder that is a table of vectors: a text's slot is its place in the list, padded to a `multiple`."""
+    padding = math.ceil(len(text_T) / multiple) * multiple - len(text_T)
+    return np.pad(text_T, (0, padding)).astype(np.int32), np.arange(len(text_T), dtype=np.int32)
 
 
 class TargetBatches:
-    """What all batches share: an epoch is a permutation of the training interactions that are its targets."""
+    """What all batches share: an epoch is a permutation of the training interactions that serve as targets."""
 
     def __init__(
         self,
         size: int,
         train: TrainView,
         length_T: np.ndarray,
-        place: TextPlacer,
+        place_texts: TextPlacer,
         seed: int,
         devices: int,
         target_N: np.ndarray,
     ):
-        """`length_T` counts the tokens of the users' texts, then of the items'; `target_N` are positions among train's interactions."""
-        self.train, self.length_T, self.place, self.seed, self.target_N = train, length_T, place, seed, target_N
-        self.devices, self.packed = devices, isinstance(place, PackedTexts)
+        """`length_T` holds the number of tokens of the users' texts, then of the items'; `target_N` indexes train's interactions."""
+        self.train, self.length_T, self.place_texts, self.seed, self.target_N = train, length_T, place_texts, seed, target_N
+        self.devices, self.packed = devices, isinstance(place_texts, PackedTexts)
         self.steps_per_epoch = math.ceil(len(target_N) / size)
         self.size = math.ceil(size / devices) * devices
 
-    def _rows(self, step: int, size: int) -> np.ndarray:
-        """The training interactions that the step's examples ask for."""
+    def _targets(self, step: int, size: int) -> np.ndarray:
+        """The training interactions whose items the step's examples have as targets; indices of shape (B,)."""
         epoch, within = divmod(step, self.steps_per_epoch)
         return self._order(epoch)[within * size : (within + 1) * size]
 
     def _order(self, epoch: int) -> np.ndarray:
         return seeds.generator(self.seed, "order", epoch).permutation(self.target_N)
 
-    def _fill(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
+    def _pad(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
         return np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)
 
-    def told(self, batch: "Batch") -> str:
-        """Whom and what a batch is about, for an error's message."""
+    def describe(self, batch: "Batch") -> str:
+        """The users and the target items of a batch, for error messages."""
         users = [self.train.users.ids[u] for u in np.unique(batch.examples.user_B)[:20]]
         items = [self.train.items.ids[i] for i in np.unique(batch.items.item_J[batch.examples.target_B])[:20]]
         return f"Users of the batch: {users}; items: {items}"
 
 
 def recent_items(position_N: np.ndarray, row_N: np.ndarray, item_N: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """recent_BK of (row, item, place from the end, 1 for the newest); -1 where there is none."""
+    """recent_BK from (position from the end, 1 for the newest; row; item); -1 where a history is shorter than K."""
     recent_BK = np.full(shape, -1, np.int32)
-    near_N = position_N <= shape[1]
-    recent_BK[row_N[near_N], position_N[near_N] - 1] = item_N[near_N]
+    kept_N = position_N <= shape[1]
+    recent_BK[row_N[kept_N], position_N[kept_N] - 1] = item_N[kept_N]
     return recent_BK

@@ -1,4 +1,4 @@
-"""Texts whose tokens are predicted, masked or causal."""
+"""Batches of texts whose tokens a language model predicts: masked ones (BERT), or each from those before it (GPT)."""
 
 import math
 from dataclasses import dataclass
@@ -13,52 +13,59 @@ from cold_jax.batching.batch import Batch, PackedTexts
 from cold_jax.errors import DataError
 from cold_jax.text.packing import Rows
 
-MASKED, REPLACED = 0.8, 0.1  # of the tokens to be foretold; the rest stay
+MASKED, REPLACED = 0.8, 0.1  # shares of the tokens to predict (Devlin et al. 2019, section 3.1); the rest keep theirs
 
 
 class Predicted(NamedTuple):
-    """A row for each token that is foretold; spread over the devices."""
+    """One row per token to predict; sharded over the devices."""
 
-    position_B: np.ndarray  # of the state it is foretold from, among all of the batch's
+    position_B: np.ndarray  # of the state that predicts it, among all of the batch's
     token_B: np.ndarray
-    weight_B: np.ndarray  # 0 in the rows that fill up
+    weight_B: np.ndarray  # 0 in the padding
 
 
 @dataclass(frozen=True)
 class MaskedTokens:
-    """A step reads `size` texts of users and items, equal ones once; a share `held_out` of all is for validation.
+    """A step reads `size` of the users' and items' texts, equal ones once; `holdout_fraction` of all are kept for validation.
 
-    share: of a BERT's tokens that are foretold, [MASK] standing for most of them. Special tokens never are.
+    share: of a BERT's tokens to predict, most of which are replaced by `mask`. Special tokens never are.
     """
 
     size: int
     share: float
     mask: str
-    held_out: float
+    holdout_fraction: float
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"batching.size: {self.size} is not a batch size; give 1 or more")
-        for key in ("share", "held_out"):
+        for key in ("share", "holdout_fraction"):
             if not 0 < getattr(self, key) < 1:
                 raise ValueError(f"batching.{key}: {getattr(self, key)} is not a share between 0 and 1")
 
     def __call__(
-        self, tokenizer: Path, causal: bool, place: PackedTexts, seed: int, multiple: int, devices: int
+        self, tokenizer: Path, causal: bool, place_texts: PackedTexts, seed: int, multiple: int, devices: int
     ) -> "TextBatches":
-        return TextBatches(self, tokenizer, causal, place, seed, multiple, devices)
+        return TextBatches(self, tokenizer, causal, place_texts, seed, multiple, devices)
 
 
 class TextBatches:
-    """`batches(step)` is the step's batch, an epoch a permutation of the texts that are not held out."""
+    """`batches(step)` is the step's batch; an epoch visits every text that is not held out once."""
 
     packed = True
 
     def __init__(
-        self, batching: MaskedTokens, tokenizer: Path, causal: bool, place: PackedTexts, seed: int, multiple: int, devices: int
+        self,
+        batching: MaskedTokens,
+        tokenizer: Path,
+        causal: bool,
+        place_texts: PackedTexts,
+        seed: int,
+        multiple: int,
+        devices: int,
     ):
-        """Raises DataError where the tokenizer has no such mask, or too few texts have tokens of their own."""
-        self.batching, self.causal, self.place, self.seed, self.devices = batching, causal, place, seed, devices
+        """Raises DataError where the tokenizer has no such mask token, or too few texts have tokens to predict."""
+        self.batching, self.causal, self.place_texts, self.seed, self.devices = batching, causal, place_texts, seed, devices
         reader = Tokenizer.from_file(str(tokenizer))
         mask, self.vocabulary = reader.token_to_id(batching.mask), reader.get_vocab_size()
         if mask is None and not causal:
@@ -66,17 +73,17 @@ class TextBatches:
         self.mask = -1 if mask is None else mask
         self.special = np.array([*reader.encode("").ids, self.mask], np.int32)
         first: dict[bytes, int] = {}
-        for t, (start, end) in enumerate(zip(place.tokens.offset_T[:-1], place.tokens.offset_T[1:], strict=True)):
-            own_L = place.tokens.token_N[start:end]
-            if (len(own_L) > 1) if causal else not np.isin(own_L, self.special).all():
-                first.setdefault(own_L.tobytes(), t)
-        drawn_T = seeds.generator(seed, "held-out texts").permutation(np.array(list(first.values()), np.int64))
-        held = max(round(batching.held_out * len(drawn_T)), 1)
-        self.held_T, self.text_T = drawn_T[:held], np.sort(drawn_T[held:])
+        for t, (start, end) in enumerate(zip(place_texts.tokens.offset_T[:-1], place_texts.tokens.offset_T[1:], strict=True)):
+            token_L = place_texts.tokens.token_N[start:end]
+            if (len(token_L) > 1) if causal else not np.isin(token_L, self.special).all():
+                first.setdefault(token_L.tobytes(), t)
+        shuffled_T = seeds.generator(seed, "held-out texts").permutation(np.array(list(first.values()), np.int64))
+        held_out = max(round(batching.holdout_fraction * len(shuffled_T)), 1)
+        self.held_out_T, self.text_T = shuffled_T[:held_out], np.sort(shuffled_T[held_out:])
         if not len(self.text_T):
-            raise DataError(f"data: {len(drawn_T)} different texts of users and items are too few to learn from")
+            raise DataError(f"data: {len(shuffled_T)} different texts of users and items are too few to learn from")
         self.steps_per_epoch = math.ceil(len(self.text_T) / batching.size)
-        self.multiple = multiple  # one compiled shape, as in batches.Batches
+        self.multiple = multiple  # one compiled shape, as in SampledBatches
         self.multiple = max(len(self._rows(self._texts(step)).token_RL) for step in range(32))
 
     def _texts(self, step: int) -> np.ndarray:
@@ -85,15 +92,15 @@ class TextBatches:
         return order_T[within * self.batching.size : (within + 1) * self.batching.size]
 
     def _rows(self, text_T: np.ndarray) -> Rows:
-        return self.place(text_T, self.multiple)[0]
+        return self.place_texts(text_T, self.multiple)[0]
 
     def __call__(self, step: int) -> Batch:
         return self._batch(self._texts(step), seeds.generator(self.seed, "draw", step))
 
-    def held_out(self) -> list[Batch]:
-        """The texts for validation, with masks that are always the same."""
-        pieces = np.array_split(self.held_T, math.ceil(len(self.held_T) / self.batching.size))
-        return [self._batch(piece_T, seeds.generator(self.seed, "held-out masks", n)) for n, piece_T in enumerate(pieces)]
+    def held_out_batches(self) -> list[Batch]:
+        """The texts kept for validation, always masked alike."""
+        chunks = np.array_split(self.held_out_T, math.ceil(len(self.held_out_T) / self.batching.size))
+        return [self._batch(chunk_T, seeds.generator(self.seed, "held-out masks", n)) for n, chunk_T in enumerate(chunks)]
 
     def _batch(self, text_T: np.ndarray, draw: np.random.Generator) -> Batch:
         rows = self._rows(text_T)
@@ -102,24 +109,26 @@ class TextBatches:
             target_N = np.flatnonzero(real_N & (rows.position_RL.reshape(-1) > 0))
             position_N, capacity = target_N - 1, len(token_N)
         else:
-            own_N = np.flatnonzero(real_N & ~np.isin(token_N, self.special))
-            target_N = np.sort(draw.choice(own_N, max(round(self.batching.share * len(own_N)), 1), replace=False))
+            maskable_N = np.flatnonzero(real_N & ~np.isin(token_N, self.special))
+            target_N = np.sort(draw.choice(maskable_N, max(round(self.batching.share * len(maskable_N)), 1), replace=False))
             position_N, capacity = target_N, math.ceil(self.batching.share * len(token_N))
-        fill = (0, math.ceil(capacity / self.devices) * self.devices - len(target_N))
-        of_B = Predicted(
-            np.pad(position_N, fill).astype(np.int32),
-            np.pad(token_N[target_N], fill).astype(np.int32),
-            np.pad(np.ones(len(target_N), np.float32), fill),
+        padding = (0, math.ceil(capacity / self.devices) * self.devices - len(target_N))
+        predicted = Predicted(
+            np.pad(position_N, padding).astype(np.int32),
+            np.pad(token_N[target_N], padding).astype(np.int32),
+            np.pad(np.ones(len(target_N), np.float32), padding),
         )
         if not self.causal:
-            token_N, lot_N = token_N.copy(), draw.random(len(target_N))
-            other_N = draw.integers(0, self.vocabulary, len(target_N))
-            hidden_N = np.where(lot_N < MASKED, self.mask, np.where(lot_N < MASKED + REPLACED, other_N, token_N[target_N]))
-            token_N[target_N] = hidden_N
+            token_N, draw_N = token_N.copy(), draw.random(len(target_N))
+            random_N = draw.integers(0, self.vocabulary, len(target_N))
+            replacement_N = np.where(
+                draw_N < MASKED, self.mask, np.where(draw_N < MASKED + REPLACED, random_N, token_N[target_N])
+            )
+            token_N[target_N] = replacement_N
             rows = rows._replace(token_RL=token_N.reshape(rows.token_RL.shape))
-        return Batch(rows, of_B, None)  # type: ignore[arg-type]
+        return Batch(rows, predicted, None)  # type: ignore[arg-type]
 
-    def told(self, batch: Batch) -> str:
-        """As of batches.Batches."""
+    def describe(self, batch: Batch) -> str:
+        """The texts of a batch, for error messages."""
         texts = np.unique(np.asarray(batch.rows.text_RL)[np.asarray(batch.rows.segment_RL) > 0])  # type: ignore[union-attr]
-        return f"Texts of the batch, users' and then items': {texts[:20].tolist()}"
+        return f"Texts of the batch (numbered users first, then items): {texts[:20].tolist()}"

@@ -1,20 +1,20 @@
-"""Sequences: every interaction is a target, all before it its history."""
+"""Batches of sequences: every interaction after a user's first is a target, all before it are its history."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from cold_jax.batching.batch import Batch, Examples, Items, TargetBatches, TextPlacer, _row_count, recent_items
+from cold_jax.batching.batch import Batch, Examples, Items, TargetBatches, TextPlacer, recent_items, row_count
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import Rows
 
 
 @dataclass(frozen=True)
 class SequenceBatching:
-    """Sequences: every training interaction but a user's first is a target, and shows all that came before it.
+    """Every training interaction but a user's first is a target; its history is all that came before it.
 
-    A step's items are all there are. history: how many of the newest stand in their order. cold_negatives: items without a training interaction
-    are negatives like any other; else they are no part of the softmax.
+    A step scores all items. history: how many of the newest items are given in order. cold_negatives: whether items without a training
+    interaction are negatives too; if not, the softmax leaves them out.
     """
 
     size: int
@@ -27,59 +27,61 @@ class SequenceBatching:
                 raise ValueError(f"batching.{key}: {getattr(self, key)} must be 1 or more")
 
     def __call__(
-        self, train: TrainView, length_T: np.ndarray, place: TextPlacer, seed: int, multiple: int, devices: int
+        self, train: TrainView, length_T: np.ndarray, place_texts: TextPlacer, seed: int, multiple: int, devices: int
     ) -> "SequenceBatches":
-        return SequenceBatches(self, train, length_T, place, seed, multiple, devices)
+        return SequenceBatches(self, train, length_T, place_texts, seed, multiple, devices)
 
 
 class SequenceBatches(TargetBatches):
-    """`batches(step)` is the step's batch. An epoch is a permutation of all training interactions that have one before them."""
+    """`batches(step)` is the step's batch; an epoch visits every training interaction that has one before it once."""
 
     def __init__(
         self,
         batching: SequenceBatching,
         train: TrainView,
         length_T: np.ndarray,
-        place: TextPlacer,
+        place_texts: TextPlacer,
         seed: int,
         multiple: int,
         devices: int,
     ):
-        """As `Batches`."""
+        """As SampledBatches."""
         self.first_N = np.searchsorted(train.user_N, train.user_N)
         later_N = np.flatnonzero(self.first_N < np.arange(len(train.user_N)))
-        super().__init__(batching.size, train, length_T, place, seed, devices, later_N)
+        super().__init__(batching.size, train, length_T, place_texts, seed, devices, later_N)
         self.batching = batching
         self.multiple = multiple
-        self.multiple = max(_row_count(self._texts(self._rows(step, batching.size))[0]) for step in range(32))  # as in `Batches`
+        self.multiple = max(
+            row_count(self._texts(self._targets(step, batching.size))[0]) for step in range(32)
+        )  # as in SampledBatches
 
     def _texts(self, row_B: np.ndarray) -> tuple[Rows | np.ndarray, np.ndarray, np.ndarray]:
-        """(rows of the users' texts and all items', the slots of the users', of the items')."""
+        """(rows with the users' texts and all items', slots of the users' texts, slots of the items')."""
         user_T, profile_B = np.unique(self.train.user_N[row_B], return_inverse=True)
         item_T = len(self.train.users) + np.arange(len(self.train.items))
-        rows, slot_T = self.place(np.concatenate([user_T, item_T]), self.multiple)
+        rows, slot_T = self.place_texts(np.concatenate([user_T, item_T]), self.multiple)
         return rows, slot_T[profile_B], slot_T[len(user_T) :]
 
     def __call__(self, step: int) -> Batch:
-        row_B, I = self._rows(step, self.batching.size), len(self.train.items)
+        row_B, I = self._targets(step, self.batching.size), len(self.train.items)
         rows, profile_B, slot_I = self._texts(row_B)
         user_B, target_B, before_B = self.train.user_N[row_B], self.train.item_N[row_B], row_B - self.first_N[row_B]
 
-        of_N = np.repeat(np.arange(len(row_B)), before_B)
-        position_N = np.arange(len(of_N)) - np.repeat(np.cumsum(before_B) - before_B, before_B) + 1
-        item_N = self.train.item_N[row_B[of_N] - position_N]
+        row_N = np.repeat(np.arange(len(row_B)), before_B)
+        position_N = np.arange(len(row_N)) - np.repeat(np.cumsum(before_B) - before_B, before_B) + 1
+        item_N = self.train.item_N[row_B[row_N] - position_N]
         history_BI = np.zeros((self.size, I), np.float32)
-        history_BI[of_N, item_N] = 1
+        history_BI[row_N, item_N] = 1
         examples = Examples(
-            user_B=self._fill(user_B, np.int32),
-            profile_B=self._fill(profile_B, np.int32),
-            length_B=self._fill(self.length_T[user_B], np.int32),
-            target_B=self._fill(target_B, np.int32),
+            user_B=self._pad(user_B, np.int32),
+            profile_B=self._pad(profile_B, np.int32),
+            length_B=self._pad(self.length_T[user_B], np.int32),
+            target_B=self._pad(target_B, np.int32),
             history_BJ=history_BI,
             seen_BJ=history_BI > 0,
-            value_B=self._fill(self.train.value_N[row_B], np.float32),
-            weight_B=self._fill(np.ones(len(row_B)), np.float32),
-            recent_BK=recent_items(position_N, of_N, item_N, (self.size, self.batching.history)),
+            value_B=self._pad(self.train.value_N[row_B], np.float32),
+            weight_B=self._pad(np.ones(len(row_B)), np.float32),
+            recent_BK=recent_items(position_N, row_N, item_N, (self.size, self.batching.history)),
         )
         all_I = np.arange(I)
         items = Items(

@@ -64,7 +64,7 @@ def held_out_loss(
     partition: Partition, batches: TextBatches, objective: Any, microbatch_rows: int
 ) -> Callable[[Tree], tuple[float, dict[str, float]]]:
     """(trainable leaves) → (−the mean loss of held-out texts' tokens, {perplexity})."""
-    held, frozen = batches.held_out(), jax.device_put(partition.frozen)
+    held, frozen = batches.held_out_batches(), jax.device_put(partition.frozen)
 
     @jax.jit
     def loss(trainable: Tree, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array]:

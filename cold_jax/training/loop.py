@@ -1,4 +1,4 @@
-"""The training loop: step, validation, early stopping, checkpoint, resume. There is one."""
+"""The one training loop: steps, validation, early stopping, checkpoints, resuming."""
 
 import logging
 import math
@@ -39,11 +39,11 @@ Tree = Any
 Validate = Callable[[Tree], tuple[float, Mapping[str, float]]]  # trainable leaves -> (the metric to stop by, all to log)
 
 
-TERMINATED = 143  # 128 + SIGTERM: what a shell reports of a process that the signal ended
+TERMINATED = 143  # 128 + SIGTERM, as a shell reports a process that the signal ended
 
 
 class Progress(NamedTuple):
-    """What early stopping knows."""
+    """The state of early stopping."""
 
     best: float
     best_step: int
@@ -53,27 +53,32 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Loop:
-    """epochs, or max_steps where that is less; null: no limit. validate_every in steps, besides before the first and after the last.
+    """How long to train, and how often to validate and to log.
 
-    patience: validations without a better one before training stops; 0: never before its time. microbatch_rows: packed rows in a slice.
-    log_every: in steps, beyond the first hundred. step: see steps.Form.
+    epochs, or max_steps where that is less; null: no such limit. validate_every: in steps, besides once before the first and once after
+    the last. patience: validations without a better one after which training stops; null: never. microbatch_rows: packed rows encoded at
+    once. log_every: in steps, after the first hundred. step: see StepMode.
     """
 
     epochs: int
     max_steps: int | None
     validate_every: int
-    patience: int
+    patience: int | None
     microbatch_rows: int
     log_every: int
     step: StepMode
 
+    def __post_init__(self) -> None:
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"loop.patience: {self.patience} must be 1 or more; null never stops early")
+
     def steps(self, steps_per_epoch: int) -> int:
-        whole = self.epochs * steps_per_epoch
-        return whole if self.max_steps is None else min(whole, self.max_steps)
+        of_epochs = self.epochs * steps_per_epoch
+        return of_epochs if self.max_steps is None else min(of_epochs, self.max_steps)
 
 
 class Training:
-    """A run of the loop. It goes on where the newest checkpoint of its folder ends."""
+    """One run of the loop. It resumes at the newest checkpoint of its folder."""
 
     def __init__(
         self,
@@ -82,7 +87,7 @@ class Training:
         batches: SampledBatches | SequenceBatches | TextBatches,
         objective: Any,
         optimizer: AdamW,
-        encoder_rate: float,
+        lr_scale: float,
         parallelise: Callable[[Step], Parallel],
         validate: Validate,
         dropout: bool,
@@ -98,21 +103,21 @@ class Training:
         self.checkpoints = Checkpoints(run.path / "checkpoints")
         self.steps = loop.steps(batches.steps_per_epoch) if jax.tree.leaves(partition.trainable) else 0
         updates = max(self.steps // optimizer.accumulate, 1)
-        self.rate = lambda step: optimizer.rate(updates)(step // optimizer.accumulate)
-        transformation = optimizer(updates, encoder_rate)
-        recipe = StepSpec(partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed)
-        form = resolve_mode(loop.step, batches.devices, batches.packed)
-        self.parallel = microbatched_step(recipe) if form is StepMode.microbatched else parallelise(fused_step(recipe))
-        self.fingerprint = {**fingerprint, "loop.step": form.name}
+        self.learning_rate = lambda step: optimizer.learning_rate_schedule(updates)(step // optimizer.accumulate)
+        transformation = optimizer(updates, lr_scale)
+        spec = StepSpec(partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed)
+        mode = resolve_mode(loop.step, batches.devices, batches.packed)
+        self.parallel = microbatched_step(spec) if mode is StepMode.microbatched else parallelise(fused_step(spec))
+        self.fingerprint = {**fingerprint, "loop.step": mode.name}
         self.step, self.progress = 0, Progress(-math.inf, 0, 0, False)
         self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))
-        self.pending: tuple[Batch, Tree] | None = None  # the newest step's batch and record
+        self.pending: tuple[Batch, Tree] | None = None  # the newest step's, not yet logged
         self.terminate = _Terminate()
 
     def fit(self) -> tuple[Tree, int]:
-        """Returns the best step's trainable leaves, and that step.
+        """The trainable leaves of the best step, and that step.
 
-        Raises NonFinite before the update of such a step, and SystemExit(143) after SIGTERM, when the step is done and saved.
+        Raises NonFinite before an update that is not finite, and SystemExit(143) after SIGTERM, once the step is finished and saved.
         """
         resumed = bool(self.checkpoints.steps())
         if resumed:
@@ -128,12 +133,12 @@ class Training:
             self.terminate.remove()
             if self.profiler:
                 self.profiler.stop()
-        self._leave_if_asked()
+        self._exit_if_terminated()
         self.state = self.parallel.unreplicate(self.state)
         return self._best()
 
     def best(self) -> tuple[Tree, int]:
-        """The same of a run that was trained before. Raises CheckpointError."""
+        """What `fit` returned, of a run that was trained before. Raises CheckpointError."""
         self._restore()
         return self._best()
 
@@ -154,37 +159,37 @@ class Training:
             while self.step < self.steps and not self.progress.stopped:
                 batch = prefetched.result()
                 prefetched = ahead.submit(self.batches, self.step + 1)
-                spread = self.parallel.shard_batch(batch)
+                sharded = self.parallel.shard_batch(batch)
                 if self.profiler:
                     self.profiler.at(self.step - self.since, self.state)
                 with jax.transfer_guard("disallow"):
-                    self.state, record = self.parallel.step(frozen, self.state, spread)
+                    self.state, record = self.parallel.step(frozen, self.state, sharded)
                 self._log_pending()  # the step before, while the device works on this one
                 self.step, self.pending = self.step + 1, (batch, record)
                 self.terminate.install()
                 if self.step == self.steps or self.step % self.loop.validate_every == 0:
                     self._log_pending()
                     self._validate_and_save()
-                elif self.terminate.asked:
+                elif self.terminate.requested:
                     self._log_pending()
                     self._save()
-                self._leave_if_asked()
+                self._exit_if_terminated()
 
-    def _leave_if_asked(self) -> None:
-        """When the newest step is saved."""
-        if self.terminate.asked:
-            log.warning("SIGTERM: saved step %d; resume=%s goes on", self.step, self.run.path)
+    def _exit_if_terminated(self) -> None:
+        """Exits after SIGTERM; the newest step must have been saved."""
+        if self.terminate.requested:
+            log.warning("SIGTERM: step %d is saved; continue with resume=%s", self.step, self.run.path)
             raise SystemExit(TERMINATED)
 
     def _validate_and_save(self) -> None:
-        """Validates, notes whether it was the best so far, and saves."""
+        """Validates, updates the early stopping state, and saves."""
         with timed("validate"):
             metric, values = self.validate(self.parallel.unreplicate(self.state).trainable)
         if not math.isfinite(metric):
             raise NonFinite(f"step {self.step}: the validation metric is {metric}; step {self.progress.best_step} stays the best")
         bad_validations = 0 if metric > self.progress.best else self.progress.bad_validations + 1
         best = (metric, self.step) if bad_validations == 0 else self.progress[:2]
-        self.progress = Progress(*best, bad_validations, 0 < self.loop.patience <= bad_validations)
+        self.progress = Progress(*best, bad_validations, self.loop.patience is not None and bad_validations >= self.loop.patience)
         entry = {
             "step": self.step,
             "epoch": self.step / self.batches.steps_per_epoch,
@@ -204,7 +209,7 @@ class Training:
         log.info("saved step %d", self.step)
 
     def _log_pending(self) -> None:
-        """Logs the newest unread step. Raises NonFinite with the step, the leaf and the batch's ids."""
+        """Logs the pending step. Raises NonFinite with the step, the leaves and the batch's ids."""
         if self.pending is None:
             return
         (batch, record), self.pending = self.pending, None
@@ -218,7 +223,7 @@ class Training:
                 "steps": self.steps,
                 "epoch": self.step / self.batches.steps_per_epoch,
                 "loss": float(record["loss"]),
-                "learning_rate": float(np.asarray(self.rate(self.step - 1))),
+                "learning_rate": float(np.asarray(self.learning_rate(self.step - 1))),
                 "examples_per_second": (self.step - self.since) * self.batches.batching.size / seconds,
                 "seconds": seconds,
             }
@@ -230,15 +235,15 @@ class Training:
             "loss",
             *(jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self.partition.trainable)),
         ]
-        bad = [name for name, fine in zip(names, finite, strict=True) if not fine]
+        bad = [name for name, ok in zip(names, finite, strict=True) if not ok]
         raise NonFinite(
-            f"step {self.step}: not finite: {', '.join(bad[:4])} ({len(bad)} of {len(names)}). The update was not made and the checkpoints are "
-            f"whole. {self.batches.told(batch)}. Look at these rows, or lower optimizer.learning_rate"
+            f"step {self.step}: not finite: {', '.join(bad[:4])} ({len(bad)} of {len(names)}). The update was skipped, and the checkpoints are "
+            f"intact. {self.batches.describe(batch)}. Check these rows, or lower optimizer.learning_rate"
         )
 
 
 class _Profiler:
-    """JAX's trace of three steps, after those that compile; TensorBoard's profile plugin and Perfetto read it."""
+    """JAX's trace of three steps after the compilation, for TensorBoard's profile plugin and Perfetto."""
 
     STEPS = range(3, 6)
 
@@ -261,22 +266,21 @@ class _Profiler:
 
 
 class _Terminate:
-    """SIGTERM asks for the step to be finished and saved; a second one ends the process at once."""
+    """After SIGTERM the step is finished and saved; a second one ends the process at once."""
 
     def __init__(self) -> None:
-        self.asked, self.before = False, None
+        self.requested, self.before = False, None
 
     def install(self) -> None:
-        if (
-            self.before is None
-        ):  # after the first step: while it compiles there is nothing to save, and the signal just ends the process
-            self.before = signal.signal(signal.SIGTERM, self._ask)
+        # After the first step: until it is compiled there is nothing to save, and the signal may end the process.
+        if self.before is None:
+            self.before = signal.signal(signal.SIGTERM, self._request)
 
     def remove(self) -> None:
         if self.before is not None:
             signal.signal(signal.SIGTERM, self.before)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
             os._exit(TERMINATED)
-        self.asked = True
+        self.requested = True

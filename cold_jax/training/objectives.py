@@ -1,6 +1,6 @@
-"""(scores, examples, items) → the sum of the examples' losses and the sum of their weights, so that devices can be added up.
+"""Training losses: (scores, examples, items) → (Σ weighted losses, Σ weights), so that devices can be summed.
 
-Known positives of a user, his support among them, are never his negatives. `read` makes the scores of what a step encoded.
+A user's training positives, the history among them, are never their negatives. `read` computes the scores from what a step encoded.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from cold_jax.models.language_model import token_logits
 class Softmax:
     """−log softmax of the target among the step's items.
 
-    log_q subtracts each item's log sampling probability from its logit, so that in-batch candidates estimate the softmax over the
+    log_q subtracts each item's log sampling probability from its logit, so that in-batch candidates estimate the softmax over the whole
     catalogue (sampled softmax; Yi et al. 2019, doi 10.1145/3298689.3346996).
     """
 
@@ -31,10 +31,10 @@ class Softmax:
         logit_BJ = score_BJ / self.temperature
         if self.log_q:
             logit_BJ = logit_BJ - items.log_q_J[None]
-        own_BJ = _is_target(examples, items)
-        allowed_BJ = own_BJ | _negatives(examples, items)
+        target_BJ = _is_target(examples, items)
+        allowed_BJ = target_BJ | _negatives(examples, items)
         log_p_BJ = jax.nn.log_softmax(jnp.where(allowed_BJ, logit_BJ, -jnp.inf), axis=1)
-        loss_B = -jnp.where(own_BJ, log_p_BJ, 0.0).sum(1)
+        loss_B = -jnp.where(target_BJ, log_p_BJ, 0.0).sum(1)
         return (loss_B * examples.weight_B).sum(), examples.weight_B.sum()
 
 
@@ -64,7 +64,7 @@ class Bce:
 
 @dataclass(frozen=True)
 class BceRatings:
-    """Binary cross-entropy of given rows: a value of at least `threshold` is a 1."""
+    """Binary cross-entropy of ratings: one of at least `threshold` is a 1."""
 
     threshold: float
 
@@ -77,7 +77,7 @@ class BceRatings:
 
 @dataclass(frozen=True)
 class TokenCrossEntropy:
-    """−log softmax over the vocabulary of each foretold token."""
+    """−log softmax over the vocabulary of each token to predict."""
 
     read = staticmethod(token_logits)
 

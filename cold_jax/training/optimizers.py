@@ -10,7 +10,7 @@ import optax
 
 
 class Schedule(Enum):
-    """The learning rate after the warm-up: as it is, or down to zero at the last step."""
+    """The learning rate after the warm-up: constant, or down to zero after the last update."""
 
     constant = "constant"
     linear = "linear"
@@ -21,8 +21,8 @@ class Schedule(Enum):
 class AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
-    learning_rate of the head; warmup in steps; weight_decay of matrices only, never of biases,
-    norms and scalars; clip, the gradient's largest global norm; accumulate, steps for one update.
+    learning_rate is the head's; warmup counts updates; weight_decay applies to matrices only, never to biases, norms and scalars;
+    clip is the largest global norm of a gradient; accumulate is the number of steps per update.
     """
 
     learning_rate: float
@@ -34,8 +34,8 @@ class AdamW:
     clip: float
     accumulate: int
 
-    def rate(self, updates: int) -> optax.Schedule:
-        """The head's learning rate at each of so many updates."""
+    def learning_rate_schedule(self, updates: int) -> optax.Schedule:
+        """The head's learning rate at each of `updates` updates."""
         end = max(updates - self.warmup, 1)
         after = {
             Schedule.constant: optax.constant_schedule(self.learning_rate),
@@ -48,18 +48,18 @@ class AdamW:
             else after
         )
 
-    def __call__(self, updates: int, encoder_rate: float) -> optax.GradientTransformation:
-        """For a run of so many updates, on a pytree whose paths begin with "encoder" where a leaf is of Δθ.
+    def __call__(self, updates: int, lr_scale: float) -> optax.GradientTransformation:
+        """The transformation of a run of `updates` updates. Leaves whose path begins with "encoder" are Δθ.
 
-        Δθ has `encoder_rate` times the head's learning rate.
+        Δθ gets `lr_scale` times the head's learning rate.
         """
-        rate = self.rate(updates)
+        rate = self.learning_rate_schedule(updates)
         adamw = [optax.scale_by_adam(self.b1, self.b2), optax.add_decayed_weights(self.weight_decay, _are_matrices)]
-        parts: dict[Hashable, optax.GradientTransformation] = {
+        by_label: dict[Hashable, optax.GradientTransformation] = {
             "head": optax.chain(*adamw, optax.scale_by_learning_rate(rate)),
-            "encoder": optax.chain(*adamw, optax.scale_by_learning_rate(lambda step: encoder_rate * rate(step))),
+            "encoder": optax.chain(*adamw, optax.scale_by_learning_rate(lambda step: lr_scale * rate(step))),
         }
-        update = optax.chain(optax.clip_by_global_norm(self.clip), optax.partition(parts, _labels))
+        update = optax.chain(optax.clip_by_global_norm(self.clip), optax.partition(by_label, _labels))
         return optax.MultiSteps(update, self.accumulate).gradient_transformation() if self.accumulate > 1 else update
 
 

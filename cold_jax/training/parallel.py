@@ -1,7 +1,7 @@
-"""One step on many devices. No other module knows of devices.
+"""Data parallelism: one step on several devices. No other module knows of devices.
 
-The examples and the packed rows of a batch are spread, all else is the same everywhere. Each device encodes its rows, the vectors are
-gathered, so that in-batch negatives are the whole batch's, and losses and gradients are summed: N devices train on one device's loss.
+A batch's examples and packed rows are sharded, all else is replicated. Each device encodes its rows; the vectors are gathered, so that
+in-batch negatives are the whole batch's; losses and gradients are summed. N devices train on one device's loss.
 """
 
 import os
@@ -23,11 +23,11 @@ Tree = Any
 
 
 class Collectives(NamedTuple):
-    """What a step needs to know of other devices; on one device, and where the compiler does it, nothing."""
+    """How a step communicates with the other devices; on one device, and where the compiler does it, by nothing."""
 
-    gather: Callable[[jax.Array], jax.Array]  # the rows of all devices, in order
+    gather: Callable[[jax.Array], jax.Array]  # all devices' rows, in order
     psum: Callable[[Tree], Tree]  # the sum over devices
-    rows: int  # how many devices' rows a step sees at once
+    rows: int  # how many devices' rows the step sees
 
 
 single_device = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=1)
@@ -38,19 +38,19 @@ Step = Callable[[Tree, Tree, Batch, Collectives], tuple[Tree, Tree]]  # (constan
 
 @dataclass(frozen=True)
 class Parallel:
-    """A compiled step and the ways to its devices and back. The state is donated: use the one that comes back."""
+    """A compiled step, and how values reach its devices and come back. A step's state is donated: use the one it returns."""
 
     devices: int
-    replicate: Callable[[Tree], Tree]  # constants to every device
-    replicate_state: Callable[[Tree], Tree]  # a copy of the state to every device, which may be donated
-    unreplicate: Callable[[Tree], Tree]  # and back, as one copy
+    replicate: Callable[[Tree], Tree]  # constants, to every device
+    replicate_state: Callable[[Tree], Tree]  # a copy of the state, which may be donated, to every device
+    unreplicate: Callable[[Tree], Tree]  # the one copy back
     shard_batch: Callable[[Batch], Batch]
     step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]]
 
 
 @dataclass(frozen=True)
 class Pmap:
-    """jax.pmap over `devices` (null: all there are)."""
+    """jax.pmap over `devices` (null: all)."""
 
     devices: int | None
 
@@ -61,7 +61,7 @@ class Pmap:
     def __call__(self, step: Step) -> Parallel:
         devices = _devices(self.devices)
         if len(devices) == 1:
-            return _one(step)
+            return _single(step)
         n = len(devices)
         along = NamedSharding(DeviceMesh(np.array(devices), ("devices",)), PartitionSpec("devices"))
         collectives = Collectives(
@@ -70,19 +70,19 @@ class Pmap:
             rows=1,
         )
 
-        def copies(tree: Tree) -> Tree:
-            many = lambda x: np.broadcast_to(np.asarray(x)[None], (n, *np.shape(x)))  # noqa: E731
-            return jax.tree.map(lambda x: jax.device_put(many(x), along), tree)
+        def replicate(tree: Tree) -> Tree:
+            stacked = lambda x: np.broadcast_to(np.asarray(x)[None], (n, *np.shape(x)))  # noqa: E731
+            return jax.tree.map(lambda x: jax.device_put(stacked(x), along), tree)
 
-        def pieces(tree: Tree) -> Tree:
+        def shard(tree: Tree) -> Tree:
             return jax.tree.map(lambda x: jax.device_put(x.reshape(n, -1, *x.shape[1:]), along), tree)
 
         return Parallel(
             devices=n,
-            replicate=copies,
-            replicate_state=copies,
+            replicate=replicate,
+            replicate_state=replicate,
             unreplicate=lambda tree: jax.tree.map(lambda x: x[0], tree),
-            shard_batch=lambda batch: Batch(pieces(batch.rows), pieces(batch.examples), copies(batch.items)),
+            shard_batch=lambda batch: Batch(shard(batch.rows), shard(batch.examples), replicate(batch.items)),
             step=jax.pmap(
                 lambda constants, state, batch: step(constants, state, batch, collectives),
                 "devices",
@@ -94,7 +94,7 @@ class Pmap:
 
 @dataclass(frozen=True)
 class Mesh:
-    """jax.jit over a mesh of `devices` (null: all): the compiler spreads the work by the batch's sharding."""
+    """jax.jit over a mesh of `devices` (null: all): the compiler distributes the work by the batch's sharding."""
 
     devices: int | None
 
@@ -105,7 +105,7 @@ class Mesh:
     def __call__(self, step: Step) -> Parallel:
         devices = _devices(self.devices)
         if len(devices) == 1:
-            return _one(step)
+            return _single(step)
         mesh = DeviceMesh(np.array(devices), ("devices",))
         along, everywhere = NamedSharding(mesh, PartitionSpec("devices")), NamedSharding(mesh, PartitionSpec())
         collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=len(devices))
@@ -124,28 +124,28 @@ class Mesh:
         )
 
 
-def _one(step: Step) -> Parallel:
+def _single(step: Step) -> Parallel:
     compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, single_device), donate_argnums=1)
-    return on_one(compiled, jax.device_put)
+    return on_single_device(compiled, jax.device_put)
 
 
-def on_one(step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]], shard: Callable[[Batch], Batch]) -> Parallel:
-    """A step that is compiled already, on one device."""
+def on_single_device(step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]], shard: Callable[[Batch], Batch]) -> Parallel:
+    """Parallel of an already compiled step, on one device."""
     return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, shard, step)
 
 
 def _devices(count: int | None) -> list[Any]:
-    """Raises ValueError where there are fewer than asked for."""
+    """Raises ValueError where there are fewer than `count`."""
     devices = jax.local_devices()
     if count is not None and not 1 <= count <= len(devices):
         raise ValueError(
-            f"parallel.devices: {count} asked for, {len(devices)} there ({devices[0].platform}); give 1 to {len(devices)}, or null"
+            f"parallel.devices: {count} is not possible with {len(devices)} {devices[0].platform} devices; give 1 to {len(devices)}, or null"
         )
     return devices[:count]
 
 
 def device_info(count: int) -> dict[str, Any]:
-    """What the figures' last bits depend on."""
+    """What the last bits of a run's figures depend on."""
     cpu = Path("/proc/cpuinfo")
     names = (
         [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]

@@ -1,7 +1,7 @@
 """One step of training: a batch's loss, its gradient, an update where all of it is finite.
 
-It comes in two forms with the same losses. `whole` is one program, for any number of devices. `slices` is three small ones and a
-loop in Python over slices of packed rows, for one CPU: its activations stay in the cache and it is compiled once, whatever the batch.
+There are two forms with the same losses. `fused_step` is one program, for any number of devices. `microbatched_step` is three small ones
+and a Python loop over microbatches of packed rows, for one CPU: activations stay in the cache, and it is compiled once, whatever the batch.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,14 @@ import optax
 from cold_jax import seeds
 from cold_jax.batching.batch import Batch
 from cold_jax.models.base import Partition, encode_rows, encode_texts
-from cold_jax.text.packing import Rows
-from cold_jax.text.packing import row_slices as slices_of
-from cold_jax.training.parallel import Collectives, Parallel, Step, on_one, single_device
+from cold_jax.text.packing import Rows, row_slices
+from cold_jax.training.parallel import Collectives, Parallel, Step, on_single_device, single_device
 
 Tree = Any
 
 
 class StepMode(Enum):
-    """auto: slices on one CPU device where texts are encoded in the step, else whole."""
+    """auto: microbatched on one CPU device where texts are encoded in the step, else fused."""
 
     auto = "auto"
     fused = "fused"
@@ -38,7 +37,7 @@ class State(NamedTuple):
 
 
 class StepSpec(NamedTuple):
-    """What a step is made of."""
+    """What a training step is made of."""
 
     graph: Any
     objective: Any
@@ -51,81 +50,82 @@ class StepSpec(NamedTuple):
         return seeds.key(self.seed, "dropout", step) if self.dropout else None
 
     def loss(self, model: Any, encoded: jax.Array, batch: Batch, collectives: Collectives, key: jax.Array | None) -> jax.Array:
-        """This device's share of the mean loss."""
+        """This device's share of the mean loss over all devices' examples."""
         score = self.objective.read(model, encoded, batch.examples, batch.items, key)
         loss, weight = self.objective(score, batch.examples, batch.items)
         return loss / collectives.psum(weight)
 
     def update(self, state: State, loss: jax.Array, gradient: Tree) -> tuple[State, Tree]:
-        """The next state, which is the old one where anything is not finite, and {loss, finite}."""
+        """(next state, {loss, finite}). Where the loss or a gradient is not finite the state is returned unchanged."""
         finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in [loss, *jax.tree.leaves(gradient)]])
         updates, moments = self.optimizer.update(gradient, state.optimizer, state.trainable)
         new = State(optax.apply_updates(state.trainable, updates), moments, state.step + 1)
         return jax.tree.map(lambda a, b: jnp.where(finite.all(), a, b), new, state), {"loss": loss, "finite": finite}
 
 
-def fused_step(recipe: StepSpec) -> Step:
-    """(θ, state, batch) → (state, record), as one function."""
+def fused_step(spec: StepSpec) -> Step:
+    """(frozen leaves, state, batch, collectives) → (state, record), as one function."""
 
     def step(frozen: Tree, state: State, batch: Batch, collectives: Collectives) -> tuple[State, Tree]:
         def loss_of(trainable: Tree) -> jax.Array:
-            model = Partition(recipe.graph, trainable, frozen).model()
-            key = recipe.key(state.step)
-            encoded = encode_texts(model, batch.rows, recipe.microbatch_rows * collectives.rows, key)
-            return recipe.loss(model, collectives.gather(encoded), batch, collectives, key)
+            model = Partition(spec.graph, trainable, frozen).model()
+            key = spec.key(state.step)
+            encoded = encode_texts(model, batch.rows, spec.microbatch_rows * collectives.rows, key)
+            return spec.loss(model, collectives.gather(encoded), batch, collectives, key)
 
         loss, gradient = collectives.psum(jax.value_and_grad(loss_of)(state.trainable))
-        return recipe.update(state, loss, gradient)
+        return spec.update(state, loss, gradient)
 
     return step
 
 
-def microbatched_step(recipe: StepSpec) -> Parallel:
-    """The same on one device: slices forward, the head, slices backward. A slice without a text is left out."""
-    model = lambda trainable, frozen: Partition(recipe.graph, trainable, frozen).model()  # noqa: E731
+def microbatched_step(spec: StepSpec) -> Parallel:
+    """The same on one device: microbatches forward, the loss, microbatches backward. One without a text is skipped."""
+    model = lambda trainable, frozen: Partition(spec.graph, trainable, frozen).model()  # noqa: E731
 
     @jax.jit
-    def forward(frozen: Tree, state: State, piece: Rows) -> tuple[jax.Array, Callable[[jax.Array], tuple[Tree]]]:
-        read = lambda trainable: encode_rows(model(trainable, frozen), piece, recipe.key(state.step))  # noqa: E731
+    def forward(frozen: Tree, state: State, microbatch: Rows) -> tuple[jax.Array, Callable[[jax.Array], tuple[Tree]]]:
+        read = lambda trainable: encode_rows(model(trainable, frozen), microbatch, spec.key(state.step))  # noqa: E731
         return jax.vjp(read, state.trainable)
 
     @jax.jit
-    def head(frozen: Tree, state: State, pieces: list[jax.Array], batch: Batch) -> tuple[jax.Array, tuple[Tree, list[jax.Array]]]:
-        def loss_of(trainable: Tree, pieces: list[jax.Array]) -> jax.Array:
-            encoded = jnp.concatenate(pieces)
-            return recipe.loss(
-                model(trainable, frozen), encoded.reshape(-1, *encoded.shape[2:]), batch, single_device, recipe.key(state.step)
+    def loss_and_gradient(
+        frozen: Tree, state: State, outputs: list[jax.Array], batch: Batch
+    ) -> tuple[jax.Array, tuple[Tree, list[jax.Array]]]:
+        def loss_of(trainable: Tree, outputs: list[jax.Array]) -> jax.Array:
+            encoded = jnp.concatenate(outputs)
+            return spec.loss(
+                model(trainable, frozen), encoded.reshape(-1, *encoded.shape[2:]), batch, single_device, spec.key(state.step)
             )
 
-        return jax.value_and_grad(loss_of, (0, 1))(state.trainable, pieces)
+        return jax.value_and_grad(loss_of, (0, 1))(state.trainable, outputs)
 
     @partial(jax.jit, donate_argnums=0)
-    def backward(gradient: Tree, pull: Callable[[jax.Array], tuple[Tree]], cotangent: jax.Array) -> Tree:
-        return jax.tree.map(jnp.add, gradient, pull(cotangent)[0])
+    def backward(gradient: Tree, vjp: Callable[[jax.Array], tuple[Tree]], cotangent: jax.Array) -> Tree:
+        return jax.tree.map(jnp.add, gradient, vjp(cotangent)[0])
 
-    update, zeros_like = jax.jit(recipe.update, donate_argnums=0), jax.jit(jnp.zeros_like)
+    update, zeros_like = jax.jit(spec.update, donate_argnums=0), jax.jit(jnp.zeros_like)
 
     def step(frozen: Tree, state: State, batch: Batch) -> tuple[State, Tree]:
-        done = [None if piece is None else forward(frozen, state, piece) for piece in batch.rows]
-        empty = zeros_like(next(out for out, _ in filter(None, done)))
-        loss, (gradient, cotangents) = head(
-            frozen, state, [empty if o is None else o[0] for o in done], batch._replace(rows=None)
-        )
-        for out, cotangent in zip(done, cotangents, strict=True):
-            gradient = gradient if out is None else backward(gradient, out[1], cotangent)
+        done = [None if rows is None else forward(frozen, state, rows) for rows in batch.rows]
+        empty = zeros_like(next(encoded for encoded, _ in filter(None, done)))
+        outputs = [empty if output is None else output[0] for output in done]
+        loss, (gradient, cotangents) = loss_and_gradient(frozen, state, outputs, batch._replace(rows=None))
+        for output, cotangent in zip(done, cotangents, strict=True):
+            gradient = gradient if output is None else backward(gradient, output[1], cotangent)
         return update(state, loss, gradient)
 
     def shard(batch: Batch) -> Batch:
-        pieces = slices_of(cast(Rows, batch.rows), recipe.microbatch_rows)
-        return jax.device_put(batch._replace(rows=[piece if piece.segment_RL.any() else None for piece in pieces]))
+        slices = row_slices(cast(Rows, batch.rows), spec.microbatch_rows)
+        return jax.device_put(batch._replace(rows=[rows if rows.segment_RL.any() else None for rows in slices]))
 
-    return on_one(step, shard)
+    return on_single_device(step, shard)
 
 
-def resolve_mode(form: StepMode, devices: int, packed: bool) -> StepMode:
-    """whole or slices. Raises ValueError where slices are asked for and there are none, or several devices."""
-    sliceable = packed and devices == 1
-    if form is StepMode.microbatched and not sliceable:
-        raise ValueError("loop.step: slices need one device and an encoder that runs in the step; use auto or whole")
+def resolve_mode(mode: StepMode, devices: int, packed: bool) -> StepMode:
+    """fused or microbatched. Raises ValueError where microbatches are wanted on several devices, or of an encoder that is a table."""
+    possible = packed and devices == 1
+    if mode is StepMode.microbatched and not possible:
+        raise ValueError("loop.step: microbatched needs one device and an encoder that runs in the step; use auto or fused")
     on_cpu = jax.local_devices()[0].platform == "cpu"
-    return (StepMode.microbatched if sliceable and on_cpu else StepMode.fused) if form is StepMode.auto else form
+    return (StepMode.microbatched if possible and on_cpu else StepMode.fused) if mode is StepMode.auto else mode

@@ -1,4 +1,4 @@
-"""Batches by their properties, on the small data of small.py and by hypothesis over what a step may draw."""
+"""In-batch sampling by its properties, over the choices that a config may make."""
 
 from typing import Any
 
@@ -11,25 +11,20 @@ from hypothesis import strategies as st
 from cold_jax import build
 from cold_jax.batching.batch import Batch, PackedTexts, table_rows
 from cold_jax.batching.sampled import InBatchSampling, SampledBatches
-from cold_jax.batching.sequences import SequenceBatching
-from cold_jax.text.packing import Rows
 
-CHOICES = st.builds(
-    InBatchSampling,
-    size=st.integers(1, 60),
-    support=st.lists(st.integers(0, 9), max_size=3),
-    history=st.none() | st.integers(1, 4),
-    negatives=st.integers(0, 40),
-    full_softmax=st.booleans(),
-    group_by_item=st.booleans(),
-)
+CHOICES = small.in_batch_choices()
 STEP = InBatchSampling(size=13, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False)
 
 
 def make(
-    q: build.Question, batching: InBatchSampling, seed: int = 0, devices: int = 1, place: Any = table_rows, multiple: int = 1
+    q: build.Question,
+    batching: InBatchSampling,
+    seed: int = 0,
+    devices: int = 1,
+    place_texts: Any = table_rows,
+    multiple: int = 1,
 ) -> SampledBatches:
-    return SampledBatches(batching, q.train, q.tokens.length_T, place, seed, multiple, devices)
+    return SampledBatches(batching, q.train, q.tokens.length_T, place_texts, seed, multiple, devices)
 
 
 def pairs(batch: Batch) -> list[tuple[int, int]]:
@@ -38,11 +33,7 @@ def pairs(batch: Batch) -> list[tuple[int, int]]:
     return list(zip(batch.examples.user_B[real_B], batch.items.item_J[batch.examples.target_B[real_B]], strict=True))
 
 
-def written(q: build.Question, t: int) -> tuple[int, ...]:
-    return tuple(q.tokens.token_N[q.tokens.offset_T[t] : q.tokens.offset_T[t + 1]])
-
-
-def same(a: Batch, b: Batch) -> None:
+def assert_same(a: Batch, b: Batch) -> None:
     for one, other in zip((*a.rows, *a.examples, *a.items), (*b.rows, *b.examples, *b.items), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -51,10 +42,10 @@ def same(a: Batch, b: Batch) -> None:
 @given(batching=CHOICES, seed=st.integers(0, 2**31), steps=st.lists(st.integers(0, 400), min_size=2, max_size=4, unique=True))
 def test_a_batch_is_a_function_of_seed_and_step(question: build.Question, batching: InBatchSampling, seed: int, steps: list[int]):
     one, other = make(question, batching, seed), make(question, batching, seed)
-    forth = [one(step) for step in steps]
-    back = [other(step) for step in reversed(steps)][::-1]
-    for a, b in zip(forth, back, strict=True):
-        same(a, b)
+    forwards = [one(step) for step in steps]
+    backwards = [other(step) for step in reversed(steps)][::-1]
+    for a, b in zip(forwards, backwards, strict=True):
+        assert_same(a, b)
 
 
 def test_seeds_steps_and_epochs_differ(question: build.Question):
@@ -76,6 +67,7 @@ def test_an_epoch_has_every_interaction_once(question: build.Question, batching:
     seen, shapes = [], set()
     for batch in map(batches, steps):
         found = pairs(batch)
+        np.testing.assert_array_equal(batch.examples.weight_B, np.arange(len(batch.examples.user_B)) < len(found))
         np.testing.assert_array_equal(batch.examples.value_B[: len(found)], [values[pair] for pair in found])
         seen += found
         shapes.add(tuple(x.shape for x in (*batch.examples, *batch.items) if x is not None))
@@ -88,43 +80,43 @@ def test_an_epoch_has_every_interaction_once(question: build.Question, batching:
 @settings(max_examples=20, deadline=None)
 @given(batching=CHOICES, seed=st.integers(0, 2**31), step=st.integers(0, 300))
 def test_supports(question: build.Question, batching: InBatchSampling, seed: int, step: int):
-    """Of train only, never the target, sizes of the list, and a sampled history weighs as much as the whole."""
+    """From train only, never the target, of a size in the list; a truncated history weighs as much as the whole support."""
     batch = make(question, batching, seed)(step)
     known_UI = question.train.interaction_UI.toarray() > 0
     item_J, history_BJ = batch.items.item_J, batch.examples.history_BJ
     for b, (user, target) in enumerate(pairs(batch)):
-        shown_J = history_BJ[b] > 0
-        assert batch.items.valid_J[shown_J].all()
-        assert known_UI[user, item_J[shown_J]].all()
-        assert target not in item_J[shown_J]
+        history_J = history_BJ[b] > 0
+        assert batch.items.valid_J[history_J].all()
+        assert known_UI[user, item_J[history_J]].all()
+        assert target not in item_J[history_J]
         others = known_UI[user].sum() - 1
-        wholes = {min(k, others) for k in batching.support} or {others}
-        assert np.count_nonzero(shown_J) in {min(whole, batching.history or whole) for whole in wholes}
-        assert any(history_BJ[b].sum() == pytest.approx(whole, rel=1e-6) for whole in wholes)
-        assert len(set(history_BJ[b][shown_J])) <= 1
+        sizes = {min(k, others) for k in batching.support} or {others}
+        assert np.count_nonzero(history_J) in {min(size, batching.history or size) for size in sizes}
+        assert any(history_BJ[b].sum() == pytest.approx(size, rel=1e-6) for size in sizes)
+        assert len(set(history_BJ[b][history_J])) <= 1
         np.testing.assert_array_equal(batch.examples.seen_BJ[b][batch.items.valid_J], known_UI[user, item_J[batch.items.valid_J]])
-    filled_B = batch.examples.weight_B == 0
-    assert not history_BJ[filled_B].any()
+    padding_B = batch.examples.weight_B == 0
+    assert not history_BJ[padding_B].any()
     assert not batch.examples.seen_BJ[:, ~batch.items.valid_J].any()
 
 
 def test_every_size_and_every_other_item_is_drawn(question: build.Question):
-    """Of supports of 1 and 3: both, about equally often; of each user all his items but the target, sooner or later."""
+    """Support sizes 1 and 3 about equally often; in time all items of a user."""
     batches, known_UI = make(question, STEP), question.train.interaction_UI.toarray() > 0
     sizes, history_UI = [], np.zeros_like(known_UI)
     for step in range(10 * batches.steps_per_epoch):
         batch = batches(step)
         for b, (user, _) in enumerate(pairs(batch)):
-            shown_J = batch.examples.history_BJ[b] > 0
-            sizes.append(np.count_nonzero(shown_J))
-            history_UI[user, batch.items.item_J[shown_J]] = True
+            history_J = batch.examples.history_BJ[b] > 0
+            sizes.append(np.count_nonzero(history_J))
+            history_UI[user, batch.items.item_J[history_J]] = True
     several_U = known_UI.sum(1) > 3
     np.testing.assert_array_equal(history_UI[several_U], known_UI[several_U])
-    assert np.mean(np.array(sizes) == 1) == pytest.approx(0.5, abs=0.1)  # 2,160 draws, and a few users with little to show
+    assert np.mean(np.array(sizes) == 1) == pytest.approx(0.5, abs=0.1)  # 2,160 draws, and a few users with a short history
 
 
 def test_every_step_draws_anew(question: build.Question) -> None:
-    """Of a batch of one that shows nothing the items are the target and three of the 21 warm ones: hardly ever the same three."""
+    """With one example and no support the items are the target and three of the 21 warm ones: hardly ever the same three."""
     one = InBatchSampling(size=1, support=[0], history=None, negatives=3, full_softmax=False, group_by_item=False)
     drawn = []
     for seed in (0, 1):
@@ -137,10 +129,8 @@ def test_every_step_draws_anew(question: build.Question) -> None:
 
 def test_nothing_hidden_is_in_a_batch(question: build.Question):
     """Neither a cold item nor a held-out interaction, as a target, support, known positive or candidate."""
-    q, batches = (
-        question,
-        make(question, InBatchSampling(size=30, support=[], history=None, negatives=30, full_softmax=False, group_by_item=False)),
-    )
+    q = question
+    batches = make(q, InBatchSampling(size=30, support=[], history=None, negatives=30, full_softmax=False, group_by_item=False))
     hidden = set(zip(q.dataset.user_N, q.dataset.item_N, strict=True)) - set(zip(q.train.user_N, q.train.item_N, strict=True))
     assert len(hidden) > 50
     for step in range(batches.steps_per_epoch):
@@ -154,7 +144,7 @@ def test_nothing_hidden_is_in_a_batch(question: build.Question):
 @settings(max_examples=12, deadline=None)
 @given(batching=CHOICES, step=st.integers(0, 300))
 def test_items(question: build.Question, batching: InBatchSampling, step: int):
-    """Each once, ascending: the targets, the supports and as many drawn ones as asked for; all warm ones as a full_softmax."""
+    """Each once, ascending: the targets, the supports and the sampled negatives; with full_softmax all warm ones."""
     q = question
     batch = make(q, batching)(step)
     item_J = batch.items.item_J[batch.items.valid_J]
@@ -171,48 +161,19 @@ def test_items(question: build.Question, batching: InBatchSampling, step: int):
         np.testing.assert_allclose(batch.items.log_q_J[batch.items.valid_J], np.log(share_J), rtol=1e-5)
 
 
-@settings(max_examples=12, deadline=None)
-@given(batching=CHOICES, devices=st.integers(1, 3), packed=st.booleans(), step=st.integers(0, 300))
-def test_slots_hold_the_texts(question: build.Question, batching: InBatchSampling, devices: int, packed: bool, step: int):
-    """A slot's text is the user's profile, or the item's line; lengths are theirs; rows come in the multiple."""
-    q, users = question, len(question.dataset.users)
-    place = PackedTexts(q.tokens, small.ENCODER.row_length, 4) if packed else table_rows
-    batch = make(q, batching, devices=devices, place=place, multiple=2 * devices)(step)
-    if isinstance(batch.rows, Rows):
-        segment_RL = batch.rows.segment_RL
-        slots = {
-            (r * 4 + s - 1): set(batch.rows.text_RL[r][segment_RL[r] == s])
-            for r in range(len(segment_RL))
-            for s in set(segment_RL[r]) - {0}
-        }
-        assert len(segment_RL) % (2 * devices) == 0
-    else:
-        slots = {slot: {t} for slot, t in enumerate(batch.rows)}
-        assert len(batch.rows) % (2 * devices) == 0
-    real_B, real_J = batch.examples.weight_B > 0, batch.items.valid_J
-    for slot_X, text_X in (
-        (batch.examples.profile_B[real_B], batch.examples.user_B[real_B]),
-        (batch.items.slot_J[real_J], users + batch.items.item_J[real_J]),
-    ):
-        assert [{written(q, t) for t in slots[slot]} for slot in slot_X] == [{written(q, t)} for t in text_X]
-    assert not packed or len({written(q, t) for of in slots.values() for t in of}) == len(slots)  # each is encoded once
-    np.testing.assert_array_equal(batch.examples.length_B[real_B], q.tokens.length_T[batch.examples.user_B[real_B]])
-    np.testing.assert_array_equal(batch.items.length_J[real_J], q.tokens.length_T[users + batch.items.item_J[real_J]])
-
-
-def test_rows_are_of_one_shape_for_an_epoch(question: build.Question):
-    place = PackedTexts(question.tokens, small.ENCODER.row_length, 4)
+def test_rows_have_one_shape(question: build.Question):
+    place_texts = PackedTexts(question.tokens, small.ENCODER.row_length, 4)
     batches = make(
         question,
         InBatchSampling(size=20, support=[0, 5], history=None, negatives=3, full_softmax=False, group_by_item=False),
-        place=place,
+        place_texts=place_texts,
         multiple=2,
     )
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
 
 
-def test_a_repeated_interaction_does_not_show_its_target(question: build.Question):
-    """A user who took an item twice: it is the target twice an epoch, and in neither case in its own support."""
+def test_the_target_of_a_repeated_interaction_is_not_in_its_support(question: build.Question):
+    """A user took an item twice: it is a target twice an epoch, and in neither case in its own support."""
     train, twice = question.train, 5
     repeated = {
         name: np.insert(getattr(train, name), twice, getattr(train, name)[twice]) for name in ("user_N", "item_N", "value_N")
@@ -229,7 +190,7 @@ def test_a_repeated_interaction_does_not_show_its_target(question: build.Questio
     assert seen == 2
 
 
-def test_an_epoch_deals_out_items_with_all_that_they_have(question: build.Question):
+def test_an_epoch_grouped_by_item(question: build.Question):
     batches = make(question, small.replace(STEP, group_by_item=True))
     epochs = [
         [pair for step in range(batches.steps_per_epoch) for pair in pairs(batches(start + step))]
@@ -242,41 +203,6 @@ def test_an_epoch_deals_out_items_with_all_that_they_have(question: build.Questi
     assert epochs[0] != epochs[1]
 
 
-def test_a_size_of_none_is_refused():
+def test_a_batch_of_no_examples_is_refused():
     with pytest.raises(ValueError, match="batching.size: 0 is not a batch size"):
         InBatchSampling(size=0, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False)
-
-
-@pytest.mark.parametrize("cold_negatives", [True, False])
-def test_a_prefix_shows_all_before_its_target_the_newest_in_order(question: build.Question, cold_negatives: bool):
-    """An epoch asks for every training interaction but each user's first, once."""
-    train = question.train
-    batches = SequenceBatching(size=37, history=3, cold_negatives=cold_negatives)(
-        train, question.tokens.length_T, table_rows, 0, 1, 2
-    )
-    expected = []
-    for user in range(len(train.users)):
-        items = train.item_N[train.user_N == user].tolist()
-        expected += [(user, item, tuple(items[:n][::-1])) for n, item in enumerate(items) if n > 0]
-    found = []
-    for step in range(batches.steps_per_epoch):
-        batch = batches(step)
-        e = batch.examples
-        assert e.recent_BK is not None
-        assert e.recent_BK.shape == (38, 3)  # for two devices
-        np.testing.assert_array_equal(batch.rows[batch.items.slot_J], len(train.users) + np.arange(len(train.items)))
-        np.testing.assert_array_equal(batch.items.valid_J, cold_negatives | train.warm_I)
-        for b in np.flatnonzero(e.weight_B):
-            assert batch.rows[e.profile_B[b]] == e.user_B[b]
-            before = next(row[2] for row in expected if row[:2] == (e.user_B[b], e.target_B[b]))
-            assert sorted(np.flatnonzero(e.seen_BJ[b])) == sorted(before)
-            np.testing.assert_array_equal(e.history_BJ[b], e.seen_BJ[b])
-            assert tuple(e.recent_BK[b]) == (*before, -1, -1, -1)[:3]
-            found.append((e.user_B[b], e.target_B[b], before))
-    assert sorted(found) == sorted(expected)
-
-
-@pytest.mark.parametrize("changed", ["size", "history"])
-def test_prefixes_refuse_a_size_of_nothing(changed: str):
-    with pytest.raises(ValueError, match=f"batching.{changed}"):
-        SequenceBatching(**{"size": 4, "history": 4, "cold_negatives": True} | {changed: 0})

@@ -18,12 +18,12 @@ SMALL = (
     "logger.console.every=1",
     f"loop.max_steps={STEPS}",
     "loop.validate_every=10",
-    "loop.patience=0",
+    "loop.patience=null",
     "batching.size=16",
     "batching.negatives=16",
     "batching.support=[0,2]",
     "encoder.width=16",
-    "encoder.hidden=24",
+    "encoder.ffn_width=24",
 )
 
 

@@ -37,7 +37,7 @@ def scorer(question: build.Question, start: SvdInit | FoldInInit | RatingPriorIn
         width=width, item_target_residual=own, item_source_residual=True, item_bias=own, user_bias=own, attributes=True
     )
     towers = model(VectorTable(main_vectors(question)), question.train, start(question.train, width), 0)
-    pieces = partition_model(towers, Frozen().trains, Frozen().head)
+    pieces = partition_model(towers, Frozen().trainable_filter, Frozen().head_filter)
     return ModelScorer(pieces, table_rows, question.tokens.length_T, len(question.train.users), 2)(pieces.trainable)
 
 
@@ -50,7 +50,7 @@ def test_fold_in_scores_as_the_baseline(question: build.Question) -> None:
     warm_I = np.flatnonzero(train.warm_I)
     user_U = np.arange(5)
     history_UI = sparse.csr_array(train.interaction_UI[user_U])
-    ours = scorer(question, FoldInInit(ridge=10.0, **FOLD_IN), 8, include_self=True)(user_U, history_UI, warm_I)
+    ours = scorer(question, FoldInInit(ridge=10.0, **FOLD_IN), 8, own=True)(user_U, history_UI, warm_I)
     theirs = FoldIn(rank=8, **FOLD_IN)(train, {})(user_U, history_UI, warm_I)
     np.testing.assert_allclose(np.asarray(ours), theirs, atol=2e-4)  # float32 against float64
 
@@ -60,7 +60,7 @@ def test_svd_ranks_cold_items_as_the_reference_ridge(question: build.Question) -
     cold_I = np.flatnonzero(question.split.cold_I)
     user_U = np.arange(8)
     history_UI = sparse.csr_array(train.interaction_UI[user_U])
-    ours = np.asarray(scorer(question, SvdInit(ridge=10.0, logit_scale=10.0), 4, include_self=False)(user_U, history_UI, cold_I))
+    ours = np.asarray(scorer(question, SvdInit(ridge=10.0, logit_scale=10.0), 4, own=False)(user_U, history_UI, cold_I))
     text = next(iter(train.item_vectors))
     one = {"texts": [text], "indicators": 0.5, "constant": 0.3, "ranks": [4], "penalties": [10.0]}
     theirs = RidgeSvd(**one, metric="recall@5", folds=None, seed=1)(train, question.split.validation)(user_U, history_UI, cold_I)
@@ -107,8 +107,8 @@ def test_what_is_liked_is_the_mode_over_texts(question: build.Question) -> None:
     rows = train.user_N, train.item_N, train.like_N.astype(float)
     found = mode(*rows, feature_IF @ feature_IF.T / 2, 0.5, np.zeros((len(train.items), 0)), len(train.users))
     asked = np.arange(3), sparse.csr_array((3, len(train.items))), np.arange(len(train.items))
-    ours_UI = np.asarray(scorer(liked, RatingPriorInit(penalty=2.0, own=0.0, users=0.5), 1, include_self=False)(*asked))
+    ours_UI = np.asarray(scorer(liked, RatingPriorInit(penalty=2.0, own=0.0, users=0.5), 1, own=False)(*asked))
     np.testing.assert_allclose(ours_UI, np.tile(found.mean + found.item_I, (3, 1)), atol=1e-3)
     theirs_UI = ours_UI + (train.warm_U * found.user_U)[:3, None]
-    ours_UI = np.asarray(scorer(liked, RatingPriorInit(penalty=2.0, own=0.0, users=0.5), 1, include_self=True)(*asked))
+    ours_UI = np.asarray(scorer(liked, RatingPriorInit(penalty=2.0, own=0.0, users=0.5), 1, own=True)(*asked))
     np.testing.assert_allclose(ours_UI, theirs_UI, atol=1e-3)

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
@@ -19,9 +18,7 @@ from cold_jax import CONF, build
 from cold_jax.data.dataset import Entities
 from cold_jax.encoders import Loaded, Pretrained
 from cold_jax.encoders.pooling import Pooling
-from cold_jax.encoders.precomputed import VectorTable
 from cold_jax.errors import DataError, WeightsError
-from cold_jax.models.cosine import TextVectors
 from cold_jax.models.likelihood import Likelihood, log_likelihoods
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import pack
@@ -48,23 +45,6 @@ def named(*profiles: str) -> TrainView:
     train = small.make_train([[3, 1], [1, 2], [0, 3], [2, 1]], [[0]] * 4)
     items = Entities(train.items.ids, {"title": TITLES}, {})
     return replace(train, items=items, users=replace(train.users, texts={"profile": profiles}))
-
-
-def test_text_vectors_are_their_formula() -> None:
-    """In one dimension whitening leaves the side of the mean that a text is on."""
-    train = small.make_train([[3.0], [1], [0], [-4]], [[0]] * 4)
-    train = replace(train, user_vectors={"profile": np.array([[1.0], [3]], np.float32)})
-    model = TextVectors(floor=1e-9, profile_weight=0.5, logit_scale=2.0, popularity_weight=0.5)(
-        VectorTable(np.ones((6, 1))), train, None, 0
-    )
-    side_I = np.sign(np.array([3, 1, 0, -4]) - np.mean([3, 1, 0]))
-    log_c_I = np.log((np.array([2, 1, 0]) + 0.5) / (3 + 4 / 2))
-    prior_I = 0.5 * np.array([*log_c_I, log_c_I.mean()])
-    users = [0.5 * -1 + side_I[0], (0.5 * 1 + side_I[0] + side_I[3]) / np.sqrt(2)]
-    sides = jax.jit(lambda model, x: model.items(x, jnp.arange(4)))(model, jnp.array([[3.0], [1], [0], [-4]]))
-    shown = jnp.array([[1.0, 0, 0, 0], [1, 0, 0, 1]])
-    score = jax.jit(lambda model, sides: model.scores(jnp.array([[1.0], [3]]), shown, sides, slice(None)))(model, sides)
-    np.testing.assert_allclose(score, np.outer(users, 2 * side_I) + prior_I, atol=1e-4)
 
 
 def encoder(folder: Path, name: str) -> Loaded:

@@ -76,7 +76,7 @@ def test_cold_items_and_users_have_nothing_of_their_own(question: build.Question
     before = np.asarray(le.scorer(le.partition.trainable)(*asked))
     np.testing.assert_array_equal(before[0], before[1])
     other = jax.tree_util.tree_map_with_path(
-        lambda path, x: x + 100 if "own_" in jax.tree_util.keystr(path) else x, le.partition.trainable
+        lambda path, x: x + 100 if "['item_" in jax.tree_util.keystr(path) else x, le.partition.trainable
     )
     after = np.asarray(le.scorer(other)(*asked))
     np.testing.assert_array_equal(after[:, cold_I], before[:, cold_I])

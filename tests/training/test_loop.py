@@ -31,7 +31,7 @@ from cold_jax.training.parallel import Collectives, Mesh, Parallel, Pmap
 from cold_jax.training.step import StepMode, fused_step
 
 LOOP = Loop(
-    epochs=2, max_steps=8, validate_every=3, patience=0, microbatch_rows=small.ROWS_AT_ONCE, log_every=1, step=StepMode.fused
+    epochs=2, max_steps=8, validate_every=3, patience=None, microbatch_rows=small.ROWS_AT_ONCE, log_every=1, step=StepMode.fused
 )
 ADAMW = AdamW(
     learning_rate=0.01,
@@ -228,11 +228,11 @@ def test_more_steps_go_on_where_fewer_ended(linear: build.Learner, tmp_path: Pat
         (2, [0.1, 0.9, 0.3, 0.2, 1.0], 3, 9),
         (2, [0.1, 0.2, 0.2, 0.3, 0.1, 0.2], 9, 15),  # an equal one is no better
         (1, [0.5, 0.4], 0, 3),
-        (0, [0.9, *[0.1] * 6], 0, 16),
+        (None, [0.9, *[0.1] * 6], 0, 16),
     ],
 )
 def test_early_stopping_takes_the_best_step(
-    linear: build.Learner, tmp_path: Path, patience: int, metrics: list[float], best: int, last: int
+    linear: build.Learner, tmp_path: Path, patience: int | None, metrics: list[float], best: int, last: int
 ) -> None:
     seen: list[Any] = []
 
@@ -251,7 +251,11 @@ def test_early_stopping_takes_the_best_step(
 
 
 def test_lines_grow_sparse(linear: build.Learner, tmp_path: Path) -> None:
-    training(linear, tmp_path, Loop(40, 104, 1000, 0, 2, 103, StepMode.fused)).fit()
+    training(
+        linear,
+        tmp_path,
+        Loop(epochs=40, max_steps=104, validate_every=1000, patience=None, microbatch_rows=2, log_every=103, step=StepMode.fused),
+    ).fit()
     got = [line["step"] for line in lines(tmp_path) if "loss" in line]
     assert got == [*range(1, 101), 103, 104]
     assert all(line["epoch"] == line["step"] / 5 for line in lines(tmp_path))
@@ -328,8 +332,8 @@ def test_not_a_number_on_one_device_stops_all(question: build.Question, tmp_path
 def test_the_step_itself_leaves_everything_as_it_was(linear: build.Learner, how: str) -> None:
     transformation = ADAMW(8, 1.0)
     step = fused_step(small.recipe(linear, Breaking(how), transformation))
-    across = Collectives(gather=lambda x: x, total=lambda tree: tree, rows=1)
-    run = jax.jit(lambda state, batch: step(linear.partition.frozen, state, batch, across))
+    collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=1)
+    run = jax.jit(lambda state, batch: step(linear.partition.frozen, state, batch, collectives))
     _, state = small.step_of(linear, Breaking(how), transformation)
     state, record = run(state, linear.batches(0))
     assert record["finite"].all()
@@ -394,9 +398,9 @@ from cold_jax.models.linear import LinearModel
 
 def validate(trainable):
     if run.step == 3:
-        for word in ("validating", "asked"):
+        for word in ("validating", "requested"):
             print(word, flush=True)
-            while not run.terminate.asked or word == "asked":
+            while not run.terminate.requested or word == "requested":
                 time.sleep(0.01)
     return 0.5, {}
 
@@ -414,7 +418,7 @@ def test_a_second_signal_ends_it_at_once(linear: build.Learner, tmp_path: Path) 
     command = [sys.executable, "-c", TWICE, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, start_new_session=True) as child:
         assert child.stdout is not None
-        for word in (b"validating\n", b"asked\n"):
+        for word in (b"validating\n", b"requested\n"):
             assert child.stdout.readline() == word
             child.send_signal(signal.SIGTERM)
         assert child.wait(10) == 143

@@ -60,7 +60,7 @@ def run(optimizer: optax.GradientTransformation, parameters: Any, gradients: lis
 )
 def test_the_schedule(schedule: Schedule, after: Any, warmup: int):
     """Up in a straight line from 0 during the warm-up; then after the schedule, which is at its end with the last update."""
-    rate = replace(PLAIN, schedule=schedule, warmup=warmup).rate(20)
+    rate = replace(PLAIN, schedule=schedule, warmup=warmup).learning_rate_schedule(20)
     for step in range(21):
         expected = step / warmup if step < warmup else after((step - warmup) / (20 - warmup))
         assert float(rate(step)) == pytest.approx(0.1 * expected, abs=1e-8), step
@@ -68,7 +68,7 @@ def test_the_schedule(schedule: Schedule, after: Any, warmup: int):
 
 def adamw(config: AdamW, parameters: dict, gradients: list[dict], decays: set[str], updates: int) -> dict:
     """Algorithm 2 of the paper, in float64 and by leaf, after clipping by the norm of all leaves together."""
-    parameters, rate = dict(parameters), config.rate(updates)
+    parameters, rate = dict(parameters), config.learning_rate_schedule(updates)
     first, second = ({name: np.zeros_like(x) for name, x in parameters.items()} for _ in range(2))
     for t, gradient in enumerate(gradients, 1):
         norm = np.sqrt(sum((x.astype(np.float64) ** 2).sum() for x in gradient.values()))

@@ -92,7 +92,7 @@ def test_eight_devices_train_as_one(question: build.Question, lora_run: Any, tmp
     le, losses, states = lora_run
     one = trained(losses, states)
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
-    environment = {**os.environ, "XLA_FLAGS": flags, "COLD_JAX_CACHE": str(tmp_path)}
+    environment = {**os.environ, "XLA_FLAGS": flags, "COLD_JAX_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, __file__, str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == {"devices": 8}
@@ -129,7 +129,7 @@ def test_what_these_runs_have_in_them(lora_run: Any) -> None:
 @pytest.mark.parametrize("parallel", [Pmap(1), Pmap(2), Mesh(2)], ids=["one", "pmap", "mesh"])
 def test_a_state_that_was_put_may_be_donated(question: build.Question, parallel: Any) -> None:
     """It is a copy: what the caller holds is there after the step, and comes back as one."""
-    many = parallel(lambda constants, state, batch, across: (state + constants, across.total(jnp.ones(()))))
+    many = parallel(lambda constants, state, batch, collectives: (state + constants, collectives.psum(jnp.ones(()))))
     constants, state = jnp.arange(3.0), jnp.ones(3)
     batch = small.learner(question, Frozen(), TWO_TOWER, parallel=parallel).batches(0)
     for _ in range(2):
@@ -143,7 +143,7 @@ def test_a_state_that_was_put_may_be_donated(question: build.Question, parallel:
 @pytest.mark.parametrize("count", [0, 3])
 def test_devices_that_are_not_there_are_an_error(kind: Any, count: int) -> None:
     assert kind(None).count == 2
-    with pytest.raises(ValueError, match=rf"parallel.devices: {count} asked for, 2 there \(\w+\); give 1 to 2, or null"):
+    with pytest.raises(ValueError, match=rf"parallel.devices: {count} is not possible with 2 \w+ devices; give 1 to 2, or null"):
         _ = kind(count).count
 
 

@@ -69,7 +69,7 @@ def test_the_form_of_a_step_follows_from_devices_and_encoder(
 
 @pytest.mark.parametrize(("devices", "packed"), [(2, True), (1, False)])
 def test_slices_where_there_are_none_are_refused(devices: int, packed: bool) -> None:
-    with pytest.raises(ValueError, match="loop.step: slices need one device"):
+    with pytest.raises(ValueError, match="loop.step: microbatched needs one device"):
         resolve_mode(StepMode.microbatched, devices, packed)
 
 
