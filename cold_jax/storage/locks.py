@@ -14,6 +14,9 @@ from typing import Any
 
 from cold_jax.errors import LockedError
 from cold_jax.storage.files import atomic
+from cold_jax.storage.limits import parse_json, read_file
+
+_LARGEST = 4096  # bytes of a lock
 
 
 @contextmanager
@@ -30,8 +33,9 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if path.exists() and path.read_bytes() == text:
-            path.unlink()
+        with suppress(OSError, LockedError):  # a person deleted it, or put another in its place
+            if read_file(path, _LARGEST, LockedError) == text:
+                path.unlink()
 
 
 def _take(path: Path, text: bytes) -> bool:
@@ -43,8 +47,9 @@ def _take(path: Path, text: bytes) -> bool:
 
 
 def _take_over(path: Path, text: bytes) -> None:
-    held = path.read_bytes()
-    holder, ours = json.loads(held), json.loads(text)
+    """Replaces the lock of a process that is gone. Raises LockedError where none of that is certain."""
+    held = read_file(path, _LARGEST, LockedError)
+    holder, ours = _holder(path, held), json.loads(text)
     here = (holder["host"], holder["boot"]) == (ours["host"], ours["boot"])
     if here and _started(holder["pid"]) != holder["started"]:
         # of all that find the same dead holder one makes this name, and only that one replaces the lock
@@ -62,6 +67,22 @@ def _take_over(path: Path, text: bytes) -> None:
         f"{path}: process {holder['pid']} on {holder['host']} works in this folder, or one that takes over from it; "
         "wait for its end, or if you know that it is gone, delete the file (and .lock.*.tmp beside it)"
     )
+
+
+def _holder(path: Path, held: bytes) -> dict[str, Any]:
+    """What a lock file says of its process. Raises LockedError where it is no lock of ours."""
+    try:
+        holder = parse_json(held, str(path), LockedError)
+        if (
+            isinstance(holder, dict)
+            and type(holder["pid"]) is int
+            and all(type(holder[k]) is str for k in ("host", "boot", "started"))
+        ):
+            return holder
+    except (LockedError, KeyError):
+        pass
+    what = "is empty" if not held else "holds no process"
+    raise LockedError(f"{path}: the lock {what}, so who works in this folder is not known; if nobody does, delete the file")
 
 
 def _this_process() -> dict[str, Any]:

@@ -1,13 +1,13 @@
-"""The state of training on disk: orbax for the writing, digests of our own for the trust.
+"""The state of training on disk: written by orbax, verified by digests of our own.
 
-Orbax restores flipped bits without a word, so each leaf's sha256 stands in the step's metadata and is compared on reading; a step that
-fails is set aside by name and the one before it is taken.
+Orbax restores flipped bits without a word, so each leaf's sha256 is in the step's metadata and is compared on reading; a step that
+fails is set aside by name and the one before it is taken. A reader changes nothing in the folder, where a training may be at work.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,41 @@ import orbax.checkpoint as ocp
 
 from cold_jax.errors import CheckpointError
 from cold_jax.storage.files import array_digest, room
+from cold_jax.storage.limits import MiB, require_plain
 
 log = logging.getLogger(__name__)
 
-
 Tree = Any
+META_LARGEST = 64 * MiB  # bytes of a step's metadata
 
 
 class Checkpoints:
-    """Keeps the newest two steps and the best one. Saves are synchronous: when `save` returns, the step is on disk or has raised."""
+    """Keeps the newest two steps and the best one. Saves are synchronous: when `save` returns, the step is on disk or has raised.
 
-    def __init__(self, folder: Path):
+    read_only: nothing in the folder is made, moved or removed; for those who do not hold the run's lock.
+    """
+
+    def __init__(self, folder: Path, read_only: bool):
         self.folder = folder.resolve()  # orbax fails in the background on a relative path
+        self.read_only = read_only
         # orbax's own choice of the best takes NaN for it, and a damaged metric of one step makes all of them unreadable
-        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, cleanup_tmp_directories=True)
+        if read_only:
+            options = ocp.CheckpointManagerOptions(
+                enable_async_checkpointing=False, read_only=True, create=False, save_interval_steps=0
+            )
+        else:
+            options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, cleanup_tmp_directories=True)
         self.manager = ocp.CheckpointManager(self.folder, options=options)
 
     def save(self, step: int, state: Tree, fingerprint: Mapping[str, Any], progress: Mapping[str, Any], best: int) -> None:
-        """`fingerprint` tells the runs apart that may not share a checkpoint; `progress` is what else must be restored; both are JSON.
+        """Saves a step, and deletes all before it but the newest and the `best`.
 
-        Of the steps before, the newest and the `best` are kept. Raises CheckpointError where the disk takes no more.
+        Args:
+          fingerprint: what may not differ between two runs that share a checkpoint, as JSON values.
+          progress: what else has to be restored, as JSON values.
+
+        Raises:
+          CheckpointError: the disk takes no more.
         """
         arrays = _flat(state)
         record = {"step": step, "fingerprint": dict(fingerprint), "progress": dict(progress)}
@@ -70,30 +85,45 @@ class Checkpoints:
 
         Raises CheckpointError where none is whole, or where the run that saved it differs in a key of `fingerprint` or in a leaf's shape.
         """
-        for candidate in [step] if step is not None else self.steps():
+        for candidate in [step] if step is not None else self._candidates():
             try:
-                arrays, record = self._read(candidate)
+                arrays, record = self._read(candidate, like, fingerprint)
+            except _Mismatch as error:
+                raise CheckpointError(str(error)) from None
             except Exception as error:  # orbax and tensorstore raise what they like on broken files
                 log.warning(
                     "checkpoint %s: step %s is broken and set aside: %s", self.folder, candidate, str(error).split("\n")[0][:200]
                 )
-                if step is None:
+                if step is None and not self.read_only:
                     self._set_aside(candidate)
                 continue
-            _check_same(self.folder, record, like, fingerprint)
             leaves = [arrays[name] for name in _flat(like)]
             return candidate, jax.tree.unflatten(jax.tree.structure(like), leaves), record["progress"]
         what = f"step {step} cannot" if step is not None else "no step can"
         raise CheckpointError(f"{self.folder}: {what} be restored; start the run anew (leave resume out)")
 
-    def _read(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def _candidates(self) -> Iterator[int]:
+        """Steps, newest first. A training that is at work may delete old ones and add new ones meanwhile."""
+        tried: set[int] = set()
+        while untried := [step for step in self.steps() if step not in tried]:
+            tried.add(untried[0])
+            yield untried[0]
+
+    def _read(self, step: int, like: Tree, fingerprint: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """A step's leaves by name, and its record. `like` decides what is read: a file from elsewhere allocates nothing beyond it."""
+        require_plain(self.folder / str(step) / "meta" / "metadata", META_LARGEST, CheckpointError)
         meta = self.manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
         if hashlib.sha256(meta["record"].encode()).hexdigest() != meta["digest"]:
             raise CheckpointError("its metadata was altered")
         record = json.loads(meta["record"])
         if record["step"] != step:
             raise CheckpointError(f"it is a copy of step {record['step']}")
-        state = self.manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
+        _check_same(self.folder, record, like, fingerprint)
+        here = _flat(like)
+        shapes = {
+            f"{i:04d}": np.broadcast_to(np.zeros((), here[name].dtype), here[name].shape) for i, name in enumerate(sorted(here))
+        }
+        state = self.manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes)))["state"]
         arrays = {name: np.asarray(state[f"{i:04d}"]) for i, name in enumerate(sorted(record["leaves"]))}
         for name, array in arrays.items():
             if array_digest(array) != record["leaves"][name]:
@@ -101,10 +131,15 @@ class Checkpoints:
         return arrays, record
 
     def _set_aside(self, step: int) -> None:
+        """Renames a step, so that nobody takes it for whole; what is in it stays."""
         broken = self.folder / str(step)
         if broken.is_dir():
             broken.rename(self.folder / f"broken-{step}-{len(list(self.folder.glob('broken-*')))}")
         self.manager.reload()
+
+
+class _Mismatch(Exception):
+    """The step is whole, and another run's."""
 
 
 def _flat(tree: Tree) -> dict[str, np.ndarray]:
@@ -112,15 +147,16 @@ def _flat(tree: Tree) -> dict[str, np.ndarray]:
 
 
 def _check_same(folder: Path, record: Mapping[str, Any], like: Tree, fingerprint: Mapping[str, Any]) -> None:
+    """Raises _Mismatch for the first key of the fingerprint, or leaf's shape, that differs."""
     for key, value in fingerprint.items():
         if record["fingerprint"].get(key) != value:
-            raise CheckpointError(
+            raise _Mismatch(
                 f"{folder}: saved with {key}={record['fingerprint'].get(key)}, this run has {key}={value}; resume with the saved config, or start anew"
             )
     ours = {name: list(array.shape) for name, array in _flat(like).items()}
     for name in [*ours, *record["shapes"]]:
         if ours.get(name) != record["shapes"].get(name):
-            raise CheckpointError(
+            raise _Mismatch(
                 f"{folder}: parameter {name} has shape {record['shapes'].get(name)} there and {ours.get(name)} here; "
                 "resume with the saved config, or start anew"
             )

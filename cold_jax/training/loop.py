@@ -100,7 +100,7 @@ class Training:
         self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
         self.run, self.logger = run, logger
         self.profiler = _Profiler(run.path / "profile") if profile else None
-        self.checkpoints = Checkpoints(run.path / "checkpoints")
+        self.checkpoints = Checkpoints(run.path / "checkpoints", read_only=True)
         self.steps = loop.steps(batches.steps_per_epoch) if jax.tree.leaves(partition.trainable) else 0
         updates = max(self.steps // optimizer.accumulate, 1)
         self.learning_rate = lambda step: optimizer.learning_rate_schedule(updates)(step // optimizer.accumulate)
@@ -119,6 +119,7 @@ class Training:
 
         Raises NonFinite before an update that is not finite, and SystemExit(143) after SIGTERM, once the step is finished and saved.
         """
+        self.checkpoints = Checkpoints(self.run.path / "checkpoints", read_only=False)
         resumed = bool(self.checkpoints.steps())
         if resumed:
             self._restore()

@@ -41,7 +41,7 @@ def refused(shared: Path, folder: Path, *command: str) -> str:
 
 def test_one_changed_number_is_seen_and_named(shared: Path, copy: Path) -> None:
     """Written anew by orbax, so that nothing but our digest can tell."""
-    arrays = jax.tree.map(np.array, Checkpoints(copy / "checkpoints").manager.restore(20)["state"])
+    arrays = jax.tree.map(np.array, Checkpoints(copy / "checkpoints", read_only=True).manager.restore(20)["state"])
     name = random.Random(0).choice(sorted(name for name, array in arrays.items() if array.size > 8))
     arrays[name].reshape(-1).view(np.uint32)[3] ^= 1
     item = copy / "checkpoints" / "20" / "state"

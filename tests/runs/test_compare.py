@@ -14,8 +14,9 @@ from rich.console import Console
 from cold_jax.evaluation.tables import PerUser
 from cold_jax.runs import compare
 from cold_jax.runs.compare import compare_runs, scan_runs
-from cold_jax.runs.folder import Results, create
+from cold_jax.runs.folder import create
 from cold_jax.runs.render import comparison_table, escape_control, run_table
+from cold_jax.runs.results import Results
 
 USERS = 30
 BASE_U = np.random.default_rng(7).uniform(0.2, 0.6, USERS)

@@ -156,13 +156,14 @@ WORKER = """
 import os, signal, sys
 import numpy as np
 from cold_jax.storage import cache
+from cold_jax.storage.files import private_folder, write_synced
 victim = sys.argv[1] == "0"
 print("ready", flush=True)
 sys.stdin.readline()
 for n in range(5):
     if victim and n == 3:
-        with cache.private(cache.root() / "things") as own:
-            cache.write(own / "half", b"half")
+        with private_folder(cache.root() / "things") as own:
+            write_synced(own / "half", b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     print((cache.arrays("things", {"n": n}, lambda: {"a": np.full(50_000, n)})["a"] == n).all())
 """

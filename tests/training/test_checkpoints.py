@@ -34,13 +34,17 @@ def bits(tree: Any) -> list[tuple[str, tuple[int, ...], bytes]]:
     return [(str(leaf.dtype), leaf.shape, leaf.tobytes()) for leaf in map(np.asarray, jax.tree.leaves(tree))]
 
 
+def writer(folder: Path) -> Checkpoints:
+    return Checkpoints(folder, read_only=False)
+
+
 def save(folder: Path, step: int, best: int) -> None:
-    Checkpoints(folder).save(step, state(step), ABOUT, {"best": 0.1 + step, "best_step": best}, best)
+    writer(folder).save(step, state(step), ABOUT, {"best": 0.1 + step, "best_step": best}, best)
 
 
 def restore(folder: Path, step: int | None = None) -> int:
     """The step that comes back, which must be what was saved of it."""
-    found, got, progress = Checkpoints(folder).restore(state(0), ABOUT, step)
+    found, got, progress = writer(folder).restore(state(0), ABOUT, step)
     assert jax.tree.structure(got) == jax.tree.structure(state(0))
     assert bits(got) == bits(state(found))
     assert progress["best"] == 0.1 + found
@@ -66,15 +70,15 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 
 
 def test_the_newest_comes_back_or_the_one_asked_for(whole: Path) -> None:
-    assert Checkpoints(whole).steps() == [10, 5]
+    assert writer(whole).steps() == [10, 5]
     assert restore(whole) == 10
     assert restore(whole, 5) == 5
 
 
 def test_odd_values_come_back_bit_for_bit(tmp_path: Path) -> None:
     odd = {"x": np.array([np.nan, -np.nan, np.inf, -0.0, 1e-45], np.float32), "flag": np.array(True)}
-    Checkpoints(tmp_path / "a" / "b").save(3, odd, {}, {}, 3)
-    assert bits(Checkpoints(tmp_path / "a" / "b").restore(odd, {})[1]) == bits(odd)
+    writer(tmp_path / "a" / "b").save(3, odd, {}, {}, 3)
+    assert bits(writer(tmp_path / "a" / "b").restore(odd, {})[1]) == bits(odd)
 
 
 def test_the_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +142,7 @@ def test_an_altered_leaf_is_named_and_its_step_set_aside(copy: Path, caplog: pyt
     """Numbers that orbax takes for good, as they are another step's, of which one differs in one place."""
     changed, other = state(10), copy.parent / "other"
     changed.trainable["head"]["bias"][1] += 1e-6
-    Checkpoints(other).save(10, changed, ABOUT, {}, 10)
+    writer(other).save(10, changed, ABOUT, {}, 10)
     shutil.rmtree(copy / "10" / "state")
     shutil.copytree(other / "10" / "state", copy / "10" / "state")
     caplog.set_level(logging.WARNING)
@@ -206,18 +210,18 @@ def test_a_step_that_was_asked_for_has_no_substitute(copy: Path) -> None:
 )
 def test_another_run_is_refused_by_the_key_that_differs(whole: Path, fingerprint: dict[str, str], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        Checkpoints(whole).restore(state(0), fingerprint)
+        writer(whole).restore(state(0), fingerprint)
     assert names(whole) == {"5", "10"}
 
 
 def test_another_architecture_is_refused_by_name_and_both_shapes(whole: Path) -> None:
     with pytest.raises(CheckpointError, match=r"parameter .trainable\['head'\]\['bias'\] has shape \[3\] there and \[4\] here"):
-        Checkpoints(whole).restore(state(0, width=4), ABOUT)
+        writer(whole).restore(state(0, width=4), ABOUT)
     less, more = state(0), state(0)
     del less.trainable["half"]
     more.trainable["more"] = np.zeros(2)
     with pytest.raises(CheckpointError, match=r"parameter .trainable\['half'\] has shape \[5\] there and None here"):
-        Checkpoints(whole).restore(less, ABOUT)
+        writer(whole).restore(less, ABOUT)
     with pytest.raises(CheckpointError, match=r"parameter .trainable\['more'\] has shape None there and \[2\] here"):
-        Checkpoints(whole).restore(more, ABOUT)
+        writer(whole).restore(more, ABOUT)
     assert names(whole) == {"5", "10"}

@@ -1,0 +1,82 @@
+"""What results.json holds: its types, checked where it is written and where it is read, and its digest."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from cold_jax.evaluation.statistics import Comparison
+
+Parts = dict[str, dict[str, float]]  # part -> metric -> value
+
+
+class Results(TypedDict):
+    experiment: str
+    seed: int
+    versions: dict[str, str]
+    devices: dict[str, Any]  # platform, device kind, CPU model, thread count, XLA_FLAGS
+    seconds: dict[str, float]
+    test: Parts
+    baselines: dict[str, Parts]
+    versus: dict[str, dict[str, dict[str, Comparison]]]  # baseline -> part -> metric
+    protocol: dict[str, dict[str, Any]]  # part -> task, candidates, mask, ties, users, items, minimum_detectable_difference
+
+
+def to_json(value: Any, allow_nan: bool = False, **style: Any) -> bytes:
+    """Floats as repr writes them, NumPy's scalars as Python's; ValueError for NaN and infinity, which JSON has not."""
+    return json.dumps(value, allow_nan=allow_nan, default=lambda scalar: scalar.item(), **style).encode()
+
+
+def results_digest(document: Mapping[str, Any]) -> str:
+    """sha256 of the document as JSON with sorted keys and no spaces; without its own `sha256` key."""
+    try:
+        return hashlib.sha256(to_json(document, sort_keys=True, separators=(",", ":"))).hexdigest()
+    except ValueError:  # a number beyond what a float holds
+        return "none"
+
+
+def check_results(document: Mapping[str, Any], where: str) -> None:
+    """ValueError where results.json is not of the types of `Results`: whoever shows it relies on them."""
+    empty: dict[str, Any] = {}
+    for key in Results.__annotations__:
+        wanted = {"experiment": str, "seed": int}.get(key, dict)
+        if not isinstance(document.get(key), wanted):
+            raise ValueError(f"{where}: {key} is {str(document.get(key, 'missing'))[:80]!r}, not of type {wanted.__name__}")
+    _require_finite(document["test"], f"{where}: test", 2)
+    _require_finite(document["baselines"], f"{where}: baselines", 3)
+    _require_finite(document["seconds"], f"{where}: seconds", 1)
+    for baseline, parts in document["versus"].items():
+        for part, metrics in _dict(parts, f"{where}: versus.{baseline}").items():
+            for metric, found in _dict(metrics, f"{where}: versus.{baseline}.{part}").items():
+                name = f"{where}: versus.{baseline}.{part}.{metric}"
+                numbers = {k: v for k, v in _dict(found, name).items() if k not in ("ci95", "ratio")}
+                _require_finite(numbers, name, 1)
+                if (
+                    not {"difference", "p"} <= numbers.keys()
+                    or not isinstance(found.get("ci95"), list)
+                    or len(found["ci95"]) != 2
+                ):
+                    raise ValueError(f"{name} has no difference, p and ci95")
+                _require_finite(dict(enumerate(found["ci95"])), f"{name}.ci95", 1)
+                _require_finite(empty if found.get("ratio") is None else {"ratio": found["ratio"]}, name, 1)
+    for part, protocol in document["protocol"].items():
+        if type(_dict(protocol, f"{where}: protocol.{part}").get("users")) is not int:
+            raise ValueError(f"{where}: protocol.{part}.users is no count")
+    if type(document.get("best_step", 0)) is not int:
+        raise ValueError(f"{where}: best_step is no step")
+
+
+def _dict(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {str(value)[:80]!r}, not an object")
+    return value
+
+
+def _require_finite(value: Any, where: str, depth: int) -> None:
+    """ValueError unless mappings nested exactly so deep hold finite numbers."""
+    if depth:
+        for key, inner in _dict(value, where).items():
+            _require_finite(inner, f"{where}.{key}", depth - 1)
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{where} is {str(value)[:80]!r}, not a finite number")

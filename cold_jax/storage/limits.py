@@ -1,0 +1,156 @@
+"""Reading what may come from elsewhere: plain files only, no larger than a limit, and never more nested than a reader can take.
+
+Every function raises the error class that it is given, in one line that names the file and the limit.
+"""
+
+import json
+import os
+import stat
+import zlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cold_jax.errors import UserError
+
+KiB, MiB, GiB = 2**10, 2**20, 2**30
+DEPTH = 64  # of nested brackets
+GZIP_RATIO = 200  # unpacked to packed size; text reaches 20, zeros 1,000
+
+
+def read_file(path: Path, largest: int, error: type[UserError]) -> bytes:
+    """The bytes of a plain file. A link, a pipe or a device is refused, as is a file of more than `largest` bytes.
+
+    Raises:
+      FileNotFoundError: there is nothing at `path`.
+    """
+    require_plain(path, largest, error)
+    try:
+        with open(path, "rb", opener=_plain) as file:
+            return file.read(largest)
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
+
+
+def require_plain(path: Path, largest: int, error: type[UserError]) -> None:
+    """Refuses what `read_file` refuses, for readers that take a path. Raises FileNotFoundError as it does."""
+    try:
+        descriptor = _plain(str(path), os.O_RDONLY)
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    if size > largest:
+        raise error(f"{path}: {size:,} bytes, more than the {largest:,} that are read of such a file")
+
+
+def _plain(path: str, flags: int) -> int:
+    """Opens a file without following a link at its name, and without waiting for the other end of a pipe."""
+    descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(None, "not a plain file", path)
+    return descriptor
+
+
+def parse_json(data: bytes | str, where: str, error: type[UserError]) -> Any:
+    """The value of a JSON text; NaN, infinities and more than DEPTH nested brackets are refused."""
+    try:
+        value = json.loads(data, parse_constant=_no_constant)
+    except RecursionError:
+        raise error(f"{where}: damaged (brackets nested more than {DEPTH} deep)") from None
+    except ValueError as problem:
+        raise error(f"{where}: damaged ({problem})") from None
+    if _deeper(value, DEPTH):
+        raise error(f"{where}: damaged (brackets nested more than {DEPTH} deep)")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _deeper(value: object, depth: int) -> bool:
+    """Whether containers are nested more than `depth` deep."""
+    level = [value]
+    for _ in range(depth + 1):
+        inner: list[object] = []
+        for each in level:
+            inner += each.values() if isinstance(each, dict) else each if isinstance(each, list) else []
+        if not (level := inner):
+            return False
+    return True
+
+
+def read_json(path: Path, largest: int, error: type[UserError]) -> Any:
+    """`read_file` and `parse_json` in one."""
+    return parse_json(read_file(path, largest, error), str(path), error)
+
+
+def parse_yaml(data: bytes, where: str, error: type[UserError]) -> Any:
+    """The value of a YAML text of plain scalars, lists and mappings, each key once.
+
+    Anchors, aliases and tags are refused: two kilobytes of aliases unfold to gigabytes, and no file of ours has any.
+    """
+    try:
+        loader = _PlainLoader(data.decode())
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as problem:
+        raise error(f"{where}: is no config of a run ({' '.join(str(problem).split())[:200]})") from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # pyright: ignore[reportArgumentType]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise ValueError("it holds an anchor or an alias (& or *)")
+        if getattr(event, "tag", None):
+            raise ValueError("it holds a tag (!)")
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise ValueError(f"nested more than {DEPTH} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        twice = [key for key, times in Counter(key.value for key, _ in node.value).items() if times > 1]
+        if twice:
+            raise ValueError(f"the key {str(twice[0])[:80]!r} is there twice")
+        return super().construct_mapping(node, deep)
+
+
+# dates stay text, as OmegaConf has them
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def gunzip(data: bytes, where: str, error: type[UserError]) -> bytes:
+    """Unpacks a gzip file of one or more members, up to GZIP_RATIO times its size (and at least a megabyte)."""
+    largest = max(GZIP_RATIO * len(data), MiB)
+    parts, size = [], 0
+    while data:
+        member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            part = member.decompress(data, largest - size + 1)
+        except zlib.error as problem:
+            raise error(f"{where}: not a whole gzip file ({problem}); is it packed, and complete?") from problem
+        size += len(part)
+        if size > largest:
+            raise error(f"{where}: unpacks to more than {largest:,} bytes, {GZIP_RATIO} times its size; unpack it yourself")
+        if not member.eof:
+            raise error(f"{where}: not a whole gzip file (it ends too soon); is it complete?")
+        parts.append(part)
+        data = member.unused_data.lstrip(b"\0")
+    return b"".join(parts)
