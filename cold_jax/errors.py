@@ -1,7 +1,9 @@
-"""What a user can mend: each error says what was wrong, where, and what to do."""
+"""Mistakes that a user can mend: each error says what was wrong, where, and what to do."""
 
 import difflib
 from collections.abc import Sequence
+
+_LISTED, _LONGEST = 10, 80  # names in a message, and characters of each
 
 
 class UserError(Exception):
@@ -49,10 +51,14 @@ class ExistsError(UserError, FileExistsError):
 
 
 class LeakError(UserError, ValueError):
-    """A cold entity's interactions, or a test answer, would reach training."""
+    """A cold entity's interactions, or a task's targets, would reach training."""
 
 
 def nearest_name(name: str, names: Sequence[str]) -> str:
-    """A phrase for the end of an error message: the name that was probably meant, or all there are."""
-    close = difflib.get_close_matches(name, names, 1)
-    return f"the nearest is {close[0]!r}" if close else f"there are {', '.join(map(repr, names))}"
+    """A phrase for the end of an error message: the name that was probably meant, or some of those that exist."""
+    short = [known for known in names if len(known) <= _LONGEST]
+    close = difflib.get_close_matches(name, short, 1) if len(name) <= _LONGEST else []
+    if close:
+        return f"the nearest is {close[0]!r}"
+    listed = ", ".join(repr(known[:_LONGEST]) for known in names[:_LISTED])
+    return f"there are {listed}" + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")

@@ -35,7 +35,7 @@ from cold_jax.training.objectives import Softmax
 from cold_jax.training.parallel import Pmap
 from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step
 
-DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0)
+DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0, positive=None)
 SPLIT = ItemCold(seed=0, cold_fraction=0.3, validation_fraction=0.5, holdout_fraction=0.1, threshold=None)
 ENCODER = Tiny(
     seed=0,

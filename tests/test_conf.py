@@ -31,7 +31,8 @@ PACKAGES = {
 # what a user has to give, for the choices that ask for it
 GIVEN = {
     "data/tables": ["data.interactions=a.csv", "data.items=b.csv", "data.item_texts={line: '{title}'}"],
-    "data/recbole": ["data.root=.", "data.member=x", "data.item_texts={line: '{title}'}"],
+    "data/recbole": ["data.root=.", "data.name=x", "data.item_texts={line: '{title}'}"],
+    "data/sequences": ["data.item_texts={line: '{title}'}"],
     "encoder/hub": ["encoder.id=folder"],
     "split/from_file": ["split.path=split.csv"],
     "split/file_pointwise": ["split.path=split.csv"],

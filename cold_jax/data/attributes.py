@@ -1,47 +1,46 @@
-"""Columns of attributes to texts and indicators, and files to a data set."""
+"""Attribute columns to texts and indicators, and files to a data set."""
 
-from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import html
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from cold_jax.data.dataset import Dataset, Entities
-from cold_jax.data.files import excerpt, number
+from cold_jax.data.files import Read, excerpt, number
+from cold_jax.data.interactions import check_ids_meet, read_interactions, require_id
+from cold_jax.data.positives import parse_rule, positive_mask
 from cold_jax.errors import DataError, nearest_name
 from cold_jax.text import templates
 
 Columns = Mapping[str, Sequence[str]]
-
-
-Read = Callable[[Path, Mapping[str, str]], Iterator[tuple[int, Sequence[str | None]]]]
-
-
-"""A reader of one kind of file: (file, {wanted column: the setting that names it}) → line and the wanted cells, in that order.
-
-Cells are text as it stands in the file; None where the format has a null of its own.
-"""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """What texts and indicators are made of the columns of items and users: the settings that all kinds of files share."""
+    """How texts and indicators are made of the columns of items and users: the settings that all file formats share."""
 
     name: str
-    item_texts: dict[str, str]  # name of a text → its template; the first is the main one
+    item_texts: dict[str, str]  # name of a text → its template (see text/templates.py); the first is the main one
     user_texts: dict[str, str] | None
-    item_sets: dict[str, str] | None  # column → what separates its values ("" where it holds one): an indicator for each value
+    item_sets: dict[str, str] | None  # column → the separator of its values ("" where it holds one): an indicator for each value
     user_sets: dict[str, str] | None
     item_bins: dict[str, list[float]] | None  # numeric column → edges: an indicator for each interval [edge, next edge)
     user_bins: dict[str, list[float]] | None
-    words: dict[str, dict[str, str]] | None  # column → {value: what a text says instead}
+    words: dict[str, dict[str, str]] | None  # column → {value: what a text has instead}
     unknown: list[str]  # values of numeric columns that mean "not known", as the empty one does
+    unescape_html: bool  # &amp; becomes & in attributes, once; tags stay
+    positive: str | None  # ">=4": interactions that a ranking split takes as positives; null: all of them
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "unknown", tuple(self.unknown))
         for key in ("user_texts", "item_sets", "user_sets", "item_bins", "user_bins", "words"):
             object.__setattr__(self, key, getattr(self, key) or {})
+        if self.positive is not None:
+            parse_rule(self.positive)
         for kind in ("item", "user"):
             key = f"{kind}_bins"
             bins = {column: tuple(edges) for column, edges in getattr(self, key).items()}
@@ -64,7 +63,7 @@ class Attributes:
         return uses
 
     def entities(self, kind: str, ids: Sequence[str], columns: Columns, where: Callable[[int], str]) -> Entities:
-        """Columns of attributes → texts and indicators.
+        """Attribute columns → texts and indicators.
 
         Args:
           kind: "item" or "user".
@@ -72,13 +71,16 @@ class Attributes:
           where: position → the place of its row, for error messages.
 
         Raises:
-          DataError: a column is not there, or a numeric one holds something else.
+          DataError: a column does not exist, or a numeric one holds something else.
         """
         for column, key in self.columns(kind).items():
             if column not in columns:
                 raise DataError(f"data.{key}: no column {column!r}; {nearest_name(column, list(columns))}")
         texts = {n: templates.render_template(t, columns, self.words or {}) for n, t in getattr(self, f"{kind}_texts").items()}
-        sets = {c: _members(columns[c], separator) for c, separator in getattr(self, f"{kind}_sets").items()}
+        sets = {}
+        for column, separator in getattr(self, f"{kind}_sets").items():
+            _check_separator(f"data.{kind}_sets.{column}", separator, columns[column])
+            sets[column] = _members(columns[column], separator)
         bins = {c: self._intervals(c, columns[c], edges, where) for c, edges in getattr(self, f"{kind}_bins").items()}
         return Entities(tuple(ids), texts, sets | bins)
 
@@ -102,45 +104,67 @@ class Attributes:
     ) -> Dataset:
         """The data set of up to three files.
 
-        Entities stand in the order of their attribute file; those that only occur in interactions follow, in the order of their
+        Entities have the order of their attribute file; those that only occur in interactions follow, in the order of their
         first one, with empty attributes.
 
         Args:
-          read: reads one file of the kind at hand.
+          read: reads one file of the format at hand.
           interactions: the file of interactions.
           interaction_columns: "user", "item", "value", "time" → the name of the column; None where there is none.
           items: the file of item attributes, if there is one, and its column of ids.
           users: likewise.
         """
-        described = {kind: self._described(read, kind, *source) for kind, source in (("item", items), ("user", users))}
-        ids = {kind: {i: n for n, i in enumerate(columns[name])} for kind, (name, columns, _) in described.items()}
         named = {what: column for what, column in interaction_columns.items() if column is not None}
         if len(set(named.values())) < len(named):
             raise ValueError(f"data.user, item, value, time: one column is named twice in {named}")
-        user_N, item_N, value_N, time_N = _interactions(read, interactions, named, ids["user"], ids["item"])
+        if self.positive is not None and "value" not in named:
+            raise DataError(f"data.positive: {self.positive!r} compares values, but data.value names no column; name it")
+        described = {kind: self._described(read, kind, *source) for kind, source in (("item", items), ("user", users))}
+        ids = {kind: {i: n for n, i in enumerate(columns[name])} for kind, (name, columns, _) in described.items()}
+        rows = read_interactions(read, interactions, named, ids["user"], ids["item"])
+        positive_N = None if self.positive is None else positive_mask(rows.value_N, self.positive)
+        if positive_N is not None and not positive_N.any():
+            raise DataError(f"data.positive: no value of {interactions} is {self.positive}; they lie in {_range(rows.value_N)}")
         made = {}
-        for kind, (name, columns, where) in described.items():
+        for kind, source, entity_N in (("user", users[0], rows.user_N), ("item", items[0], rows.item_N)):
+            name, columns, where = described[kind]
             late = len(ids[kind]) - len(columns[name])
+            if source is not None:
+                check_ids_meet(kind, source, columns[name], list(ids[kind]), entity_N, interactions)
             filled = {c: [*values, *[""] * late] for c, values in columns.items()} | {name: list(ids[kind])}
-            made[kind] = self.entities(kind, list(ids[kind]), filled, where)
-        return Dataset(self.name, user_N, item_N, value_N, time_N, made["user"], made["item"])
+            entities = self.entities(kind, list(ids[kind]), filled, where)
+            made[kind] = entities if source is None else replace(entities, without_row=late)
+        return Dataset(self.name, *rows, made["user"], made["item"], positive_N)
 
     def _described(self, read: Read, kind: str, file: Path | None, name: str) -> tuple[str, Columns, Callable[[int], str]]:
-        """The columns of an attribute file as text, the one of ids among them, and the place of each row."""
+        """The columns of an attribute file as text, the id column among them, and the place of each row."""
         if file is None:
             return name, {name: []}, str
         wanted = {name: ""} | self.columns(kind) | {name: f"{kind}_id"}  # the ids first
+        plain = html.unescape if self.unescape_html else str
         lines: dict[str, int] = {}
         rows = []
-        for line, (own, *others) in read(file, wanted):
-            own = _id(own, kind, f"{file}:{line}")
+        for line, (cell, *others) in read(file, wanted):
+            own = require_id(cell, kind, f"{file}:{line}")
             if own in lines:
-                raise DataError(f"{file}:{line}: {kind} {excerpt(own)} stands in line {lines[own]} already; keep one of them")
+                raise DataError(f"{file}:{line}: {kind} {excerpt(own)} is in line {lines[own]} already; keep one of them")
             lines[own] = line
-            rows.append((own, *(value or "" for value in others)))
+            rows.append((own, *(plain(value or "") for value in others)))
         places = list(lines.values())
         values = zip(*rows, strict=True) if rows else [()] * len(wanted)
         return name, dict(zip(wanted, values, strict=True)), lambda i: f"{file}:{places[i]}"
+
+
+def _range(value_N: np.ndarray) -> str:
+    return f"{value_N.min():g} to {value_N.max():g}"
+
+
+def _check_separator(key: str, separator: str, values: Sequence[str]) -> None:
+    """One log line where a separator never occurs, which is rarely meant."""
+    filled = [value for value in values if value]
+    if separator and filled and not any(separator in value for value in filled):
+        message = "%s: its separator %r occurs in none of %d values, such as %s; each counts as one whole"
+        log.warning(message, key, separator, len(filled), excerpt(filled[0]))
 
 
 def _members(values: Sequence[str], separator: str) -> np.ndarray:
@@ -151,34 +175,3 @@ def _members(values: Sequence[str], separator: str) -> np.ndarray:
     for i, own in enumerate(sets):
         indicator[i, [members[member] for member in own]] = 1
     return indicator
-
-
-def _interactions(
-    read: Read, file: Path, columns: Mapping[str, str], users: dict[str, int], items: dict[str, int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """user_N, item_N, value_N, time_N; ids that are new get the next number, in `users` and `items` themselves."""
-    user_N, item_N, value_N, time_N = array("i"), array("i"), array("d"), array("d")
-    optional = [(what, array_N) for what, array_N in (("value", value_N), ("time", time_N)) if what in columns]
-    for line, (user, item, *numbers) in read(file, {columns[what]: what for what in columns}):
-        place = f"{file}:{line}"
-        user_N.append(users.setdefault(_id(user, "user", place), len(users)))
-        item_N.append(items.setdefault(_id(item, "item", place), len(items)))
-        for (what, array_N), cell in zip(optional, numbers, strict=True):
-            try:
-                array_N.append(number(cell))
-            except ValueError as error:
-                raise DataError(f"{place}: {columns[what]} {error}; correct the row or leave it out") from None
-    if not user_N:
-        raise DataError(f"{file}: no interactions; the file needs at least one row below its header")
-    return (
-        np.array(user_N, np.int32),
-        np.array(item_N, np.int32),
-        np.array(value_N, np.float32) if "value" in columns else np.ones(len(user_N), np.float32),
-        np.array(time_N, np.float64) if "time" in columns else np.zeros(len(user_N)),
-    )
-
-
-def _id(cell: str | None, kind: str, place: str) -> str:
-    if cell is None:
-        raise DataError(f"{place}: no {kind} id; every row needs one")
-    return cell

@@ -1,4 +1,4 @@
-"""A data set: who interacted with what and when, and what is known of users and items."""
+"""A data set: who interacted with what and when, and the attributes of users and items."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,21 @@ from cold_jax.storage import files
 
 @dataclass(frozen=True)
 class Entities:
-    """Users, or items. The position in `ids` is the integer id that the rest of the code uses."""
+    """Users, or items. The position in `ids` is the integer id used everywhere else."""
 
-    ids: tuple[str, ...]  # the source's own, byte for byte
+    ids: tuple[str, ...]  # as in the source, byte for byte
     texts: Mapping[str, tuple[str, ...]]  # name of the text -> a text for each entity
     indicators: Mapping[str, np.ndarray]  # name of the attribute -> 0/1 of shape (entities, values)
+    without_row: int = 0  # how many occur in interactions, but have no row in the file of attributes
 
     def and_one(self, text: str) -> "Entities":
         """With one more at the end, who has no id and of whom nothing but this text is known."""
         texts = {name: (*written, text) for name, written in self.texts.items()}
         indicators = {name: np.pad(value_NF, ((0, 1), (0, 0))) for name, value_NF in self.indicators.items()}
-        return Entities((*self.ids, ""), texts, indicators)
+        return Entities((*self.ids, ""), texts, indicators, self.without_row)
 
     def text(self, name: str, key: str) -> tuple[str, ...]:
-        """Items' texts of that name, which the setting `key` asks for. Raises DataError where there are none."""
+        """The texts of that name, which the setting `key` wants. Raises DataError where there are none."""
         if name not in self.texts:
             raise DataError(f"{key}: the items have no text {name!r}; they have {', '.join(self.texts)}")
         return self.texts[name]
@@ -36,7 +37,7 @@ class Entities:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Interactions in the order of their source, so that ties in time have an order too. A repeated pair is there repeatedly."""
+    """Interactions in the order of their source, which breaks ties in time. A repeated pair stays repeated."""
 
     name: str
     user_N: np.ndarray  # int32
@@ -45,13 +46,14 @@ class Dataset:
     time_N: np.ndarray  # float64, 0 where the source has none
     users: Entities
     items: Entities
+    positive_N: np.ndarray | None = None  # bool: satisfies data.positive, and so may be ranked; None: all do
 
     def __len__(self) -> int:
         return len(self.user_N)
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over all that a run can depend on; a checkpoint of other data is refused by it."""
+        """sha256 over interactions, ids, texts and indicators; a checkpoint of other data is refused by it."""
         parts: list[str | np.ndarray] = [self.user_N, self.item_N, self.value_N, self.time_N]
         for entities in (self.users, self.items):
             parts += [str(len(entities)), *entities.ids]

@@ -1,19 +1,29 @@
 """Reading text files and cells, with errors that name file, line and value."""
 
-import gzip
+import io
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cold_jax.errors import DataError, nearest_name
 
+Read = Callable[[Path, Mapping[str, str]], Iterator[tuple[int, Sequence[str | None]]]]
+"""A reader of one file format: (file, {wanted column: the setting that names it}) → line number and the wanted cells, in that order.
+
+Cells are the file's own text, byte for byte; None where the format has a null of its own.
+"""
+
+MAX_UNPACKED = 4 * 2**30  # bytes that a packed file may unpack to
+MAX_RATIO = 200  # unpacked bytes for each packed one; text rarely reaches 20
+FREE = 64 * 2**20  # bytes below which the ratio is not looked at
+
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 def number(cell: str | None) -> float:
-    """The number that a cell spells, finite also in single precision; ValueError says what is wrong."""
+    """The number that a cell spells, finite also in single precision. Raises ValueError, which says what is wrong."""
     try:
         value = float("" if cell is None or "_" in cell else cell)
     except ValueError:
@@ -24,19 +34,36 @@ def number(cell: str | None) -> float:
 
 
 def excerpt(value: str) -> str:
-    """The first 80 characters for a message; control characters are spelled out, so that a terminal obeys none."""
+    """The first 80 characters for a message, with control characters spelled out, so that no terminal obeys them."""
     return repr(value[:80]) + ("…" if len(value) > 80 else "")
 
 
+def ending(file: Path) -> str:
+    """The ending that names the format, in lower case and without a last .gz."""
+    inner = file.with_suffix("") if file.suffix.lower() == ".gz" else file
+    return inner.suffix.lower()
+
+
+def require_file(file: Path, key: str, root: str) -> None:
+    """Raises DataError where there is no such file, and says what a relative folder (setting `key`, value `root`) starts from."""
+    if not file.is_file():
+        where = "" if file.is_absolute() else f"; {key}={root!r} is relative to {Path.cwd()}, where this command was started"
+        raise DataError(f"{file}: there is no such file{where}; give {key}=FOLDER")
+
+
 def read_text(file: Path) -> str:
-    """The whole of a UTF-8 file, as it stands but for a byte order mark at its start; unpacked if its name ends in .gz."""
+    """The whole of a UTF-8 file, unchanged but for a byte order mark at its start; unpacked if its name ends in .gz.
+
+    Raises:
+      DataError: the file cannot be read, is empty or not UTF-8, or unpacks to more than MAX_UNPACKED bytes or MAX_RATIO times its size.
+    """
     try:
         data = file.read_bytes()
-        if file.suffix == ".gz":
-            data = gzip.decompress(data)
+        if file.suffix.lower() == ".gz":
+            data = _unpack(file, data)
     except (OSError, EOFError, zlib.error) as error:
-        said = getattr(error, "strerror", None) or error
-        raise DataError(f"{file}: cannot be read ({said}); is the path right, and the file whole?") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file}: cannot be read ({reason}); is the path right, and the file whole?") from error
     if not data:
         raise DataError(f"{file}: the file is empty; it needs a header and rows")
     try:
@@ -47,11 +74,28 @@ def read_text(file: Path) -> str:
         raise DataError(f"{file}:{line}: {bad!r} is not UTF-8; save the file as UTF-8") from error
 
 
+def _unpack(file: Path, packed: bytes) -> bytes:
+    limit = min(MAX_UNPACKED, max(FREE, MAX_RATIO * len(packed)))
+    unpacked = io.BytesIO()
+    while packed:  # a file may be several gzip members, one after the other
+        member = zlib.decompressobj(wbits=31)
+        unpacked.write(member.decompress(packed, limit + 1 - unpacked.tell()))
+        if unpacked.tell() > limit:
+            raise DataError(
+                f"{file}: unpacks to more than {limit:,} bytes (at most {MAX_UNPACKED:,}, and {MAX_RATIO} times the packed size); "
+                "unpack it yourself if it is yours"
+            )
+        if not member.eof:
+            raise EOFError("it ends before its end")
+        packed = member.unused_data.lstrip(b"\0")  # padding, which gzip allows
+    return unpacked.getvalue()
+
+
 def column_places(file: Path, names: Sequence[str], wanted: Mapping[str, str]) -> list[int]:
-    """Where in a header the wanted columns ({name: the setting that names it}) stand."""
+    """The positions in a header of the wanted columns ({name: the setting that names it})."""
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{file}:1: column {excerpt(twice[0])} stands twice; rename one")
+        raise DataError(f"{file}:1: column {excerpt(twice[0])} occurs twice; rename one")
     for name, key in wanted.items():
         if name not in names:
-            raise DataError(f"{file}:1: no column {name!r} (for {key}); {nearest_name(name, names)}")
+            raise DataError(f"{file}:1: no column {name!r} (for data.{key}); {nearest_name(name, names)}")
     return [names.index(name) for name in wanted]

@@ -1,7 +1,7 @@
 """RecBole's atomic files: NAME.inter, and NAME.item and NAME.user where there are any.
 
-The first line names the columns as `name:type`; fields are separated by tabs, with no quoting, so a field is what stands between
-two tabs, byte for byte (https://recbole.io/docs/user_guide/data/atomic_files.html).
+The first line names the columns as `name:type`; fields are separated by tabs, without quoting, so a field is what is between two
+tabs, byte for byte (https://recbole.io/docs/user_guide/data/atomic_files.html).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cold_jax.data.attributes import Attributes
 from cold_jax.data.dataset import Dataset
-from cold_jax.data.files import column_places, excerpt, read_text
+from cold_jax.data.files import column_places, excerpt, read_text, require_file
 from cold_jax.errors import DataError
 from cold_jax.storage import assets
 
@@ -24,9 +24,9 @@ class Recbole(Attributes):
     root: str | None  # the folder that holds the files; null takes them from `package`
     package: str | None  # a requirement with its exact version
     sha256: str | None  # of the package's wheel
-    member: str  # path of the files in the wheel without their endings; in `root` its last part counts
-    value: str | None  # column of the rating; null: every interaction is worth 1
-    time: str | None  # column of the time stamp; null: the order of the rows is all there is
+    member: str  # path of the files in the wheel without their endings; in `root` its last segment counts
+    value: str | None  # column of the rating; null: every interaction has the value 1
+    time: str | None  # column of the time, see data/times.py; null: the order of the rows is all there is
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,10 +36,10 @@ class Recbole(Attributes):
     def __call__(self) -> Dataset:
         """Reads the files.
 
-        A repeated (user, item) pair stays repeated: what becomes of it is the split's to say.
+        A repeated (user, item) pair stays repeated: the split decides what becomes of it.
 
         Raises:
-          DataError: a file is not there or is malformed; the message names file, line and value.
+          DataError: a file does not exist or is malformed; the message names file, line and value.
         """
         inter, item, user = self._files()
         columns = {"user": USER, "item": ITEM, "value": self.value, "time": self.time}
@@ -57,16 +57,17 @@ class Recbole(Attributes):
             inter, item, user = (found[member] for member in members)
             return inter, item, user
         inter, item, user = (Path(self.root) / f"{Path(self.member).name}.{kind}" for kind in ("inter", "item", "user"))
+        require_file(inter, "data.root", self.root)
         return inter, item if item.exists() else None, user if user.exists() else None
 
 
 def read(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, list[str]]]:
-    """Lines of an atomic file: line number and the wanted cells (a `data.Read`)."""
+    """Lines of an atomic file: line number and the wanted cells (a `files.Read`)."""
     header, *lines = read_text(file).split("\n")
     end = "\r" if header.endswith("\r") else ""  # a file of CRLF lines; elsewhere a carriage return is data
     names = [name.rpartition(":")[0] or name for name in header.removesuffix(end).split("\t")]
     at = column_places(file, names, wanted)
-    if lines and lines[-1] == "":  # what follows the last line's end
+    if lines and lines[-1] == "":  # after the last line's end
         lines.pop()
     for number, line in enumerate(lines, 2):
         cells = line.removesuffix(end).split("\t")

@@ -1,7 +1,7 @@
 """A small random data set in which text predicts taste, for smoke tests and fault tests: nothing is read or fetched.
 
-An item's text holds words of its genre. A user's text names an occupation, and each occupation has a favourite genre. So whoever
-learns which occupation goes with which words can rank items for users, both never seen before.
+An item's text holds words of its genre. A user's text names an occupation, and each occupation has a favourite genre. So a model
+that learns which occupation goes with which words can rank items it has never seen for users it has never seen.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy as np
 
 from cold_jax.data.attributes import Attributes
 from cold_jax.data.dataset import Dataset
+from cold_jax.data.positives import parse_rule, positive_mask
 
 GENRES = {  # genre: its words, its admirers
     "comedy": ("jokes laughter clowns pranks", "baker"),
@@ -31,8 +32,11 @@ class Synthetic:
     items: int
     interactions_per_user: int
     seed: int
+    positive: str | None  # see data/attributes.py
 
     def __post_init__(self) -> None:
+        if self.positive is not None:
+            parse_rule(self.positive)
         if not 0 < self.interactions_per_user <= self.items:
             raise ValueError(
                 f"data.interactions_per_user: {self.interactions_per_user} of {self.items} items; take 1 to {self.items}"
@@ -76,13 +80,17 @@ class Synthetic:
             user_bins={"age": [30.0, 50.0]},
             words={},
             unknown=[],
+            unescape_html=False,
+            positive=self.positive,
         )
+        value_N = value_N.astype(np.float32)
         return Dataset(
             name=self.name,
             user_N=user_N.astype(np.int32),
             item_N=item_N.astype(np.int32),
-            value_N=value_N.astype(np.float32),
+            value_N=value_N,
             time_N=1e9 + np.cumsum(random.exponential(60.0, len(user_N))),
             users=made.entities("user", [f"{n:03d}" for n in range(self.users)], user_columns, str),
             items=made.entities("item", [f"{n:03d}" for n in range(self.items)], item_columns, str),
+            positive_N=None if self.positive is None else positive_mask(value_N, self.positive),
         )

@@ -1,32 +1,40 @@
-"""Tables with named columns: CSV, JSON lines or Parquet, each file told by its ending.
+"""Tables with named columns: CSV, JSON or Parquet, each file's format named by its ending, in upper or lower case.
 
-    .csv .tsv        read by Python's csv module; fields may be quoted, empty lines are skipped
-    .jsonl .ndjson   an object a line; a number keeps its spelling, null and a key that is not there mean "not known"
+    .csv .tsv        read by Python's csv module; fields may be quoted, empty lines are skipped; data.separator
+    .jsonl .ndjson   an object a line; a number keeps its spelling, null and a missing key mean "not known"
+    .json            the same, or one array of objects
     .parquet         text or whole numbers where ids are; page checksums are verified where they were written
 
-The first two may be packed (.csv.gz). Ids are text, byte for byte: `007` stays `007`. A list of texts in JSON or Parquet becomes
+All but Parquet may be packed (.csv.gz). Ids are text, byte for byte: `007` stays `007`. A list of texts in JSON or Parquet becomes
 one text with a line for each, so that `item_sets: {genres: "\\n"}` takes it apart again. In a message the number after the file's
-name is the line on which the row begins; in Parquet, which has no lines, it is the row.
+name is the line on which the row begins; in Parquet and in an array, which have no lines, it is the row.
 """
 
 import csv
+import functools
 import io
 import json
+import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from cold_jax.data.attributes import Attributes
 from cold_jax.data.dataset import Dataset
-from cold_jax.data.files import column_places, excerpt, read_text
+from cold_jax.data.files import column_places, ending, excerpt, read_text, require_file
+from cold_jax.data.parquet import read_parquet
+from cold_jax.data.values import cell_text
 from cold_jax.errors import DataError
 
 Rows = Iterator[tuple[int, list[str | None]]]
-_IDS = ("user", "item", "user_id", "item_id")
+SEPARATORS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    "pipe": "|",
+}  # in words, since a shell and Hydra want signs quoted twice
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,56 +45,72 @@ class Tables(Attributes):
     interactions: str  # the file, and its columns
     user: str
     item: str
-    value: str | None  # null: every interaction is worth 1
-    time: str | None  # seconds, or anything that orders; null: the order of the rows is all there is
+    value: str | None  # null: every interaction has the value 1
+    time: str | None  # see data/times.py; null: the order of the rows is all there is
     items: str | None  # the file of item attributes, and its column of ids
     item_id: str
     users: str | None
     user_id: str
+    separator: str  # of .csv and .tsv files: auto (, in .csv and tab in .tsv), comma, semicolon, tab, pipe, or the sign itself
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sign = SEPARATORS.get(self.separator, self.separator)
+        if self.separator != "auto" and (len(sign) != 1 or sign in '"\r\n'):
+            raise ValueError(f"data.separator: {self.separator!r} is not auto, {', '.join(SEPARATORS)} or one character")
 
     def __call__(self) -> Dataset:
         """Reads the files.
 
-        A repeated (user, item) pair stays repeated: what becomes of it is the split's to say.
+        A repeated (user, item) pair stays repeated: the split decides what becomes of it.
 
         Raises:
-          DataError: a file is not there or is malformed; the message names file, line and value.
+          DataError: a file does not exist or is malformed; the message names file, line and value.
         """
         root = Path(self.root)
+        interactions, items, users = (name and root / name for name in (self.interactions, self.items, self.users))
+        for file in filter(None, (interactions, items, users)):
+            require_file(Path(file), "data.root", self.root)
         return self.dataset(
-            read,
+            functools.partial(read, separator=self.separator),
             root / self.interactions,
             {"user": self.user, "item": self.item, "value": self.value, "time": self.time},
-            (None if self.items is None else root / self.items, self.item_id),
-            (None if self.users is None else root / self.users, self.user_id),
+            (items or None, self.item_id),
+            (users or None, self.user_id),
         )
 
 
-def read(file: Path, wanted: Mapping[str, str]) -> Rows:
-    """Rows of a table: number and the wanted cells (a `data.Read`)."""
-    ending = Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
-    if ending in (".csv", ".tsv"):
-        return _read_csv(file, wanted, "\t" if ending == ".tsv" else ",")
-    if ending in (".jsonl", ".ndjson"):
-        return _read_json_lines(file, wanted)
-    if file.suffix == ".parquet":
-        return _read_parquet(file, wanted)
-    raise DataError(f"{file}: the ending must tell the kind: .csv, .tsv, .jsonl, .ndjson, one of them with .gz, or .parquet")
+def read(file: Path, wanted: Mapping[str, str], separator: str = "auto") -> Rows:
+    """Rows of a table: number and the wanted cells (a `files.Read`)."""
+    form = ending(file)
+    if form in (".csv", ".tsv"):
+        by_ending = "\t" if form == ".tsv" else ","
+        return _read_csv(file, wanted, by_ending if separator == "auto" else SEPARATORS.get(separator, separator))
+    if form in (".jsonl", ".ndjson", ".json"):
+        return _read_json(file, wanted)
+    if file.suffix.lower() == ".parquet":
+        return read_parquet(file, wanted)
+    raise DataError(
+        f"{file}: its ending must name the format: .csv, .tsv, .jsonl, .ndjson, .json, one of them with .gz, or .parquet"
+    )
 
 
-def _read_csv(file: Path, wanted: Mapping[str, str], delimiter: str) -> Rows:
+def _read_csv(file: Path, wanted: Mapping[str, str], separator: str) -> Rows:
     csv.field_size_limit(sys.maxsize)
-    rows = csv.reader(io.StringIO(read_text(file), newline=""), strict=True, delimiter=delimiter)
+    rows = csv.reader(io.StringIO(read_text(file), newline=""), strict=True, delimiter=separator)
     at, width, line = [], 0, 1
     try:
         for cells in rows:
             if cells and not at:
+                _check_header(file, cells, wanted, separator)
                 at, width = column_places(file, cells, wanted), len(cells)
             elif cells:
                 if len(cells) != width:
                     wrong = f"{len(cells)} fields where the header names {width}"
-                    row = excerpt(delimiter.join(cells))
+                    row = excerpt(separator.join(cells))
                     raise DataError(f"{file}:{line}: {wrong}: {row}; quote a field that holds the separator")
+                if rows.line_num > line:
+                    _check_quotes(file, line, rows.line_num, cells, separator)
                 yield line, [cells[i] for i in at]
             line = rows.line_num + 1
     except csv.Error as error:
@@ -95,75 +119,69 @@ def _read_csv(file: Path, wanted: Mapping[str, str], delimiter: str) -> Rows:
         raise DataError(f"{file}: only empty lines; it needs a header and rows")
 
 
-def _read_json_lines(file: Path, wanted: Mapping[str, str]) -> Rows:
-    rows = []
-    for line, content in enumerate(read_text(file).split("\n"), 1):
-        if content.strip():
-            try:
-                row = json.loads(content, parse_int=str, parse_float=str, parse_constant=_no_number, object_pairs_hook=_once)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{file}:{line}: {error}: {excerpt(content)}; each line must be one JSON object") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{file}:{line}: {excerpt(content)} is no JSON object; a row is {{column: value, …}}")
-            rows.append((line, row))
+def _check_header(file: Path, names: list[str], wanted: Mapping[str, str], separator: str) -> None:
+    """A header of one column that holds another separator is cut by the wrong one."""
+    other = next((word for word, sign in SEPARATORS.items() if sign != separator and sign in names[0]), None)
+    if len(names) == 1 and len(wanted) > 1 and other:
+        raise DataError(
+            f"{file}:1: {excerpt(names[0])} is one column; if its fields are apart by {other}s, data.separator={other}"
+        )
+
+
+def _check_quotes(file: Path, line: int, last: int, cells: list[str], separator: str) -> None:
+    """Whether a field over several lines looks like rows that a lone quote swallowed: each has all the separators of a row.
+
+    Text with commas and line breaks can look so by chance, and is told in a log line; text with tabs hardly does, and is refused.
+    """
+    breaks = (len(cells) - 1) or 1
+    for cell in cells:
+        lines = cell.count("\n") or cell.count("\r")
+        if lines and cell.count(separator) == lines * breaks:
+            if separator == "\t":
+                raise DataError(
+                    f'{file}:{line}: a quoted field swallows the rows up to line {last}: {excerpt(cell)}; write a " at the start of a '
+                    'field as """, or write the file as CSV'
+                )
+            message = '%s:%d: a quoted field goes on to line %d, and looks like rows that a lone " swallowed: %s'
+            log.warning(message, file, line, last, excerpt(cell))
+
+
+def _read_json(file: Path, wanted: Mapping[str, str]) -> Rows:
+    text = read_text(file)
+    is_array = ending(file) == ".json" and text.lstrip().startswith("[")
+    rows = list(_array_rows(file, text) if is_array else _line_rows(file, text))
     if not rows:
-        raise DataError(f"{file}: only empty lines; it needs a JSON object on each")
+        raise DataError(f"{file}: it has no rows; it needs a JSON object for each")
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     column_places(file, names, wanted)
     for line, row in rows:
-        yield line, [_cell(row.get(name), f"{file}:{line}: {name}", key) for name, key in wanted.items()]
+        yield line, [cell_text(row.get(name), f"{file}:{line}: {name}", key) for name, key in wanted.items()]
 
 
-def _read_parquet(file: Path, wanted: Mapping[str, str]) -> Rows:
+def _line_rows(file: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
+    what = "each line must be one JSON object" + (", or the file one array of them" if ending(file) == ".json" else "")
+    for line, content in enumerate(text.split("\n"), 1):
+        if content.strip():
+            yield line, _object(_parse(content, f"{file}:{line}", what), f"{file}:{line}", content)
+
+
+def _array_rows(file: Path, text: str) -> Iterable[tuple[int, dict[str, object]]]:
+    rows = _parse(text, str(file), "the file must be one JSON array of objects, or an object a line")
+    assert isinstance(rows, list)  # it begins with [
+    return [(number, _object(row, f"{file}:{number}", str(row))) for number, row in enumerate(rows, 1)]
+
+
+def _parse(text: str, place: str, what: str) -> object:
     try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as table:
-            column_places(file, table.schema_arrow.names, wanted)
-            for name, key in wanted.items():
-                kind = table.schema_arrow.field(name).type
-                if key in _IDS and not (_is_text(kind) or pa.types.is_integer(kind)):
-                    raise DataError(f"{file}: ids in column {name!r} (data.{key}) are {kind}; write text or whole numbers")
-            row = 0
-            for batch in table.iter_batches(columns=list(wanted)):
-                for cells in zip(*(_values(batch.column(name)) for name in wanted), strict=True):
-                    row += 1
-                    named = zip(wanted.items(), cells, strict=True)
-                    yield row, [_cell(cell, f"{file}:{row}: {name}", key) for (name, key), cell in named]
-    except DataError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); is the path right, and the file whole?") from error
+        return json.loads(text, parse_int=str, parse_float=str, parse_constant=_no_number, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place}: {error}: {excerpt(text)}; {what}") from error
 
 
-def _values(column: pa.Array) -> list:
-    if pa.types.is_timestamp(column.type):
-        micro = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
-        return [None if value is None else value / 1e6 for value in micro.to_pylist()]
-    return column.to_pylist()
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _cell(value: object, place: str, key: str) -> str | None:
-    """A value of JSON or Parquet as text."""
-    if isinstance(value, list) and key not in _IDS and all(isinstance(member, str) and "\n" not in member for member in value):
-        value = "\n".join(value)
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{place} {excerpt(value)} is no valid Unicode ({error.reason}); replace the lone surrogate"
-            ) from error
-        return value
-    if value is None:
-        return None
-    if isinstance(value, int | float):
-        return str(value).lower() if isinstance(value, bool) else str(value)
-    raise DataError(f"{place} {excerpt(str(value))} is neither text nor number nor a list of one-line texts; write it as text")
+def _object(row: object, place: str, text: str) -> dict[str, object]:
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: {excerpt(text)} is not a JSON object; a row is {{column: value, …}}")
+    return row
 
 
 def _no_number(spelling: str) -> None:
@@ -174,5 +192,6 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {excerpt(twice)} occurs twice")
     return row

@@ -16,6 +16,7 @@ class Tokens(NamedTuple):
 
     token_N: np.ndarray  # int32
     offset_T: np.ndarray  # int64, one more than there are texts
+    cut: int = 0  # how many texts were longer than max_length
 
     @property
     def length_T(self) -> np.ndarray:
@@ -26,19 +27,20 @@ def join_tokens(parts: Sequence[Tokens]) -> Tokens:
     """The texts of all parts, one part after the other."""
     ends = np.cumsum([0, *(len(part.token_N) for part in parts)])
     offset_T = np.concatenate([[0], *(end + part.offset_T[1:] for end, part in zip(ends[:-1], parts, strict=True))])
-    return Tokens(np.concatenate([part.token_N for part in parts]), offset_T)
+    return Tokens(np.concatenate([part.token_N for part in parts]), offset_T, sum(part.cut for part in parts))
 
 
 def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> Tokens:
     """Tokens of each text with the tokenizer's own special tokens, cut to `max_length`; kept in the cache.
 
     Raises:
-      ValueError: `tokenizer_file` is not there or is not a tokenizer.json.
+      ValueError: `tokenizer_file` does not exist or is not a tokenizer.json.
     """
     if not tokenizer_file.is_file():
         raise ValueError(f"{tokenizer_file}: no such tokenizer file; an encoder's folder needs its tokenizer.json")
-    key = {"tokenizer": digest(tokenizer_file.read_bytes()), "max_length": max_length, "texts": digest(*texts)}
-    return Tokens(**cache.arrays("tokens", key, lambda: _tokenize(tokenizer_file, texts, max_length)))
+    key = {"tokenizer": digest(tokenizer_file.read_bytes()), "max_length": max_length, "texts": digest(*texts), "cut": True}
+    made = cache.arrays("tokens", key, lambda: _tokenize(tokenizer_file, texts, max_length))
+    return Tokens(made["token_N"], made["offset_T"], int(made["cut_T"].sum()))
 
 
 def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> dict[str, np.ndarray]:
@@ -48,8 +50,10 @@ def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> di
         raise ValueError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
-    ids = [np.asarray(encoding.ids, np.int32) for encoding in tokenizer.encode_batch_fast(list(texts))]
+    encodings = tokenizer.encode_batch_fast(list(texts))
+    ids = [np.asarray(encoding.ids, np.int32) for encoding in encodings]
     return {
+        "cut_T": np.array([bool(encoding.overflowing) for encoding in encodings], bool),
         "token_N": np.concatenate(ids) if ids else np.zeros(0, np.int32),
         "offset_T": np.concatenate([[0], np.cumsum([len(i) for i in ids], dtype=np.int64)]).astype(np.int64),
     }

@@ -277,7 +277,7 @@ SPLITS = {
 @pytest.mark.parametrize("side", SPLITS)
 def test_scores_are_finite_and_deaf_to_what_is_held_out(side: str):
     """Every baseline on every part; then with other items in the held-out test interactions, the shown ones as before."""
-    dataset = Synthetic(name="small", users=60, items=40, interactions_per_user=8, seed=0)()
+    dataset = Synthetic(name="small", users=60, items=40, interactions_per_user=8, seed=0, positive=None)()
     split = SPLITS[side](dataset)
     generator = np.random.default_rng(0)
     vectors = {"line": unit(generator, 40, 6), "title": unit(generator, 40, 6)}, {"profile": unit(generator, 60, 5)}
@@ -309,7 +309,7 @@ def test_scores_are_finite_and_deaf_to_what_is_held_out(side: str):
 
 
 def test_closed_forms_for_sequences_ask_for_sequences():
-    dataset = Synthetic(name="small", users=60, items=40, interactions_per_user=8, seed=0)()
+    dataset = Synthetic(name="small", users=60, items=40, interactions_per_user=8, seed=0, positive=None)()
     split = SPLITS["items"](dataset)
     generator = np.random.default_rng(0)
     vectors = {"line": unit(generator, 40, 6), "title": unit(generator, 40, 6)}, {"profile": unit(generator, 60, 5)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -21,7 +22,6 @@ IDS = [
     "1e5",
     "NA",
     "null",
-    "",
     " x",
     "X",
     "x",
@@ -41,12 +41,13 @@ IDS = [
 
 
 def config(choice: str, **values: object) -> Recbole:
-    node = OmegaConf.merge(OmegaConf.load(Path(CONF) / "data" / f"{choice}.yaml"), values)
+    with initialize_config_dir(CONF, version_base="1.3"):
+        node = OmegaConf.merge(compose(f"data/{choice}").data, values)
     rest = {k: v for k, v in OmegaConf.to_container(node, resolve=True, throw_on_missing=True).items() if k != "_target_"}  # pyright: ignore
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Recbole), rest))  # pyright: ignore
 
 
-X = config("recbole", root="", member="x", item_texts={})
+X = config("recbole", root="", name="x", item_texts={})
 
 
 def read(folder: Path, inter: str, item: str | None = None, user: str | None = None, **values: object) -> Dataset:
@@ -79,7 +80,7 @@ def test_entities_of_the_attribute_file_come_first(tmp_path: Path) -> None:
     )
     assert data.items.ids == ("a", "b", "c")
     assert data.users.ids == ("u2", "u1")
-    assert data.items.texts == {"line": ("A, B/1999/a", "{title}//b", "//c")}
+    assert data.items.texts == {"line": ("A, B/1999/a", "{title}/b", "c")}
     assert data.items.indicators["year"].tolist() == [[1, 0], [0, 0], [0, 0]]
     assert data.user_N.tolist() == [0, 1, 0, 0]  # the repeated pair stays
     assert data.item_N.tolist() == [1, 1, 1, 2]
@@ -107,7 +108,7 @@ def test_ids_are_text(tmp_path: Path) -> None:
     assert list(data.users.ids) == [i + "u" for i in IDS]
 
 
-FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n"), max_size=6)
+FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n"), min_size=1, max_size=6)
 
 
 @settings(deadline=None)
@@ -137,9 +138,9 @@ def test_what_is_written_is_read(
         ("user_id:token\titem_id:token\trating:float\na\tb\t1\na\tb\tnan\n", "x.inter:3: rating 'nan' is not a finite number"),
         (
             "user_id:token\titem:token\trating:float\na\tb\t1\n",
-            "x.inter:1: no column 'item_id' (for item); the nearest is 'item'",
+            "x.inter:1: no column 'item_id' (for data.item); the nearest is 'item'",
         ),
-        ("user_id:token\titem_id:token\titem_id:float\n", "x.inter:1: column 'item_id' stands twice"),
+        ("user_id:token\titem_id:token\titem_id:float\n", "x.inter:1: column 'item_id' occurs twice"),
         (
             "user_id:token\titem_id:token\trating:float\na\tb\t" + "9" * 1000 + "\n",
             "x.inter:2: rating '" + "9" * 80 + "'… is not a finite",
@@ -153,9 +154,9 @@ def test_malformed_interactions_are_named(inter: str, says: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("item", "says"),
     [
-        ("item_id:token\ttitle:token\nb\tB\nc\tC\nb\tB\n", "x.item:4: item 'b' stands in line 2 already"),
-        ("item_id:token\ttitel:token\nb\tB\n", "x.item:1: no column 'title' (for item_texts.line); the nearest is 'titel'"),
-        ("id:token\ttitle:token\nb\tB\n", "x.item:1: no column 'item_id' (for item_id)"),
+        ("item_id:token\ttitle:token\nb\tB\nc\tC\nb\tB\n", "x.item:4: item 'b' is in line 2 already"),
+        ("item_id:token\ttitel:token\nb\tB\n", "x.item:1: no column 'title' (for data.item_texts.line); the nearest is 'titel'"),
+        ("id:token\ttitle:token\nb\tB\n", "x.item:1: no column 'item_id' (for data.item_id)"),
         ("item_id:token\ttitle:token\nb\n", "x.item:2: 1 fields"),
     ],
 )
@@ -169,7 +170,20 @@ def test_a_template_without_an_attribute_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_the_file(tmp_path: Path) -> None:
-    assert "y.inter: cannot be read" in refused(lambda: read(tmp_path, INTER, member="y"))
+    assert refused(lambda: read(tmp_path, INTER, member="y")) == "y.inter: there is no such file; give data.root=FOLDER"
+
+
+def test_a_name_is_all_that_a_folder_needs(tmp_path: Path) -> None:
+    (tmp_path / "films.inter").write_text(INTER)
+    made = config("recbole", root=str(tmp_path), name="films", item_texts={})()
+    assert (made.name, len(made)) == ("films", 4)
+
+
+def test_an_empty_cell_is_no_id(tmp_path: Path) -> None:
+    header = "user_id:token\titem_id:token\n"
+    assert refused(lambda: read(tmp_path, header + "a\tb\n\tb\n")) == "x.inter:3: no user id; every row needs one"
+    assert refused(lambda: read(tmp_path, header + "a\t\n")) == "x.inter:2: no item id; every row needs one"
+    assert refused(lambda: read(tmp_path, header + "a\tb\n", "item_id:token\n\n")) == "x.item:2: no item id; every row needs one"
 
 
 def test_neither_folder_nor_package() -> None:

@@ -9,13 +9,13 @@ from cold_jax.data.synthetic import Synthetic
 
 
 def test_the_seed_decides_everything() -> None:
-    make = lambda seed: Synthetic(name="synthetic", users=50, items=40, interactions_per_user=7, seed=seed)()  # noqa: E731
+    make = lambda seed: Synthetic(name="synthetic", users=50, items=40, interactions_per_user=7, seed=seed, positive=None)()  # noqa: E731
     assert make(1).digest == make(1).digest
     assert make(1).digest != make(2).digest
 
 
 def test_shapes_and_kinds() -> None:
-    data = Synthetic(name="synthetic", users=50, items=40, interactions_per_user=7, seed=0)()
+    data = Synthetic(name="synthetic", users=50, items=40, interactions_per_user=7, seed=0, positive=None)()
     assert (len(data), len(data.users), len(data.items)) == (350, 50, 40)
     assert len(set(zip(data.user_N.tolist(), data.item_N.tolist(), strict=True))) == 350
     assert np.bincount(data.user_N).tolist() == [7] * 50
@@ -29,7 +29,7 @@ def test_shapes_and_kinds() -> None:
 
 def test_text_predicts_taste() -> None:
     """Words that users of an occupation meet, learned on half of users and items, rank the other half of both."""
-    data = Synthetic(name="synthetic", users=200, items=150, interactions_per_user=20, seed=0)()
+    data = Synthetic(name="synthetic", users=200, items=150, interactions_per_user=20, seed=0, positive=None)()
     words = sorted({word for line in data.items.texts["line"] for word in re.findall("[a-z]+", line)})
     word_IF = np.array([[word in line for word in words] for line in data.items.texts["line"]], float)
     job_U = np.array([profile.split()[-1] for profile in data.users.texts["profile"]])
@@ -48,4 +48,4 @@ def test_text_predicts_taste() -> None:
 
 def test_more_interactions_than_items_are_refused() -> None:
     with pytest.raises(ValueError, match=r"data\.interactions_per_user"):
-        Synthetic(name="synthetic", users=5, items=4, interactions_per_user=5, seed=0)
+        Synthetic(name="synthetic", users=5, items=4, interactions_per_user=5, seed=0, positive=None)

@@ -184,7 +184,7 @@ def test_no_package_index(pip: list) -> None:
     """The message has the package, what pip said, the command, and the way round."""
     empty = {key: {} for key in ("item_texts", "user_texts", "item_sets", "item_bins", "user_sets", "user_bins", "words")}
     source = {"root": None, "package": "toy==1.0", "sha256": "0" * 64, "member": "toy/a", "value": None, "time": None}
-    toy = Recbole(name="toy", unknown=[], **source, **empty)  # pyright: ignore
+    toy = Recbole(name="toy", unknown=[], unescape_html=False, positive=None, **source, **empty)  # pyright: ignore
     with pytest.raises(DataError) as raised:
         toy()
     for said in ("toy==1.0: ", "No matching distribution", "python -m pip download --no-deps toy==1.0", "data.root=DIR"):

@@ -1,102 +1,12 @@
-"""Templates put values in and nothing else; rows hold every token of every text."""
-
-from pathlib import Path
+"""Rows hold every token of every text, once."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
 
-from cold_jax.text import templates, tokens
-from cold_jax.text.packing import fit_row_length, pack
-from cold_jax.text.tokens import Tokens, _tokenize, join_tokens, tokenize
-
-PAYLOADS = [
-    "{0.__class__}",
-    "{a}",
-    "{b.__init__.__globals__}",
-    "${oc.env:HOME}",
-    "{{7*7}}",
-    "%s",
-    "\\1",
-    "\\g<0>",
-    "{",
-    "}",
-    "",
-    "é\n\x00'\"",
-]
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.text() | st.sampled_from(PAYLOADS), st.text() | st.sampled_from(PAYLOADS)), max_size=5))
-def test_values_are_put_in_and_never_read(rows: list[tuple[str, str]]) -> None:
-    columns = {"a": [a for a, _ in rows], "b c": [b for _, b in rows]}
-    assert templates.render_template("{b c}: {a} {a}%s", columns, {}) == tuple(b + ": " + a + " " + a + "%s" for a, b in rows)
-
-
-def test_words_replace_whole_values_of_their_own_column() -> None:
-    columns = {"gender": ["M", "F", "MF", ""], "code": ["M", "M", "M", "M"]}
-    made = templates.render_template("{gender}/{code}", columns, {"gender": {"M": "man", "F": "{code}"}, "other": {"M": "x"}})
-    assert made == ("man/M", "{code}/M", "MF/M", "/M")
-
-
-@pytest.mark.parametrize(
-    ("template", "says"),
-    [("{titel}", "nearest is 'title'"), ("{title.__class__}", "title.__class__"), ("{}", "''"), ("{0}", "'year'")],
-)
-def test_an_unknown_column_is_named(template: str, says: str) -> None:
-    with pytest.raises(ValueError, match="no column") as raised:
-        templates.render_template(template, {"title": ["a"], "year": ["1"]}, {})
-    assert says in str(raised.value)
-
-
-def test_a_template_without_columns_is_the_same_for_all() -> None:
-    assert templates.render_template("a }{ b", {"x": ["1", "2"]}, {}) == ("a }{ b", "a }{ b")
-    assert templates.columns_of("{a} {b.c}{a}") == ("a", "b.c", "a")
-
-
-@pytest.fixture
-def tokenizer_file(tmp_path: Path) -> Path:
-    tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "red": 3, "green": 4, "blue": 5}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()  # pyright: ignore
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])  # pyright: ignore
-    tokenizer.enable_padding(length=9)
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    return tmp_path / "tokenizer.json"
-
-
-def test_tokens_are_cut_and_not_padded(tokenizer_file: Path) -> None:
-    tokens = tokenize(tokenizer_file, ["red green", "", "blue pink red red"], 5)
-    assert tokens.token_N.tolist() == [1, 3, 4, 2, 1, 2, 1, 5, 0, 3, 2]
-    assert tokens.offset_T.tolist() == [0, 4, 6, 11]
-    assert (tokens.token_N.dtype, tokens.offset_T.dtype) == (np.int32, np.int64)
-    assert tokenize(tokenizer_file, [], 5).offset_T.tolist() == [0]
-
-
-def test_tokens_are_kept_by_tokenizer_texts_and_length(tokenizer_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    monkeypatch.setattr(tokens, "_tokenize", lambda *a, original=_tokenize: made.append(a) or original(*a))
-    first = tokenize(tokenizer_file, ["red", "blue"], 5)
-    again = tokenize(tokenizer_file, ("red", "blue"), 5)
-    assert len(made) == 1
-    np.testing.assert_array_equal(first.token_N, again.token_N)
-    for texts, length in ((["red", "blue"], 4), (["red blue"], 5), (["redblue", ""], 5)):
-        tokenize(tokenizer_file, texts, length)
-    tokenizer_file.write_text(tokenizer_file.read_text().replace('"red": 3', '"red": 9'))
-    tokenize(tokenizer_file, ["red", "blue"], 5)
-    assert len(made) == 5
-
-
-def test_a_tokenizer_that_is_not_there_or_broken_is_named(tokenizer_file: Path) -> None:
-    with pytest.raises(ValueError, match=r"nowhere\.json: no such tokenizer"):
-        tokenize(tokenizer_file.parent / "nowhere.json", ["a"], 5)
-    tokenizer_file.write_text("{}")
-    with pytest.raises(ValueError, match=r"tokenizer\.json: not a tokenizer\.json"):
-        tokenize(tokenizer_file, ["a"], 5)
+from cold_jax.text.packing import fit_row_length, pack, row_slices
+from cold_jax.text.tokens import Tokens
 
 
 def corpus(length_T: list[int]) -> Tokens:
@@ -165,14 +75,9 @@ def test_a_text_longer_than_a_row_is_refused() -> None:
         pack(corpus([2, 5]), np.arange(2), 4, 3, 1)
 
 
-@given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=4))
-@settings(deadline=None)
-def test_joined_texts_are_those_of_the_parts(parts: list[list[int]]) -> None:
-    joined = join_tokens([corpus(part) for part in parts])
-    wanted = [
-        list(text_N)
-        for part in map(corpus, parts)
-        for text_N in np.split(part.token_N, part.offset_T[1:-1])[: len(part.length_T)]
-    ]
-    assert [list(text_N) for text_N in np.split(joined.token_N, joined.offset_T[1:-1])][: len(wanted)] == wanted
-    assert len(joined.length_T) == len(wanted)
+def test_slices_of_rows_are_the_rows() -> None:
+    rows, _ = pack(corpus([3, 4, 2, 4, 4]), np.arange(5), 4, 1, 1)
+    slices = list(row_slices(rows, 2))
+    assert [len(part.token_RL) for part in slices] == [2, 2, 1]
+    for whole, *parts in zip(rows, *slices, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), whole)

@@ -1,0 +1,127 @@
+"""Interactions of a file as arrays, and whether their ids are those of the attribute files."""
+
+import logging
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cold_jax.data.files import Read, excerpt, number
+from cold_jax.data.times import parse_time
+from cold_jax.errors import DataError
+
+_EXAMPLES = 3
+log = logging.getLogger(__name__)
+
+
+class Interactions(NamedTuple):
+    """One entry for each row of the file, in its order."""
+
+    user_N: np.ndarray  # int32
+    item_N: np.ndarray  # int32
+    value_N: np.ndarray  # float32, 1 where the file has no values
+    time_N: np.ndarray  # float64, 0 where the file has no times
+
+
+def read_interactions(
+    read: Read, file: Path, columns: Mapping[str, str], users: dict[str, int], items: dict[str, int]
+) -> Interactions:
+    """Reads a file of interactions.
+
+    Args:
+      columns: "user", "item", and "value" and "time" where there are such → the name of the column.
+      users, items: id → integer id; new ids get the next integer, in these dicts themselves.
+
+    Raises:
+      DataError: a row lacks an id, a value is not a number, a time is in no known format or in another one than the rows before.
+    """
+    user_N, item_N, value_N, time_N = array("i"), array("i"), array("d"), array("d")
+    parse_times = _time_parser()
+    optional = [("value", value_N, lambda cell, line: number(cell)), ("time", time_N, parse_times)]
+    optional = [(columns[what], array_N, parse) for what, array_N, parse in optional if what in columns]
+    for line, (user, item, *cells) in read(file, {columns[what]: what for what in columns}):
+        place = f"{file}:{line}"
+        user_N.append(users.setdefault(require_id(user, "user", place), len(users)))
+        item_N.append(items.setdefault(require_id(item, "item", place), len(items)))
+        for (name, array_N, parse), cell in zip(optional, cells, strict=True):
+            try:
+                array_N.append(parse(cell, line))
+            except ValueError as error:
+                raise DataError(f"{place}: {name} {error}; correct the row or leave it out") from None
+    if not user_N:
+        raise DataError(f"{file}: no interactions; the file needs at least one row below its header")
+    return Interactions(
+        np.array(user_N, np.int32),
+        np.array(item_N, np.int32),
+        np.array(value_N, np.float32) if "value" in columns else np.ones(len(user_N), np.float32),
+        np.array(time_N, np.float64) if "time" in columns else np.zeros(len(user_N)),
+    )
+
+
+def require_id(cell: str | None, kind: str, place: str) -> str:
+    """The id itself, byte for byte. Raises DataError where the cell is empty or null."""
+    if not cell:
+        raise DataError(f"{place}: no {kind} id; every row needs one")
+    return cell
+
+
+def _time_parser() -> Callable[[str | None, int], float]:
+    first: list[tuple[str, int]] = []
+
+    def parse(cell: str | None, line: int) -> float:
+        seconds, form = parse_time(cell)
+        if not first:
+            first.append((form, line))
+        elif form != first[0][0]:
+            raise ValueError(
+                f"{excerpt(cell or '')} is {form}, line {first[0][1]} has {first[0][0]}; use one format for all times"
+            )
+        return seconds
+
+    return parse
+
+
+def check_ids_meet(
+    kind: str, file: Path, described: Sequence[str], ids: Sequence[str], entity_N: np.ndarray, interactions: Path
+) -> None:
+    """Whether the interactions' ids have rows in the attribute file; logs a line where some have none.
+
+    Args:
+      kind: "item" or "user".
+      described: the ids of the attribute file.
+      ids: those, followed by the ids that only occur in interactions.
+      entity_N: each interaction's position in `ids`.
+
+    Raises:
+      DataError: no interaction is of an id that has a row.
+    """
+    without = ids[len(described) :]
+    if not without:
+        return
+    pair = _alike(without, described)
+    if not (entity_N < len(described)).any():
+        ours, theirs = pair or (without[0], described[0] if described else None)
+        rows = "it has no rows" if theirs is None else f"its ids are such as {excerpt(theirs)}"
+        raise DataError(
+            f"{file}: no {kind} of {interactions} has a row here: {excerpt(ours)} occurs there, and {rows}; "
+            "ids are text, byte for byte, so write them alike in both files"
+        )
+    some = ", ".join(map(excerpt, without[:_EXAMPLES])) + (", …" if len(without) > _EXAMPLES else "")
+    near = f"; {excerpt(pair[0])} there is not {excerpt(pair[1])} here, since ids are text, byte for byte" if pair else ""
+    message = "%s: %d of the %d %ss of %s have no row here, hence neither text nor attributes: %s%s"
+    log.warning(message, file, len(without), len(np.unique(entity_N)), kind, interactions, some, near)
+
+
+def _alike(without: Sequence[str], described: Sequence[str]) -> tuple[str, str] | None:
+    """An id without a row and one with a row that differ in spelling alone: blanks, zeros, upper case."""
+    plain = {_plain(i): i for i in described}
+    return next(((i, plain[_plain(i)]) for i in without if _plain(i) in plain), None)
+
+
+def _plain(i: str) -> str:
+    try:
+        return repr(float(i))
+    except ValueError:
+        return i.strip().casefold()

@@ -1,0 +1,87 @@
+"""Sequences and items of a folder become a data set whose order is the files'."""
+
+from pathlib import Path
+
+import pytest
+
+from cold_jax.data.dataset import Dataset
+from cold_jax.data.sequences import Sequences
+from cold_jax.errors import DataError
+
+SETTINGS = {
+    "name": "made",
+    "item_texts": {"line": "{title}. {categories}", "title": "{title}"},
+    "item_sets": {"categories": " > "},
+    "user_texts": {},
+    "user_sets": {},
+    "item_bins": {},
+    "user_bins": {},
+    "words": {},
+    "unknown": [],
+    "unescape_html": False,
+    "positive": None,
+}
+ITEMS = """{"item": 0, "title": "Nail lacquer", "categories": ["Beauty > Nails"]}
+{"item": "x", "title": "Soap", "categories": ["Beauty > Bath", "Home"]}
+{"item": 2, "title": "", "categories": []}
+"""
+
+
+def read(folder: Path, sequences: str, items: str = ITEMS) -> Dataset:
+    (folder / "sequences.txt").write_text(sequences)
+    (folder / "items.jsonl").write_text(items)
+    return Sequences(**SETTINGS, root=str(folder))()
+
+
+def test_a_folder_becomes_a_data_set(tmp_path: Path) -> None:
+    made = read(tmp_path, "7 x 0 2\n007\t2 x\n\n")
+    assert made.users.ids == ("7", "007")
+    assert made.items.ids == ("0", "x", "2")
+    assert made.user_N.tolist() == [0, 0, 0, 1, 1]
+    assert made.item_N.tolist() == [1, 0, 2, 2, 1]
+    assert made.items.texts["line"] == ("Nail lacquer. Beauty > Nails", "Soap. Beauty > Bath > Home", "")
+    assert made.items.indicators["categories"].tolist() == [[0, 1, 0, 1], [1, 1, 1, 0], [0, 0, 0, 0]]  # Bath, Beauty, Home, Nails
+
+
+@pytest.mark.parametrize(
+    ("sequences", "message"),
+    [
+        ("7 x 0\n8\n", "sequences.txt:2: user '8' has no items"),
+        ("7 x 0\n8 2\n7 2\n", "sequences.txt:3: user '7' is in line 1 already"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, sequences: str, message: str) -> None:
+    with pytest.raises(DataError) as raised:
+        read(tmp_path, sequences)
+    assert message in str(raised.value)
+
+
+def test_a_missing_folder_or_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read(tmp_path, "7 x 0 2\n")
+    (tmp_path / "items.jsonl").unlink()
+    with pytest.raises(DataError, match=r"data\.root: give the folder of sequences\.txt \(a line a user: .* and items\.jsonl"):
+        Sequences(**SETTINGS, root=None)()
+    with pytest.raises(DataError, match=r"items\.jsonl: there is no such file; give data\.root=FOLDER"):
+        Sequences(**SETTINGS, root=str(tmp_path))()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        DataError, match=rf"films/sequences\.txt: there is no such file; data\.root='films' is relative to {tmp_path}"
+    ):
+        Sequences(**SETTINGS, root="films")()
+
+
+def test_items_without_a_row_are_refused_or_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(
+        DataError,
+        match=r"items\.jsonl: no item of .*sequences\.txt has a row here: '2\.0' occurs there, and its ids are such as '2'",
+    ):
+        read(tmp_path, "7 a 2.0\n")
+    assert read(tmp_path, "7 a 2\n").items.without_row == 1
+    assert caplog.messages[0].startswith(f"{tmp_path}/items.jsonl: 1 of the 2 items of {tmp_path}/sequences.txt have no row here")
+
+
+def test_positives_need_values(tmp_path: Path) -> None:
+    (tmp_path / "sequences.txt").write_text("7 x\n")
+    (tmp_path / "items.jsonl").write_text(ITEMS)
+    with pytest.raises(DataError, match=r"data\.positive: '>=4' compares values, but data\.value names no column"):
+        Sequences(**SETTINGS | {"positive": ">=4"}, root=str(tmp_path))()

@@ -1,0 +1,79 @@
+"""Tokens of a tokenizer whose vocabulary is a handful of words."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+
+from cold_jax.text import tokens
+from cold_jax.text.tokens import Tokens, _tokenize, join_tokens, tokenize
+
+
+@pytest.fixture
+def tokenizer_file(tmp_path: Path) -> Path:
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "red": 3, "green": 4, "blue": 5}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()  # pyright: ignore
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])  # pyright: ignore
+    tokenizer.enable_padding(length=9)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path / "tokenizer.json"
+
+
+def test_tokens_are_cut_and_not_padded(tokenizer_file: Path) -> None:
+    tokens = tokenize(tokenizer_file, ["red green", "", "blue pink red red"], 5)
+    assert tokens.token_N.tolist() == [1, 3, 4, 2, 1, 2, 1, 5, 0, 3, 2]
+    assert tokens.offset_T.tolist() == [0, 4, 6, 11]
+    assert (tokens.token_N.dtype, tokens.offset_T.dtype) == (np.int32, np.int64)
+    assert tokenize(tokenizer_file, [], 5).offset_T.tolist() == [0]
+
+
+def test_texts_that_are_cut_are_counted(tokenizer_file: Path) -> None:
+    texts = ["red green", "red green blue", "", "blue pink red red", "red " * 1000]  # 4, 5, 2, 6 and 1,002 tokens
+    assert [tokenize(tokenizer_file, texts, length).cut for length in (4, 5, 6, 2000)] == [3, 2, 1, 0]
+    assert tokenize(tokenizer_file, texts, 4).cut == 3  # from the cache too
+    assert join_tokens([tokenize(tokenizer_file, texts, length) for length in (4, 5)]).cut == 5
+
+
+def test_tokens_are_kept_by_tokenizer_texts_and_length(tokenizer_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(tokens, "_tokenize", lambda *a, original=_tokenize: made.append(a) or original(*a))
+    first = tokenize(tokenizer_file, ["red", "blue"], 5)
+    again = tokenize(tokenizer_file, ("red", "blue"), 5)
+    assert len(made) == 1
+    np.testing.assert_array_equal(first.token_N, again.token_N)
+    for texts, length in ((["red", "blue"], 4), (["red blue"], 5), (["redblue", ""], 5)):
+        tokenize(tokenizer_file, texts, length)
+    tokenizer_file.write_text(tokenizer_file.read_text().replace('"red": 3', '"red": 9'))
+    tokenize(tokenizer_file, ["red", "blue"], 5)
+    assert len(made) == 5
+
+
+def test_a_tokenizer_that_is_not_there_or_broken_is_named(tokenizer_file: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.json: no such tokenizer"):
+        tokenize(tokenizer_file.parent / "nowhere.json", ["a"], 5)
+    tokenizer_file.write_text("{}")
+    with pytest.raises(ValueError, match=r"tokenizer\.json: not a tokenizer\.json"):
+        tokenize(tokenizer_file, ["a"], 5)
+
+
+def corpus(length_T: list[int]) -> Tokens:
+    return Tokens(np.arange(1, sum(length_T) + 1, dtype=np.int32), np.concatenate([[0], np.cumsum(length_T)]).astype(np.int64))
+
+
+@given(st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=4))
+@settings(deadline=None)
+def test_joined_texts_are_those_of_the_parts(parts: list[list[int]]) -> None:
+    joined = join_tokens([corpus(part) for part in parts])
+    wanted = [
+        list(text_N)
+        for part in map(corpus, parts)
+        for text_N in np.split(part.token_N, part.offset_T[1:-1])[: len(part.length_T)]
+    ]
+    assert [list(text_N) for text_N in np.split(joined.token_N, joined.offset_T[1:-1])][: len(wanted)] == wanted
+    assert len(joined.length_T) == len(wanted)
