@@ -68,15 +68,17 @@ class Tables(Attributes):
           DataError: a file does not exist or is malformed; the message names file, line and value.
         """
         root = Path(self.root)
-        interactions, items, users = (name and root / name for name in (self.interactions, self.items, self.users))
-        for file in filter(None, (interactions, items, users)):
-            require_file(Path(file), "data.root", self.root)
+        interactions = root / self.interactions
+        items, users = (None if name is None else root / name for name in (self.items, self.users))
+        for file in (interactions, items, users):
+            if file is not None:
+                require_file(file, "data.root", self.root)
         return self.dataset(
             functools.partial(read, separator=self.separator),
-            root / self.interactions,
+            interactions,
             {"user": self.user, "item": self.item, "value": self.value, "time": self.time},
-            (items or None, self.item_id),
-            (users or None, self.user_id),
+            (items, self.item_id),
+            (users, self.user_id),
         )
 
 

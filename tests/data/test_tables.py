@@ -96,6 +96,11 @@ def write_json(path: Path, table: dict[str, list[str]], ascii_only: bool = False
     path.write_text("".join(json.dumps(row, ensure_ascii=ascii_only) + "\n" for row in rows), encoding="utf-8", newline="")
 
 
+def write_array(path: Path, table: dict[str, list[str]]) -> None:
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    path.write_text(json.dumps(rows, indent=1))
+
+
 def write_packed(path: Path, table: dict[str, list[str]]) -> None:
     write_csv(path.with_suffix(""), table)
     path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
@@ -117,7 +122,7 @@ WRITERS: dict[str, Writer] = {
     "x.jsonl": write_json,
     "x.ndjson": lambda path, table: write_json(path, table, True),
     "x.json": write_json,
-    "array.json": lambda path, table: path.write_text(json.dumps([dict(zip(table, row)) for row in zip(*table.values())])),
+    "array.json": write_array,
     "X.CSV": write_csv,
     "x.parquet": write_parquet,
     "dictionary.parquet": write_parquet,
