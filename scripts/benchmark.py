@@ -339,7 +339,7 @@ def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int 
     asked = sparse.csr_array(
         (np.ones(users, np.float32), (np.arange(users), draw.integers(0, items, users))), shape=(users, items)
     )
-    part = ranking_task("all", pairs, asked, np.arange(items))
+    part = replace(ranking_task("all", pairs, asked, np.arange(items)), tie_break_I=np.arange(items))
     theirs_U, theirs_I, ours_U, ours_I = (
         *map(torch.tensor, (user_UV[part.user_U], item_IV)),
         jnp.asarray(user_UV),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def ranking(items: int) -> Callable[[], object]:
     history_UI, asked_UI = (
         sparse.csr_array((np.ones(users, np.float32), (at_U, at_U + shift)), shape=(users, items)) for shift in (0, users)
     )
-    part, score = ranking_task("all", history_UI, asked_UI, np.arange(items)), jax.jit(lambda u_BV, i_IV: u_BV @ i_IV.T)
+    part = replace(ranking_task("all", history_UI, asked_UI, np.arange(items)), tie_break_I=np.arange(items))
+    score = jax.jit(lambda u_BV, i_IV: u_BV @ i_IV.T)
     return lambda: rank_candidates(lambda position: score(user_UV[position], item_IV), part, 20)
 
 

@@ -53,7 +53,9 @@ def per_user(rank_P: np.ndarray, offset_U: np.ndarray, candidates_U: np.ndarray,
     rank_P are the positives' ranks among their user's unmasked candidates, from 1; user u has rank_P[offset_U[u] : offset_U[u+1]]
     (so offset_U has an entry more). candidates_U counts the unmasked candidates, the positives among them.
 
-    ValueError: an unknown name, a user without positives, a rank outside 1 … candidates, auc where all candidates are positive.
+    Of users who took every candidate auc is undefined: its values are of the others alone (`has_negatives`).
+
+    ValueError: an unknown name, a user without positives, a rank outside 1 … candidates.
     """
     _require_numbers(rank_P=rank_P, candidates_U=candidates_U)
     size_U = np.diff(offset_U).astype(np.int64)
@@ -80,12 +82,16 @@ def per_user(rank_P: np.ndarray, offset_U: np.ndarray, candidates_U: np.ndarray,
             case "mrr", _:
                 values[name] = 1 / best_U
             case "auc", _:
-                negatives_U = candidates_U - size_U
-                _require("auc: all candidates are positive", negatives_U >= 1)
+                defined_U, negatives_U = has_negatives(offset_U, candidates_U), candidates_U - size_U
                 # before a positive at rank r stand r - 1 candidates; over a user's n positives, n (n - 1) / 2 of them positive
                 before_U = total(rank_P - 1) - size_U * (size_U - 1) / 2
-                values[name] = 1 - before_U / (size_U * negatives_U)
+                values[name] = 1 - before_U[defined_U] / (size_U * negatives_U)[defined_U]
     return values
+
+
+def has_negatives(offset_U: np.ndarray, candidates_U: np.ndarray) -> np.ndarray:
+    """Whether a user has a candidate that is no positive; bool of shape (users,), arguments as those of `per_user`."""
+    return candidates_U > np.diff(offset_U)
 
 
 def coverage(top_UK: np.ndarray, k: int, candidates: int) -> float:

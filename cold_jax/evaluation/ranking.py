@@ -1,7 +1,8 @@
-"""Where each positive stands among all candidates of its user, and the first places of the user's ranking.
+"""The rank of each positive among all candidates of its user, and the first places of the user's ranking.
 
-All candidates are ranked, in chunks of users; shown items are masked, where the part says so, and so is what is no candidate of a user's. Scores are compared as float32; equal ones stand in the
-order of item indices. Users come in chunks of one shape and positives in a power of two: a part is one compiled program.
+Candidates are ranked in chunks of users. Seen items are masked where the task says so, and so is what is not among a user's own
+candidates. Scores are compared as float32; equal ones stand in the task's tie-breaking order (splits.ties), which is the same for every
+method and every user. All chunks have one shape, and positives are padded to a power of two: a task is one compiled program.
 """
 
 from collections.abc import Callable
@@ -27,8 +28,11 @@ LEAST = 32  # users in a chunk, however many items: fewer read the items' vector
 BLOCK = 100  # items whose maximum stands for them
 
 
+AHEAD = 4  # chunks that may wait for the device, each with its scores of all candidates
+
+
 class Ranking(NamedTuple):
-    """P runs over the entries of a part's target_UI, in its order."""
+    """P runs over the entries of a task's target_UI, in its order."""
 
     rank_P: np.ndarray  # from 1, among the user's unmasked candidates
     candidates_U: np.ndarray  # number of unmasked candidates
@@ -37,16 +41,21 @@ class Ranking(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("top", "block"))
-def _rank(score_BI: Array, history_BI: Array, user_P: Array, item_P: Array, top: int, block: int) -> tuple[jax.Array, ...]:
-    """(ranks, positions of the first places, their scores, whether a user has a NaN)."""
-    score_BI = jnp.asarray(score_BI, jnp.float32)
+def _rank(
+    score_BI: Array, masked_BI: Array, user_P: Array, item_P: Array, order_I: Array, top: int, block: int
+) -> tuple[jax.Array, ...]:
+    """(ranks, positions of the first places, their scores, whether a user has a NaN).
+
+    Columns of the scores are brought into the order of `order_I` first; all other positions are in that order already.
+    """
+    score_BI = jnp.asarray(score_BI, jnp.float32)[:, order_I]
     nan_B = jnp.isnan(score_BI).any(1)
-    position_BI = jnp.where(history_BI, jnp.nan, score_BI)  # what is masked is neither greater than anything nor equal to it
+    comparable_BI = jnp.where(masked_BI, jnp.nan, score_BI)  # what is masked is neither greater than anything nor equal to it
     index_BI = jnp.arange(score_BI.shape[1])[None]
 
     def rank(at: tuple[jax.Array, jax.Array]) -> jax.Array:
         user_p, item_p = (x[:, None] for x in at)
-        other_pI, own_p = position_BI[user_p[:, 0]], position_BI[user_p, item_p]
+        other_pI, own_p = comparable_BI[user_p[:, 0]], comparable_BI[user_p, item_p]
         return 1 + jnp.sum((other_pI > own_p) | ((other_pI == own_p) & (index_BI < item_p)), 1)
 
     # outside of a loop XLA makes one pass of it
@@ -54,12 +63,12 @@ def _rank(score_BI: Array, history_BI: Array, user_P: Array, item_P: Array, top:
     rank_P = rank((jnp.asarray(user_P), jnp.asarray(item_P))) if len(user_P) == block else jax.lax.map(rank, blocks).ravel()
     lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it stands before what is masked
     score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
-    top_BK = _first(jnp.where(history_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
+    top_BK = _first(jnp.where(masked_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
     return rank_P, top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
 
 
 def _first(score_BI: jax.Array, top: int) -> jax.Array:
-    """The places of the `top` best, equal ones in the order of their places.
+    """The positions of the `top` best, equal ones in the order of their positions.
 
     Of many items the best stand in the `top` blocks with the best maxima: a block that is not among them has as many before it.
     """
@@ -73,48 +82,57 @@ def _first(score_BI: jax.Array, top: int) -> jax.Array:
     return jnp.take_along_axis(block_BK, at_BK // BLOCK, 1) * BLOCK + at_BK % BLOCK
 
 
-def rank_candidates(score: Callable[[np.ndarray], Array], part: EvalTask, top: int = 100, chunk: int = 256) -> Ranking:
-    """Ranks all candidates of each of the part's users.
+def rank_candidates(score: Callable[[np.ndarray], Array], task: EvalTask, top: int = 100, chunk: int = 256) -> Ranking:
+    """Ranks all candidates of each of the task's users. Memory holds the scores of a few chunks, never those of all users.
 
     Args:
-        score: positions in part.user_U, at most `chunk`, fewer of many candidates → scores of shape (positions, candidates); infinite ones are allowed.
+        score: positions in task.user_U, at most `chunk`, fewer of many candidates → scores of shape (positions, candidates) in the
+            order of task.candidate_I; infinite ones are allowed.
         top: places to return.
 
     Raises:
         FloatingPointError: a score is NaN.
+        ValueError: the task has no tie-breaking order.
     """
-    users, items = len(part.user_U), len(part.candidate_I)
-    history_UI, target_UI = part.history_UI[:, part.candidate_I], part.target_UI[:, part.candidate_I]
-    history_UI = history_UI if part.exclude_seen else sparse.csr_array(history_UI.shape)
-    sampled_candidate_UI = None if part.sampled_candidate_UI is None else part.sampled_candidate_UI[:, part.candidate_I]
+    if task.tie_break_I is None:
+        raise ValueError(f"task '{task.name}': tie_break_I is missing; splits.ties.with_tie_break gives equal scores an order")
+    users, items = len(task.user_U), len(task.candidate_I)
+    order_I = np.argsort(task.tie_break_I[task.candidate_I])
+    candidate_I = task.candidate_I[order_I]
+    position_I = np.full(len(task.tie_break_I), -1, np.int32)
+    position_I[candidate_I] = np.arange(items)
+    history_UI = task.history_UI[:, candidate_I] if task.exclude_seen else sparse.csr_array((users, items))
+    sampled_UI = None if task.sampled_candidate_UI is None else task.sampled_candidate_UI[:, candidate_I]
+    offset_U, item_P = task.target_UI.indptr, position_I[task.target_UI.indices]
+    if (item_P < 0).any():
+        raise ValueError(f"task '{task.name}': {int(np.sum(item_P < 0))} targets are not among its candidates")
     chunk, places = min(chunk, users, max(LEAST, COMPARED // items)), min(top, items)
     chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
-    offset_U = target_UI.indptr
     most = max(offset_U[user_B[-1] + 1] - offset_U[user_B[0]] for user_B in chunks)
     positives = 1 << int(most - 1).bit_length()
     block = min(positives, 1 << (max(COMPARED // items, 1).bit_length() - 1))
 
-    results = []
-    for user_B in chunks:
+    results: list[tuple[Array, ...]] = []
+    for n, user_B in enumerate(chunks):
         filled_B = np.pad(user_B, (0, chunk - len(user_B)), "edge")
         own = slice(offset_U[user_B[0]], offset_U[user_B[-1] + 1])
         user_P = np.repeat(np.arange(len(user_B)), np.diff(offset_U[user_B[0] : user_B[-1] + 2]))
         fill = (0, positives - len(user_P))
-        at = np.pad(user_P, fill).astype(np.int32), np.pad(target_UI.indices[own], fill).astype(np.int32)
-        masked_BI = (
-            history_UI[filled_B].toarray() > 0 if sampled_candidate_UI is None else sampled_candidate_UI[filled_B].toarray() == 0
-        )
-        results.append(_rank(score(filled_B), masked_BI, *at, places, block))
+        at = np.pad(user_P, fill).astype(np.int32), np.pad(item_P[own], fill)
+        masked_BI = history_UI[filled_B].toarray() > 0 if sampled_UI is None else sampled_UI[filled_B].toarray() == 0
+        results.append(_rank(score(filled_B), masked_BI, *at, order_I, places, block))
+        if n >= AHEAD:
+            results[n - AHEAD] = jax.device_get(results[n - AHEAD])
     rank_P, top_UK, score_UK = [], [], []
     for user_B, result in zip(chunks, jax.device_get(results), strict=True):
         ranks, top_BK, score_BK, nan_B = result
         if nan_B.any():
-            user = part.user_U[user_B[min(int(np.argmax(nan_B)), len(user_B) - 1)]]
-            raise FloatingPointError(f"part '{part.name}': a score of user {user} (integer id) is NaN")
+            user = task.user_U[user_B[min(int(np.argmax(nan_B)), len(user_B) - 1)]]
+            raise FloatingPointError(f"part '{task.name}': a score of user {user} (integer id) is NaN")
         rank_P.append(ranks[: offset_U[user_B[-1] + 1] - offset_U[user_B[0]]])
-        top_UK.append(part.candidate_I[top_BK[: len(user_B)]])
+        top_UK.append(candidate_I[top_BK[: len(user_B)]])
         score_UK.append(score_BK[: len(user_B)])
-    candidates_U = items - np.diff(history_UI.indptr) if sampled_candidate_UI is None else np.diff(sampled_candidate_UI.indptr)
+    candidates_U = items - np.diff(history_UI.indptr) if sampled_UI is None else np.diff(sampled_UI.indptr)
     beyond_UK = np.arange(top) >= candidates_U[:, None]
     at = ((0, 0), (0, top - places))
     top_UK = np.where(beyond_UK, -1, np.pad(np.concatenate(top_UK), at))
@@ -122,7 +140,7 @@ def rank_candidates(score: Callable[[np.ndarray], Array], part: EvalTask, top: i
     return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
 
 
-def top_items(score_I: np.ndarray, shown: np.ndarray, count: int) -> np.ndarray:
-    """The first places of one user's ranking of all items, less those that he shows."""
-    order_I = np.lexsort((np.arange(len(score_I)), -score_I))
-    return order_I[~np.isin(order_I, shown)][:count]
+def top_items(score_I: np.ndarray, exclude: np.ndarray, count: int, tie_break_I: np.ndarray) -> np.ndarray:
+    """The first places of one user's ranking of all items, less those to exclude; equal scores in the tie-breaking order."""
+    order_I = np.lexsort((tie_break_I, -score_I))
+    return order_I[~np.isin(order_I, exclude)][:count]

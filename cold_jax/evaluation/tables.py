@@ -36,7 +36,7 @@ def per_user_table(methods: Mapping[str, Evaluation], users: Entities) -> PerUse
         (
             [part] * len(value_U),
             [method] * len(value_U),
-            [users.ids[u] for u in evaluation.users[part]],
+            [users.ids[u] for u in evaluation.users_of(part, name)],
             [name] * len(value_U),
             value_U,
         )

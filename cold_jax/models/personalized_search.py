@@ -136,9 +136,8 @@ class PersonalizedSearch:
         found: dict[str, Evaluation] = {}
         for name, (part, query_of) in asked.items():
             for method, scorer in self.scorers(query_of).items():
-                one, all_parts = evaluation(scorer, {name: part}), found.setdefault(method, Evaluation({}, {}, {}, {}))
-                for field in ("users", "per_user", "whole", "rankings"):
-                    getattr(all_parts, field).update(getattr(one, field))
+                one, all_parts = evaluation(scorer, {name: part}), found.setdefault(method, Evaluation())
+                all_parts.update(one)
         return found
 
     def _vectors(self, texts: Sequence[str]) -> np.ndarray:

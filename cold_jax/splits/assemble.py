@@ -19,6 +19,7 @@ from cold_jax.splits.pointwise import pointwise_tasks
 from cold_jax.splits.ranking import ranking_tasks
 from cold_jax.splits.sequences import next_item_tasks
 from cold_jax.splits.tasks import EvalTask, TrainView
+from cold_jax.splits.ties import with_tie_break
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def assemble(
             test |= pointwise_tasks(dataset, part_N, threshold, ["warm_test"], window)
         validated = any(label.endswith("_val") for label in np.unique(part_N) if cold is Cold.none or label not in KNOWN)
         validation = ranking_tasks(dataset, part_N, "val", *wants) if validated else {}
+    validation, test = (with_tie_break(tasks, dataset.items.ids) for tasks in (validation, test))
     split = Split(part_N, train_N, warm_U, warm_I, cold_U, cold_I, validation, test, threshold)
     assert_no_leak(dataset, split)
     return split

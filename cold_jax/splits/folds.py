@@ -10,6 +10,7 @@ from cold_jax import seeds
 from cold_jax.data.matrices import binary
 from cold_jax.errors import DataError
 from cold_jax.splits.tasks import EvalTask, TrainView, ranking_task, support_tasks
+from cold_jax.splits.ties import with_tie_break
 
 
 def pseudo_cold_folds(
@@ -40,6 +41,7 @@ def pseudo_cold_folds(
         )
         user_N, item_N = train.user_N[hidden_N], train.item_N[hidden_N]
         if axis == "items":
-            yield rest, {"cold": ranking_task("cold", rest.interaction_UI, binary(user_N, item_N, shape), np.sort(fold))}
+            tasks = {"cold": ranking_task("cold", rest.interaction_UI, binary(user_N, item_N, shape), np.sort(fold))}
         else:
-            yield rest, support_tasks(user_N, item_N, np.zeros(len(user_N)), shape, supports, "user of the fold")
+            tasks = support_tasks(user_N, item_N, np.zeros(len(user_N)), shape, supports, "user of the fold")
+        yield rest, with_tie_break(tasks, train.items.ids)

@@ -13,6 +13,7 @@ from cold_jax.splits.assemble import Split, assemble, assert_no_leak
 from cold_jax.splits.checks import require_sizes
 from cold_jax.splits.labels import Cold
 from cold_jax.splits.tasks import EvalTask, ranking_task
+from cold_jax.splits.ties import with_tie_break
 
 
 def sampled_tasks(
@@ -40,7 +41,7 @@ def sampled_tasks(
         history_UI = binary(user_N[shown_N], item_N[shown_N], shape)
         part = ranking_task(f"support_{k}", history_UI - history_UI.multiply(hidden_UI), hidden_UI, all_I)
         parts[part.name] = replace(part, sampled_candidate_UI=sampled_candidate_UI[part.user_U])
-    return parts
+    return with_tie_break(parts, dataset.items.ids)
 
 
 @dataclass(frozen=True)

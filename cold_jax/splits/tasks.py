@@ -42,6 +42,7 @@ class EvalTask:
     sampled_candidate_UI: sparse.csr_array | None = (
         None  # 1 for the candidates of each user, all as many; None: candidate_I for everybody
     )
+    tie_break_I: np.ndarray | None = None  # position of each of all items among equal scores (splits.ties); no figure without it
 
     def of(self, rows: np.ndarray) -> "EvalTask":
         """The part that ranks with some of its users, by their rows (positions, or a mask)."""

@@ -69,7 +69,7 @@ def test_a_formula_is_a_kernel(formula: dict[str, float]):
     ("formula", "told"),
     [
         ({}, r"baseline\.kernel: there is no block"),
-        ({"identity": -1.0}, r"baseline\.kernel\.own: -1\.0 is below 0"),
+        ({"identity": -1.0}, r"baseline\.kernel\.identity: -1\.0 is below 0"),
         ({"own(line)": 1.0}, r"'own\(line\)' is no block; there are text\(TEXT\)"),
         ({"text(line) * age": 1.0}, r"'age' is no block"),
         ({"ordinal_rbf(age)": 1.0}, r"items have no attribute 'age'; they have genre, year"),

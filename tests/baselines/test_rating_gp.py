@@ -36,7 +36,7 @@ def dataset(users: int = 60, items: int = 40, rows: int = 1200) -> Dataset:
 VECTORS = RNG.normal(size=(40, 4))
 VECTORS = (VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)).astype(np.float32)
 PART_N = np.array(["train"] * 800 + ["warm_val"] * 150 + ["warm_test"] * 250)
-SIMPLE = {"kernel": {"text(title)": 4.0, "identity": 0.1}, "tastes": {"text(title)": 1.0}, "rank": 8, "taste": 2.0}
+SIMPLE = {"kernel": {"text(title)": 4.0, "identity": 0.1}, "user_kernel": {"text(title)": 1.0}, "rank": 8, "taste": 2.0}
 
 
 def asked(window: int | None = 5) -> tuple[TrainView, Split]:

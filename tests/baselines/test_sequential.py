@@ -46,13 +46,20 @@ SHOWN_UI = sparse.csr_array(np.array([[1, 2, 0, 0, 0], [0, 0, 3, 2, 1]], np.floa
 
 
 def history(**changed: Any) -> History:
-    settings = {"members": ["line"], "line": "line", "title": "title", "decay": 0.7, "identity": False, "grid": [0.0, 1.0, 2.0]}
+    settings = {
+        "members": ["line"],
+        "line": "line",
+        "title": "title",
+        "decay": 0.7,
+        "include_self": False,
+        "grid": [0.0, 1.0, 2.0],
+    }
     return History(**settings | {"metric": "ndcg@5", "users": 9, "seed": 0} | changed)
 
 
-@pytest.mark.parametrize("identity", [True, False])
+@pytest.mark.parametrize("own", [True, False])
 def test_the_newest_text_counts_most(own: bool) -> None:
-    scorer = history(own=own)(trained([(0, 0), (0, 1)]), {})
+    scorer = history(include_self=own)(trained([(0, 0), (0, 1)]), {})
     vector_IF = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(TITLES).toarray()
     cosine_II = vector_IF @ vector_IF.T * (np.ones((5, 5)) if own else 1 - np.eye(5))
     expected_UI = [cosine_II[0] + 0.7 * cosine_II[1], cosine_II[4] + 0.7 * cosine_II[3] + 0.49 * cosine_II[2]]
@@ -85,9 +92,10 @@ def asking(target: list[int]) -> EvalTask:
     """Users u and v show SHOWN_UI and are asked for their next item."""
     none_N, one_N = np.empty(0, np.int64), np.ones(2, np.float32)
     target_UI = sparse.csr_array((one_N, (np.arange(2), target)), shape=(2, 5))
-    return EvalTask(
+    task = EvalTask(
         "all", TaskKind.next, np.arange(2), SHOWN_UI, target_UI, np.arange(5), none_N, none_N, none_N.astype(np.float32)
     )
+    return dataclasses.replace(task, tie_break_I=np.arange(5))
 
 
 def test_weights_are_those_that_rank_best() -> None:

@@ -1,45 +1,36 @@
 """Against ir-measures, scikit-learn, a case worked by hand, and the reference's popularity."""
 
-import dataclasses
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rankings import CONFIG, ITEM_COLD, USER_COLD, distinct_scores, make_dataset, oracle, table_scorer
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
 from cold_jax.data.dataset import Dataset, Entities
 from cold_jax.evaluation import tables
 from cold_jax.evaluation.evaluate import EvaluationConfig, PointwiseScorer, Scorer, evaluate, select_setting, validate
-from cold_jax.evaluation.protocol import compare_to_baselines, describe_protocol
-from cold_jax.splits.assemble import train_view
-from cold_jax.splits.entities import ItemCold, UserCold, Warm
+from cold_jax.splits.assemble import assemble, train_view
+from cold_jax.splits.entities import Warm
 from cold_jax.splits.files import FromFile
 from cold_jax.splits.folds import pseudo_cold_folds
+from cold_jax.splits.labels import Cold
 from cold_jax.splits.next_item import NextItem
 from cold_jax.splits.sampled import SampledCandidates
-from cold_jax.splits.tasks import EvalTask, TrainView, ranking_task
-
-SETTINGS = EvaluationConfig(metrics=["recall@2", "ndcg@2", "mrr", "coverage@2"], metric="recall@2", top=3, chunk=4, resamples=100)
-
-
-def make_dataset(users: int = 40, items: int = 30, interactions: int = 600) -> Dataset:
-    generator = np.random.default_rng(0)
-    columns = [generator.integers(0, high, interactions).astype(np.int32) for high in (users, items)]
-    value_N, time_N = generator.integers(1, 6, interactions).astype(np.float32), generator.integers(0, 9, interactions) * 1.0
-    sides = (Entities(tuple(f"{side}{n}" for n in range(count)), {}, {}) for side, count in (("u", users), ("i", items)))
-    return Dataset("random", *columns, value_N, time_N, *sides)
-
-
-def table_scorer(score_UI: np.ndarray) -> Scorer:
-    return lambda user_U, history_UI, candidate_I: score_UI[user_U][:, candidate_I]
+from cold_jax.splits.tasks import TrainView, ranking_task
+from cold_jax.splits.ties import with_tie_break
 
 
 @pytest.fixture(scope="module")
 def score_UI() -> np.ndarray:
-    return np.random.default_rng(5).permutation(40 * 30).reshape(40, 30).astype(np.float32)  # no ties
+    return distinct_scores()
 
 
 def test_hand_worked_case():
@@ -48,7 +39,7 @@ def test_hand_worked_case():
         [[0] * 6] * 7 + [[1, 0, 0, 0, 0, 0]] + [[0] * 6] * 2,
         [[0] * 6] * 7 + [[0, 0, 1, 0, 0, 1]] + [[0] * 6] + [[0, 1, 0, 0, 0, 0]],
     ))  # fmt: skip
-    part = ranking_task("hand", *matrices, np.arange(6))
+    part = replace(ranking_task("hand", *matrices, np.arange(6)), tie_break_I=np.arange(6))
     score_UI = np.zeros((10, 6), np.float32)
     score_UI[7] = [9, 1, 3, 3, 5, 0]  # 0 is masked; 4, 2 (before 3, its equal), 3, 1, 5: ranks 2 and 5 of 5
     score_UI[9] = [1, 1, 1, 1, 1, 2]  # 5, 0, 1: rank 3 of 6
@@ -81,7 +72,7 @@ def test_agrees_with_ir_measures(score_UI: np.ndarray):
         import ir_measures
         from ir_measures import RR, P, R, Success, nDCG
 
-        split = ItemCold(seed=1, cold_fraction=0.4, validation_fraction=0.5, holdout_fraction=0.2, threshold=None)(make_dataset())
+        split = ITEM_COLD(make_dataset())
         theirs_of = {R @ 5: "recall@5", nDCG @ 5: "ndcg@5", Success @ 5: "hr@5", P @ 5: "precision@5", RR: "mrr"}
         ours = evaluate(table_scorer(score_UI), split.test, [*theirs_of.values()], 5, chunk=16)
         for name, part in split.test.items():
@@ -99,7 +90,7 @@ def test_agrees_with_ir_measures(score_UI: np.ndarray):
 
 
 @pytest.mark.parametrize("by_row", [False, True])
-def test_given_rows_against_scikit_learn(score_UI: np.ndarray, by_row: bool):
+def test_pointwise_tasks_against_scikit_learn(score_UI: np.ndarray, by_row: bool):
     split = Warm(seed=1, holdout_fraction=0.5, threshold=3, ranked=True)(make_dataset())
     part, centred_UI = split.test["all"], score_UI - 600
     given = PointwiseScorer(lambda part: centred_UI[part.user_N, part.item_N], table_scorer(np.zeros_like(score_UI)))
@@ -122,25 +113,17 @@ def test_a_nan_names_part_and_place(score_UI: np.ndarray):
     broken_UI = score_UI.copy()
     broken_UI[user] = np.nan
     with pytest.raises(FloatingPointError, match=rf"part 'warm': a score of user {user} "):
-        SETTINGS(table_scorer(broken_UI), {"warm": split.test["warm"]})
+        CONFIG(table_scorer(broken_UI), {"warm": split.test["warm"]})
     with pytest.raises(FloatingPointError, match=r"part 'rows': the score of row \d+ is NaN"):
-        SETTINGS(table_scorer(broken_UI), {"rows": split.test["all"]})
+        CONFIG(table_scorer(broken_UI), {"rows": split.test["all"]})
 
 
-def test_validation_is_the_mean_over_parts(score_UI: np.ndarray):
-    split = UserCold(
-        seed=1, cold_fraction=0.4, validation_fraction=0.5, holdout_fraction=0.2, support=[0, 3], use_first_seen=False
-    )(make_dataset())
-    mean, each = SETTINGS.validate(table_scorer(score_UI), split.validation)
-    whole = SETTINGS(table_scorer(score_UI), split.validation).mean()
+def test_validation_is_the_mean_over_tasks(score_UI: np.ndarray):
+    split = USER_COLD(make_dataset())
+    mean, each = CONFIG.validate(table_scorer(score_UI), split.validation)
+    whole = CONFIG(table_scorer(score_UI), split.validation).mean()
     assert each == {name: whole[name]["recall@2"] for name in ("support_0", "support_3")}
     assert mean == pytest.approx(sum(each.values()) / 2)
-
-
-def oracle(part: EvalTask) -> np.ndarray:
-    score_UI = np.zeros((40, 30), np.float32)
-    score_UI[part.user_U] = part.target_UI.toarray()
-    return score_UI
 
 
 def test_the_best_setting_is_chosen_over_folds_and_the_first_of_equals():
@@ -159,44 +142,7 @@ def test_the_best_setting_is_chosen_over_folds_and_the_first_of_equals():
     assert len(set(fitted)) == 9
 
 
-def test_versus_and_protocol(score_UI: np.ndarray):
-    dataset = make_dataset()
-    split = ItemCold(seed=1, cold_fraction=0.4, validation_fraction=0.5, holdout_fraction=0.2, threshold=None)(dataset)
-    ours, weak = SETTINGS(table_scorer(score_UI), split.test), SETTINGS(table_scorer(-score_UI), split.test)
-    strong = SETTINGS(table_scorer(score_UI + 200 * sum(oracle(part) for part in split.test.values())), split.test)
-    found = compare_to_baselines(ours, {"weak": weak, "strong": strong}, 100, np.random.default_rng(0))
-    assert [*found] == ["weak", "strong"]
-    assert [*found["weak"]] == ["warm", "cold", "overall"]
-    assert [*found["weak"]["cold"]] == ["recall@2", "ndcg@2", "mrr"]
-    for part in split.test:
-        expected = ours.mean()[part]["mrr"] - strong.mean()[part]["mrr"]
-        assert found["strong"][part]["mrr"]["difference"] == pytest.approx(expected)
-
-    told = describe_protocol(split, ours, {"weak": weak, "strong": strong}, "mrr")
-    assert {part: (entry["candidates"], entry["items"], entry["users"]) for part, entry in told.items()} == {
-        "warm": ("warm items", 18, len(split.test["warm"].user_U)),
-        "cold": ("all cold items", 12, len(split.test["cold"].user_U)),
-        "overall": ("all items", 30, len(split.test["overall"].user_U)),
-    }
-    cold = told["cold"]
-    assert (cold["task"], cold["mask"], cold["ties"]) == ("rank", "training items", "by item index")
-    difference_U = ours.per_user["cold"]["mrr"] - strong.per_user["cold"]["mrr"]
-    assert cold["minimum_detectable_difference"] == pytest.approx(
-        2.8016 * np.std(difference_U, ddof=1) / len(difference_U) ** 0.5, rel=1e-4
-    )
-    assert describe_protocol(split, ours, {}, "mrr")["cold"]["minimum_detectable_difference"] is None
-
-    users = UserCold(
-        seed=1, cold_fraction=0.4, validation_fraction=0.5, holdout_fraction=0.2, support=[0, 3], use_first_seen=False
-    )(dataset)
-    masks = {
-        part: entry["mask"]
-        for part, entry in describe_protocol(users, SETTINGS(table_scorer(score_UI), users.test), {}, "mrr").items()
-    }
-    assert masks == {"warm": "training items", "support_0": "support", "support_3": "support"}
-
-
-def test_drawn_candidates_are_scored_alone_and_told(score_UI: np.ndarray):
+def test_sampled_candidates_are_scored_alone(score_UI: np.ndarray):
     dataset = make_dataset()
     split = SampledCandidates(seed=1, users=6, validation_users=2, positives=2, candidates=5, support=[0])(dataset)
     part, asked = split.test["support_0"], []
@@ -205,7 +151,7 @@ def test_drawn_candidates_are_scored_alone_and_told(score_UI: np.ndarray):
         asked.append((int(user_U[0]), candidate_I.tolist()))
         return score_UI[user_U][:, candidate_I]
 
-    ours = SETTINGS(scorer, split.test)
+    ours = CONFIG(scorer, split.test)
     assert part.sampled_candidate_UI is not None
     own = [(int(user), part.sampled_candidate_UI[[row]].indices.tolist()) for row, user in enumerate(part.user_U)]
     assert [pair for pair in own if pair in asked] == own
@@ -215,51 +161,56 @@ def test_drawn_candidates_are_scored_alone_and_told(score_UI: np.ndarray):
         for row, (user, own_I) in enumerate(own)
     ]
     np.testing.assert_allclose(ours.per_user["support_0"]["mrr"], 1 / (1 + np.array(best_U)))
-    told = describe_protocol(split, ours, {}, "mrr")["support_0"]
-    assert told["candidates"] == "sampled: 5 for each user, the hidden ones among drawn ones"
-    assert told["context"] == "nothing"
-    assert describe_protocol(dataclasses.replace(split, first_seen_U=np.zeros(9)), ours, {}, "mrr")["support_0"]["context"] == (
-        "when each user came"
-    )
 
 
-def test_a_metric_of_rows_chooses_where_rows_are_asked_for(score_UI: np.ndarray):
+def test_a_pointwise_metric_chooses_on_pointwise_tasks_only(score_UI: np.ndarray):
     dataset = make_dataset()
-    ranked = ItemCold(seed=1, cold_fraction=0.4, validation_fraction=0.5, holdout_fraction=0.2, threshold=None)(
-        dataset
-    ).validation
-    rows = ItemCold(seed=1, cold_fraction=0.4, validation_fraction=0.5, holdout_fraction=0.2, threshold=4)(dataset).validation
+    ranked, rows = ITEM_COLD(dataset).validation, replace(ITEM_COLD, threshold=4)(dataset).validation
     whole = evaluate(table_scorer(score_UI), rows, [], 1).mean()["all"]
     for metric, expected in (("item_correlation", "item_correlation"), ("auc", "auc"), ("recall@2", "uauc")):
         assert validate(table_scorer(score_UI), rows, metric)[0] == whole[expected]
-    with pytest.raises(
-        ValueError, match=r"evaluation\.metric: item_correlation is of given rows, and the split asks for rankings"
-    ):
+    with pytest.raises(ValueError, match=r"evaluation\.metric: item_correlation is for pointwise tasks, and the split ranks"):
         validate(table_scorer(score_UI), ranked, "item_correlation")
 
 
-def test_a_runs_tables_are_enough_to_recompute_its_metrics(score_UI: np.ndarray):
-    dataset = make_dataset()
-    split = ItemCold(seed=1, cold_fraction=0.4, validation_fraction=0.5, holdout_fraction=0.2, threshold=None)(dataset)
-    ours = SETTINGS(table_scorer(score_UI), split.test)
-    ranked = tables.rankings_table(ours, dataset.users, dataset.items)
-    wanted: dict[str, set[str]] = {}
-    trained = {(dataset.user_N[n], dataset.item_N[n]) for n in split.train_N}
-    for u, i, part in zip(dataset.user_N, dataset.item_N, split.part_N, strict=True):
-        if part == "cold_test" and (u, i) not in trained:
-            wanted.setdefault(f"u{u}", set()).add(f"i{i}")
-    hits = dict.fromkeys(wanted, 0)
-    for part, user, rank, item in zip(ranked.part, ranked.user_id, ranked.rank, ranked.item_id, strict=True):
-        assert 1 <= rank <= 3
-        if part == "cold":
-            hits[user] += rank <= 2 and item in wanted[user]
-    recall = {user: hits[user] / len(items) for user, items in wanted.items()}
-    assert ours.mean()["cold"]["recall@2"] == pytest.approx(np.mean(list(recall.values())))
+def test_who_took_every_candidate_is_left_out_of_auc_alone(score_UI: np.ndarray):
+    """User 0 wants all six items but the one they have seen; user 1 wants one."""
+    history_UI, target_UI = (sparse.csr_array(np.array(rows, np.float32)) for rows in (
+        [[1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], [[0, 1, 1, 1, 1, 1], [0, 0, 1, 0, 0, 0]],
+    ))  # fmt: skip
+    task = with_tie_break({"all": ranking_task("all", history_UI, target_UI, np.arange(6))}, "abcdef")["all"]
+    scorer = table_scorer(np.arange(12.0).reshape(2, 6))
+    got = evaluate(scorer, {"all": task}, ["recall@2", "auc"], 3)
+    assert got.per_user["all"]["recall@2"].tolist() == [2 / 5, 0]
+    assert got.per_user["all"]["auc"].tolist() == [2 / 5]  # ranks 1 … 3 are others'
+    assert (got.users_of("all", "recall@2").tolist(), got.users_of("all", "auc").tolist()) == ([0, 1], [1])
+    assert validate(scorer, {"all": task}, "auc")[0] == 2 / 5
+    nobody = evaluate(scorer, {"all": task.of(np.array([0]))}, ["recall@2", "auc"], 3)
+    assert nobody.mean() == {"all": {"recall@2": 2 / 5}}
+    with pytest.raises(ValueError, match=r"evaluation\.metric: auc is undefined in 'all', whose users took every candidate"):
+        validate(scorer, {"all": task.of(np.array([0]))}, "auc")
 
-    table = tables.per_user_table({"ours": ours}, dataset.users)
-    rows = list(zip(*table[:4], table.value, strict=True))
-    assert {row[2]: row[4] for row in rows if row[0] == "cold" and row[3] == "recall@2"} == pytest.approx(recall)
-    assert {row[1] for row in rows} == {"ours"}
+
+@pytest.mark.parametrize("split", [USER_COLD, ITEM_COLD, Warm(seed=1, holdout_fraction=0.3, threshold=4, ranked=True)], ids=repr)
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), values=st.integers(1, 4))
+def test_the_order_of_the_items_file_changes_no_metric(split: Any, seed: int, values: int):
+    """The same interactions, labels and scores, with the items in other rows: many scores are equal."""
+    dataset, generator = make_dataset(), np.random.default_rng(seed)
+    score_UI = generator.integers(0, values, (40, 30)).astype(np.float32)
+    row_I = generator.permutation(30)  # item i is moved to row row_I[i]
+    moved_ids = tuple(dataset.items.ids[i] for i in np.argsort(row_I))
+    moved = replace(dataset, item_N=row_I[dataset.item_N].astype(np.int32), items=replace(dataset.items, ids=moved_ids))
+    part_N, cold = split(dataset).part_N, Cold.users if split is USER_COLD else Cold.items if split is ITEM_COLD else Cold.none
+    names = ["recall@2", "ndcg@5", "mrr", "auc", "coverage@2", "gini@2", "novelty@2", "stratified_recall@2"]
+    got = [
+        evaluate(table_scorer(table_UI), assemble(one, part_N, cold, [0, 3] if cold is Cold.users else []).test, names, 5)
+        for one, table_UI in ((dataset, score_UI), (moved, score_UI[:, np.argsort(row_I)]))
+    ]
+    for task, values_of in got[0].mean().items():
+        assert got[1].mean()[task] == pytest.approx(values_of, rel=1e-6), task  # sums in single precision
+    lists = [tables.rankings_table(one, data.users, data.items) for one, data in zip(got, (dataset, moved), strict=True)]
+    assert lists[0].item_id == lists[1].item_id
 
 
 @pytest.mark.parametrize(
@@ -270,10 +221,11 @@ def test_a_runs_tables_are_enough_to_recompute_its_metrics(score_UI: np.ndarray)
         ({"metric": "coverage@2"}, r"evaluation.metrics: metric 'coverage@2' is unknown"),
         ({"metrics": ["coverage@20"]}, r"evaluation.metrics: coverage@20 needs places that evaluation.top 3 does not keep"),
         ({"top": 0}, r"evaluation.top: 0 must be 1 or more"),
+        ({"users": 0}, r"evaluation.users: 0 must be 1 or more"),
     ],
 )
 def test_settings_are_checked_by_name(change: dict, message: str):
-    values = {"metrics": ["mrr"], "metric": "mrr", "top": 3, "chunk": 4, "draws": 100}
+    values = {"metrics": ["mrr"], "metric": "mrr", "top": 3, "chunk": 4, "resamples": 100, "users": None}
     with pytest.raises(ValueError, match=message):
         EvaluationConfig(**values | change)
 

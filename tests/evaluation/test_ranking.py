@@ -1,6 +1,7 @@
 """Against SciPy's ranks and NumPy's sort, with many equal scores."""
 
 import dataclasses
+import weakref
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse, stats
 
 from cold_jax.evaluation import ranking
-from cold_jax.evaluation.ranking import BLOCK, Ranking, _rank, rank_candidates
+from cold_jax.evaluation.ranking import AHEAD, BLOCK, Ranking, _rank, rank_candidates, top_items
 from cold_jax.splits.tasks import EvalTask, ranking_task
 
 USERS, ITEMS = 11, 17
@@ -24,18 +25,24 @@ def make_part(seed: int, users: int = USERS, items: int = ITEMS) -> EvalTask:
     kind_UI[:, candidate_I[0]] = 1  # everybody has a positive
     target_UI = (kind_UI == 1) & np.isin(np.arange(items), candidate_I)
     history_UI, target_UI = (sparse.csr_array(x_UI.astype(np.float32)) for x_UI in (kind_UI == 2, target_UI))
-    return ranking_task("random", history_UI, target_UI, candidate_I)
+    task = ranking_task("random", history_UI, target_UI, candidate_I)
+    return dataclasses.replace(task, tie_break_I=generator.permutation(items))
 
 
 def check(part: EvalTask, score_UI: np.ndarray, got: Ranking, top: int) -> None:
-    history_UI, target_UI = (x.toarray()[:, part.candidate_I] > 0 for x in (part.history_UI, part.target_UI))
+    """SciPy's ordinal ranks of the candidates in the tie-breaking order."""
+    assert part.tie_break_I is not None
+    order_I = np.argsort(part.tie_break_I[part.candidate_I])
+    candidate_I, score_UI = part.candidate_I[order_I], score_UI[:, order_I]
+    history_UI = part.history_UI.toarray()[:, candidate_I] > 0
     expected, places, scores = [], [], []
-    for score_I, shown_I, positive_I in zip(score_UI, history_UI, target_UI, strict=True):
+    for row, (score_I, shown_I) in enumerate(zip(score_UI, history_UI, strict=True)):
         rank_I = stats.rankdata(-score_I[~shown_I], method="ordinal")  # equal ones in the order in which they stand
-        expected.extend(rank_I[positive_I[~shown_I]])
+        rank_of = dict(zip(candidate_I[~shown_I].tolist(), rank_I, strict=True))
+        expected.extend(rank_of[item] for item in part.target_UI[[row]].indices)
         order = np.flatnonzero(~shown_I)[np.argsort(-score_I[~shown_I], stable=True)][:top]
         empty = top - len(order)
-        places.append([*part.candidate_I[order], *[-1] * empty])
+        places.append([*candidate_I[order], *[-1] * empty])
         scores.append([*score_I[order], *[-np.inf] * empty])
     np.testing.assert_array_equal(got.rank_P, expected)
     np.testing.assert_array_equal(got.top_UK, places)
@@ -130,3 +137,44 @@ def test_all_chunks_are_one_compiled_program():
     rank_candidates(score, part, 5, 7)
     assert seen == {(7,)}
     assert _rank._cache_size() == before + 1
+
+
+def test_a_task_without_a_tie_breaking_order_is_refused():
+    part = dataclasses.replace(make_part(5), tie_break_I=None)
+    with pytest.raises(ValueError, match=r"task 'random': tie_break_I is missing"):
+        rank_candidates(lambda position_B: np.zeros((len(position_B), len(part.candidate_I))), part, 5)
+
+
+def test_a_target_that_is_no_candidate_is_refused():
+    part = make_part(5)
+    less = dataclasses.replace(part, candidate_I=part.candidate_I[1:])  # the first is a target of all 11 users
+    with pytest.raises(ValueError, match=r"task 'random': 11 targets are not among its candidates"):
+        rank_candidates(lambda position_B: np.zeros((len(position_B), len(less.candidate_I))), less, 5)
+
+
+def test_scores_of_many_users_are_never_held_together():
+    """What the scorer returned for a chunk is freed some chunks later."""
+    part, alive, most = make_part(6, users=60, items=20), [], []
+
+    class Scores(np.ndarray):
+        pass
+
+    def score(position_B: np.ndarray) -> np.ndarray:
+        given = np.zeros((len(position_B), len(part.candidate_I)), np.float32).view(Scores)
+        alive.append(weakref.ref(given))
+        most.append(sum(ref() is not None for ref in alive))
+        return given
+
+    rank_candidates(score, part, 5, 2)
+    assert len(alive) == 30
+    assert max(most) <= AHEAD + 2
+
+
+def test_top_items_are_those_of_the_ranking():
+    """A user's list is the ranking's, ties and all."""
+    part = make_part(7, users=1)
+    assert part.tie_break_I is not None
+    score_UI = np.random.default_rng(7).integers(0, 3, (1, ITEMS)).astype(np.float32)
+    everything = dataclasses.replace(part, candidate_I=np.arange(ITEMS))
+    got = rank_candidates(lambda position_B: score_UI[position_B], everything, 5)
+    assert top_items(score_UI[0], part.history_UI.indices, 5, part.tie_break_I).tolist() == got.top_UK[0].tolist()

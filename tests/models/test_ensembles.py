@@ -80,7 +80,7 @@ def test_a_rating_process_takes_from_a_model_what_it_knows() -> None:
 def test_a_rating_process_is_joined_for_given_rows_alone() -> None:
     train, _ = test_rating_gp.asked(window=None)
     blend = RatingEnsemble(**dataclasses.asdict(named("rating_gp", cuts=[], **test_rating_gp.SIMPLE)))
-    with pytest.raises(ValueError, match="blend: a rating process is joined for given rows"):
+    with pytest.raises(ValueError, match="ensemble: a rating process is joined for given rows"):
         blend(lambda *asked: np.zeros(1), train, {})
 
 

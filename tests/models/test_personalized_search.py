@@ -85,7 +85,7 @@ def test_terms_are_joined_with_their_weights(question: build.Question, part: Eva
 
 
 def test_what_is_known_of_a_user_gets_a_weight_if_it_tells(question: build.Question, part: EvalTask) -> None:
-    evaluation = EvaluationConfig(metrics=["mrr"], metric="mrr", top=10, chunk=32, resamples=10)
+    evaluation = EvaluationConfig(metrics=["mrr"], metric="mrr", top=10, chunk=32, resamples=10, users=None)
     found = {}
     for name, model in (("blind", blind), ("knowing", knowing(part))):
         one = searcher(question, model, part)

@@ -28,7 +28,7 @@ from cold_jax.training.objectives import BceRatings
 from cold_jax.training.parallel import Mesh, Pmap, device_info
 from cold_jax.training.step import State
 
-EVALUATION = EvaluationConfig(metrics=["recall@3", "ndcg@3", "auc"], metric="auc", top=3, chunk=16, resamples=10)
+EVALUATION = EvaluationConfig(metrics=["recall@3", "ndcg@3", "auc"], metric="auc", top=3, chunk=16, resamples=10, users=None)
 
 
 def trained(losses: np.ndarray, states: list[State]) -> dict[str, np.ndarray]:
