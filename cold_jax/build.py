@@ -334,13 +334,16 @@ def baselines(s: Settings, q: Question) -> dict[str, Any]:
     return _shared(
         "baselines",
         (q.digests, s.baselines, s.evaluation),
-        lambda: {name: s.evaluation(fit(q.train, q.split.validation), q.split.test) for name, fit in s.baselines.items()},
+        lambda: {
+            name: s.evaluation(fit(q.train, s.evaluation.sample(q.split.validation)), q.split.test)
+            for name, fit in s.baselines.items()
+        },
     )
 
 
 def scorer(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
     """The model at these parameters, with what it is joined with."""
-    return s.ensemble(le.scorer(trainable), q.train, q.split.validation)
+    return s.ensemble(le.scorer(trainable), q.train, s.evaluation.sample(q.split.validation))
 
 
 def test(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:

@@ -19,11 +19,11 @@ ids = st.lists(st.text(max_size=5), unique=True, min_size=1, max_size=20)
 
 @given(ids, st.randoms(use_true_random=False))
 def test_rows_and_other_items_change_no_pair(item_ids, random):
-    order = sorted(item_ids, key=dict(zip(item_ids, tie_break(item_ids).tolist(), strict=True)).get)
+    order = sorted(item_ids, key=dict(zip(item_ids, tie_break(item_ids).tolist(), strict=True)).__getitem__)
     assert sorted(tie_break(item_ids).tolist()) == list(range(len(item_ids)))
     fewer = random.sample(item_ids, random.randint(1, len(item_ids)))
     place = dict(zip(fewer, tie_break(fewer).tolist(), strict=True))
-    assert sorted(fewer, key=place.get) == [item for item in order if item in place]
+    assert sorted(fewer, key=place.__getitem__) == [item for item in order if item in place]
 
 
 def test_the_order_is_as_good_as_random():
