@@ -331,14 +331,8 @@ def split_rows(q: Question) -> tuple[Any, Any]:
 
 def baselines(s: Settings, q: Question) -> dict[str, Any]:
     """Each baseline fitted, its settings chosen without the test parts, and evaluated on them."""
-    return _shared(
-        "baselines",
-        (q.digests, s.baselines, s.evaluation),
-        lambda: {
-            name: s.evaluation(fit(q.train, s.evaluation.sample(q.split.validation)), q.split.test)
-            for name, fit in s.baselines.items()
-        },
-    )
+    key, tasks, fits = (q.digests, s.baselines, s.evaluation), s.evaluation.sample(q.split.validation), s.baselines.items()
+    return _shared("baselines", key, lambda: {name: s.evaluation(fit(q.train, tasks), q.split.test) for name, fit in fits})
 
 
 def scorer(s: Settings, q: Question, le: Learner, trainable: Any) -> Any:
