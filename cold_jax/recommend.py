@@ -15,7 +15,6 @@ def recommend(cfg: DictConfig) -> None:
     from cold_jax.evaluation.ranking import top_items
     from cold_jax.runs.folder import Run
     from cold_jax.runs.loggers import combine
-    from cold_jax.splits.ties import tie_break
 
     run = Run(Path(cfg.run))
     if cfg.format not in ("table", "json", "csv"):
@@ -43,7 +42,7 @@ def recommend(cfg: DictConfig) -> None:
     text = next(iter(items.texts.values()))
     rows = [
         (rank, items.ids[i], text[i], round(float(score_I[i]), 6))
-        for rank, i in enumerate(top_items(score_I, np.array(shown), cfg.k, tie_break(items.ids)), 1)
+        for rank, i in enumerate(top_items(score_I, np.array(shown), cfg.k, items.ids), 1)
     ]
     command.show_list(("rank", "item_id", "text", "score"), rows, cfg.format)
 

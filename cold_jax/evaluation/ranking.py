@@ -5,7 +5,7 @@ candidates. Scores are compared as float32; equal ones stand in the task's tie-b
 method and every user. All chunks have one shape, and positives are padded to a power of two: a task is one compiled program.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax.splits.tasks import EvalTask
+from cold_jax.splits.ties import tie_break
 
 Array = np.ndarray | jax.Array
 
@@ -140,7 +141,7 @@ def rank_candidates(score: Callable[[np.ndarray], Array], task: EvalTask, top: i
     return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
 
 
-def top_items(score_I: np.ndarray, exclude: np.ndarray, count: int, tie_break_I: np.ndarray) -> np.ndarray:
-    """The first places of one user's ranking of all items, less those to exclude; equal scores in the tie-breaking order."""
-    order_I = np.lexsort((tie_break_I, -score_I))
+def top_items(score_I: np.ndarray, exclude: np.ndarray, count: int, ids: Sequence[str]) -> np.ndarray:
+    """The first places of one user's ranking of all items, less those to exclude; equal scores in the order of `tie_break`."""
+    order_I = np.lexsort((tie_break(ids), -score_I))
     return order_I[~np.isin(order_I, exclude)][:count]

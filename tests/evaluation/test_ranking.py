@@ -13,6 +13,7 @@ from scipy import sparse, stats
 from cold_jax.evaluation import ranking
 from cold_jax.evaluation.ranking import AHEAD, BLOCK, Ranking, _rank, rank_candidates, top_items
 from cold_jax.splits.tasks import EvalTask, ranking_task
+from cold_jax.splits.ties import tie_break
 
 USERS, ITEMS = 11, 17
 
@@ -172,9 +173,8 @@ def test_scores_of_many_users_are_never_held_together():
 
 def test_top_items_are_those_of_the_ranking():
     """A user's list is the ranking's, ties and all."""
-    part = make_part(7, users=1)
-    assert part.tie_break_I is not None
+    part, ids = make_part(7, users=1), [str(n) for n in range(ITEMS)]
     score_UI = np.random.default_rng(7).integers(0, 3, (1, ITEMS)).astype(np.float32)
-    everything = dataclasses.replace(part, candidate_I=np.arange(ITEMS))
+    everything = dataclasses.replace(part, candidate_I=np.arange(ITEMS), tie_break_I=tie_break(ids))
     got = rank_candidates(lambda position_B: score_UI[position_B], everything, 5)
-    assert top_items(score_UI[0], part.history_UI.indices, 5, part.tie_break_I).tolist() == got.top_UK[0].tolist()
+    assert top_items(score_UI[0], part.history_UI.indices, 5, ids).tolist() == got.top_UK[0].tolist()
