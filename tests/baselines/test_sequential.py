@@ -1,5 +1,6 @@
 """Closed forms for sequences, against scikit-learn and by hand."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def asking(target: list[int]) -> EvalTask:
     task = EvalTask(
         "all", TaskKind.next, np.arange(2), SHOWN_UI, target_UI, np.arange(5), none_N, none_N, none_N.astype(np.float32)
     )
-    return dataclasses.replace(task, tie_break_I=np.arange(5))
+    return replace(task, tie_break_I=np.arange(5))
 
 
 def test_weights_are_those_that_rank_best() -> None:
