@@ -155,7 +155,7 @@ def _question(s: Settings, visitor: str | None) -> Question:
     from cold_jax.encoders import precomputed
     from cold_jax.splits.assemble import split_digest, train_view, with_new_user
     from cold_jax.storage.files import digest
-    from cold_jax.text.tokens import join_tokens, tokenize
+    from cold_jax.text.tokens import join_tokens
     from cold_jax.timing import timed
 
     dataset = s.data()
@@ -168,10 +168,9 @@ def _question(s: Settings, visitor: str | None) -> Question:
     sides = {"users": dataset.users.texts or unknown, "items": dataset.items.texts}
     with timed("tokenise"):
         tokens = {
-            side: {name: tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
-            for side, texts in sides.items()
+            side: {name: loaded.tokenize(written, side) for name, written in texts.items()} for side, texts in sides.items()
         }
-    digests["tokens"] = digest(*(next(iter(tokens["items"].values()))))
+    digests["tokens"] = next(iter(tokens["items"].values())).digest
     with timed("encode"):
         vectors = {
             side: {name: precomputed.vectors(loaded, one) for name, one in by_name.items()} for side, by_name in tokens.items()
@@ -288,13 +287,13 @@ def learner(s: Settings, q: Question) -> Learner:
 
 def _adapted(s: Settings, q: Question) -> Any:
     """The encoder with its adapter, at the adapter's start."""
-    from cold_jax.adapters import huggingface
+    from cold_jax.adapters import peft
     from cold_jax.encoders import precomputed
 
     theta = q.loaded.encoder if s.adapter.last is None else precomputed.with_frozen_prefix(q.loaded, q.tokens, s.adapter.last)
     encoder = s.adapter(theta, s.seed)
     if s.adapter.init_from is not None:
-        huggingface.init_from_peft(encoder, q.loaded, s.adapter)
+        peft.init_from_peft(encoder, q.loaded, s.adapter)
     return encoder
 
 

@@ -9,9 +9,8 @@ from cold_jax import CONF, build, command
 
 
 def export(cfg: DictConfig) -> None:
-    from cold_jax.adapters import huggingface, merge
+    from cold_jax.adapters import huggingface, merge, peft
     from cold_jax.adapters.lora import Lora
-    from cold_jax.encoders import Pretrained
     from cold_jax.runs.folder import Run
 
     run, folder = Run(Path(cfg.run)), Path(cfg.to)
@@ -26,8 +25,7 @@ def export(cfg: DictConfig) -> None:
     if cfg.format == "hf":
         huggingface.write_encoder(folder, loaded, merge.merge(settings.adapter, loaded.encoder, delta))  # type: ignore[arg-type]
     else:
-        base = settings.encoder.id or "" if isinstance(settings.encoder, Pretrained) else ""
-        huggingface.write_peft(folder, loaded, settings.adapter, delta, base)
+        peft.write_peft(folder, loaded, settings.adapter, delta)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

@@ -48,6 +48,8 @@ ENCODER = Tiny(
     row_length=64,
     texts_per_row=4,
     pooling=Pooling.mean,
+    normalize=True,
+    prompts={},
     dtype="float32",
 )
 FULL = Full(lr_scale=1.0, layers="all")

@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from cold_jax.encoders import CHARACTERS, TextEncoder, architecture, weights
+from cold_jax.encoders import CHARACTERS, TextEncoder, architecture, checkpoint, weights
 from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.text.packing import Rows, pack
@@ -27,7 +27,7 @@ def load(folder: Path, dtype: str = "float32", swapped: tuple[str, ...] | None =
         one, other = swapped
         table[one], table[other] = table[other], table[one]
     backbone = nnx.eval_shape(lambda: a.model(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
-    weights.load(backbone, weights.files(folder), table, a.ignored, a.renamed, a.given)
+    weights.load(backbone, checkpoint.weight_files(folder), table, a.ignored, a.renamed, a.given)
     return backbone
 
 

@@ -52,8 +52,15 @@ def of(tmp_path: Path) -> Any:
             return build.make(OmegaConf.load(Path(CONF, "encoder/minilm.yaml")), "encoder")()  # pyright: ignore
         (tmp_path / "base").mkdir()
         at = str(states.write(tmp_path / "base", name, noise=0.1))
-        shape: dict[str, Any] = {"max_length": 30, "row_length": 32, "texts_per_row": 4, "dtype": "float32"}
-        return Pretrained(**shape, pooling=Pooling[pooling], package=None, sha256=None, member=None, id=at)()
+        shape: dict[str, Any] = {
+            "max_length": 30,
+            "row_length": 32,
+            "texts_per_row": 4,
+            "dtype": "float32",
+            "normalize": None,
+            "prompts": {},
+        }
+        return Pretrained(**shape, pooling=Pooling[pooling], package=None, sha256=None, member=None, base_model=None, id=at)()
 
     return make
 

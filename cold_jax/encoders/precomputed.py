@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from cold_jax.encoders import Loaded, TextEncoder
 from cold_jax.encoders.layers import Transformer
+from cold_jax.encoders.text_encoder import Loaded, TextEncoder
 from cold_jax.storage import cache
-from cold_jax.storage.files import digest
 from cold_jax.text.packing import Rows, fit_row_length, pack, row_slices
 from cold_jax.text.tokens import Tokens
 
@@ -41,7 +40,7 @@ class TokenStateTable(nnx.Module):
     """The token states of all texts, padded to the longest; nothing of it learns."""
 
     def __init__(self, state_TLD: np.ndarray, length_T: np.ndarray):
-        self.width = state_TLD.shape[2]
+        self.state_width = state_TLD.shape[2]
         self.state = nnx.Variable(jnp.asarray(state_TLD))
         self.length = nnx.Variable(jnp.asarray(length_T, jnp.int32))
 
@@ -79,7 +78,7 @@ def with_frozen_prefix(loaded: Loaded, tokens: Tokens, last: int) -> TextEncoder
 
     def build() -> dict[str, np.ndarray]:
         lower, (rows, _) = only(slice(layers - last)), _pack(loaded, tokens)
-        state_ND = np.zeros((len(tokens.token_N), loaded.encoder.width), np.float32)
+        state_ND = np.zeros((len(tokens.token_N), loaded.encoder.state_width), np.float32)
         for part, x_RLD in _slices(_below, lower, rows):
             real_RL = part.segment_RL > 0
             state_ND[tokens.offset_T[part.text_RL[real_RL]] + part.position_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
@@ -88,7 +87,7 @@ def with_frozen_prefix(loaded: Loaded, tokens: Tokens, last: int) -> TextEncoder
     key = _key(loaded, tokens) | {"layers": layers - last}
     top = only(slice(layers - last, None))
     top.embeddings = FrozenPrefix(cache.arrays("below", key, build)["state_ND"], tokens.offset_T, backbone.dtype)
-    return TextEncoder(top, loaded.encoder.pooling, loaded.encoder.texts_per_row)
+    return loaded.encoder.with_backbone(top)
 
 
 def vectors(loaded: Loaded, tokens: Tokens) -> np.ndarray:
@@ -107,7 +106,7 @@ def states(loaded: Loaded, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
 
     def build() -> dict[str, np.ndarray]:
         rows, _ = _pack(loaded, tokens)
-        state_TLD = np.zeros((len(tokens.length_T), tokens.length_T.max(initial=0), loaded.encoder.width), np.float32)
+        state_TLD = np.zeros((len(tokens.length_T), tokens.length_T.max(initial=0), loaded.encoder.state_width), np.float32)
         for part, x_RLD in _slices(_states, loaded.encoder, rows):
             real_RL = part.segment_RL > 0
             state_TLD[part.text_RL[real_RL], part.position_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
@@ -126,8 +125,8 @@ def _key(loaded: Loaded, tokens: Tokens) -> dict[str, object]:
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "encoder": loaded.digest,
-        "tokens": digest(*tokens),
-        "pooling": loaded.encoder.pooling.name,
+        "tokens": tokens.digest,
+        "pooling": [loaded.encoder.pooling.name, loaded.encoder.normalize],
         "dtype": loaded.encoder.backbone.dtype.name,
         "rows": [loaded.row_length, loaded.encoder.texts_per_row, _ROWS],
         "by": [jax.__version__, jax.devices()[0].device_kind, threads],

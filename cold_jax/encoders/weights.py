@@ -1,8 +1,9 @@
-"""safetensors ↔ Flax by an architecture's table of names, strict both ways; and where a checkpoint's files are."""
+"""safetensors ↔ Flax by an architecture's table of names, strict both ways."""
 
 import json
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +20,12 @@ from cold_jax.errors import WeightsError
 Table = Mapping[str, tuple[str | tuple[str, ...], Callable[[np.ndarray], np.ndarray]]]
 
 
-_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
-
-
-_WANTED = ["config.json", "tokenizer.json", "model*.safetensors", _INDEX]
+# the types of safetensors that can be read; FP8 and packed integers need scales that no table knows of
+_DTYPES = ("F64", "F32", "F16", "BF16")
+CONVERT = (
+    'weights are read from safetensors only; with torch: python -c "from torch import load; from safetensors.torch import save_file; '
+    "save_file(load('{folder}/pytorch_model.bin', weights_only=True), '{folder}/model.safetensors')\""
+)
 
 
 class Architecture(NamedTuple):
@@ -36,6 +39,7 @@ class Architecture(NamedTuple):
     renamed: Sequence[tuple[str, str]]
     optional: Mapping[str, str] = {}  # field of the config → regular expression of the names that are only there where it is true
     given: Mapping[str, float] = {}  # tensors that no checkpoint has, and the number that they are full of
+    exported: Callable[[Mapping[str, Any]], dict[str, Any]] = dict  # a config.json → the one that transformers reads for `names`
 
     def table(self, shape: Any) -> Table:
         absent = [pattern for field, pattern in self.optional.items() if not getattr(shape, field)]
@@ -49,6 +53,11 @@ def as_is(array: np.ndarray) -> np.ndarray:
 def transposed(array: np.ndarray) -> np.ndarray:
     """torch keeps a linear map as (out, in), Flax as (in, out)."""
     return array.T
+
+
+def abstract(model: Callable[..., Transformer], config: Any, dtype: str) -> Transformer:
+    """A model of shapes without values, for `load` to fill."""
+    return nnx.eval_shape(lambda: model(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
 
 
 def load(
@@ -67,7 +76,8 @@ def load(
       given: name → number: tensors of the table that are not in the files, full of that number.
 
     Raises:
-      WeightsError: tensors that the table doesn't know, parameters that nothing fills, shapes that don't fit: all at once.
+      WeightsError: tensors that the table doesn't know, parameters that nothing fills, shapes that don't fit, values that are
+        NaN or infinite: all at once.
     """
     tensors, problems = _read(files, ignored, renamed)
     parameters = _parameters(module)
@@ -84,7 +94,7 @@ def load(
         found |= {name: change(tensors.pop(name)) for name in names if name in tensors}
         problems += [f"{name}: missing; parameter {own} needs it" for name in names if name not in found]
         wrong = [f"{name}: shape {a.shape}, parameter {own} has {shape}" for name, a in found.items() if a.shape != shape]
-        problems += wrong
+        problems += wrong + [problem for name, array in found.items() if (problem := not_finite(name, array))]
         if not wrong and len(found) == len(names):
             arrays = [found[name] for name in names]
             array = np.stack(arrays) if "{layer}" in pattern else arrays[0]
@@ -96,6 +106,12 @@ def load(
         raise WeightsError("\n  ".join([f"{', '.join(map(str, files))}: does not fit the model:", *sorted(problems)]))
     for _, constant in nnx.to_flat_state(nnx.state(module, Buffer)):
         constant.set_value(jnp.asarray(constant.get_metadata()["values"]))
+
+
+def not_finite(name: str, array: np.ndarray) -> str:
+    """What is wrong with an array that holds NaN or infinities, else nothing."""
+    odd = int(array.size - np.count_nonzero(np.isfinite(array)))
+    return f"{name}: {odd} of {array.size} values are NaN or infinite" if odd else ""
 
 
 def save(module: nnx.Module, table: Table, given: Mapping[str, float] = {}) -> dict[str, np.ndarray]:
@@ -132,50 +148,34 @@ def read_config(
     Raises:
       WeightsError: it describes something that isn't supported; the message names file, key and what is.
     """
-    values = {**implied, **json.loads(path.read_text())}
+    values = {**implied, **read_json(path)}
     for key, choices in supported.items():
         if (value := values.get(key)) not in choices:
             raise WeightsError(f"{path}: {key} {value!r} is not supported; supported: {', '.join(map(repr, choices))}")
     if absent := [key for key in names.values() if key not in values]:
         raise WeightsError(f"{path}: {', '.join(absent)} missing; the config.json of a {values['model_type']} has them")
+    for key in names.values():
+        if key not in supported and not (values[key] is None and key in implied and implied[key] is None):
+            check_number(path, key, values[key])
     return {name: values[key] for name, key in names.items()}
 
 
-def locate(id: str) -> Path:
-    """The folder of a checkpoint: a folder of this machine, or a repository of the Hugging Face hub, from its cache or fetched.
-
-    Raises:
-      WeightsError: it is in none of these places.
-    """
-    if Path(id).is_dir():
-        return Path(id)
-    from huggingface_hub import constants, snapshot_download  # here: a third of a second that most runs don't need
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises WeightsError where the file holds something else."""
     try:
-        return Path(snapshot_download(id, allow_patterns=_WANTED, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        pass
-    try:
-        return Path(snapshot_download(id, allow_patterns=_WANTED))
-    except Exception as error:  # the hub's, the file system's and the network library's have nothing narrower in common
-        wanted = " ".join(f"--include '{pattern}'" for pattern in _WANTED)
-        raise WeightsError(
-            f"encoder.id: {id!r} is no folder, is not in {constants.HF_HUB_CACHE} and could not be fetched "
-            f"({error}). Where the hub can be reached, run: hf download {id} {wanted}"
-        ) from error
+        value = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: cannot be read as JSON ({error}); fetch it again") from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path}: a JSON object is needed, and this is a {type(value).__name__}")
+    return value
 
 
-def files(folder: Path) -> list[Path]:
-    """The weight files of a checkpoint: one, or the shards that its index lists."""
-    if (folder / _WEIGHTS).is_file():
-        return [folder / _WEIGHTS]
-    if not (folder / _INDEX).is_file():
-        raise WeightsError(f"{folder}: neither {_WEIGHTS} nor {_INDEX} is there; weights are read from safetensors only")
-    shards = sorted(set(json.loads((folder / _INDEX).read_text())["weight_map"].values()))
-    if absent := [shard for shard in shards if not (folder / shard).is_file()]:
-        raise WeightsError(f"{folder / _INDEX}: it lists {', '.join(absent)}, which the folder does not hold")
-    return [folder / shard for shard in shards]
+def check_number(path: Path, key: str, value: Any) -> None:
+    """Raises WeightsError where a setting that must be a finite number is text, null or NaN; lists and objects pass."""
+    if isinstance(value, list | dict) or (isinstance(value, int | float) and math.isfinite(value)):
+        return
+    raise WeightsError(f"{path}: {key} {json.dumps(value)} is no finite number")
 
 
 def _parameters(module: nnx.Module) -> dict[str, nnx.Variable]:
@@ -186,6 +186,27 @@ def _names(pattern: str, parameter: nnx.Variable) -> list[str]:
     if "{layer}" not in pattern:
         return [pattern]
     return [pattern.replace("{layer}", str(layer)) for layer in range(parameter.shape[0])]
+
+
+def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors of a safetensors file, in their own type.
+
+    Raises:
+      WeightsError: the file is cut short.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118 (no mapping)
+                yield name, _tensor(file, name, path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+
+
+def _tensor(file: Any, name: str, path: Path) -> np.ndarray:
+    if (dtype := file.get_slice(name).get_dtype()) not in _DTYPES:
+        supported = ", ".join(_DTYPES)
+        raise WeightsError(f"{path}: {name} is of type {dtype}, which is not supported; supported: {supported}: convert it first")
+    return file.get_tensor(name)
 
 
 def _read(
@@ -203,7 +224,7 @@ def _read(
                         continue
                     if name in tensors:
                         twice.append(f"{name}: there twice, the second time as {original} in {path.name}")
-                    tensors[name] = file.get_tensor(original)
+                    tensors[name] = _tensor(file, original, path)
         except SafetensorError as error:
             raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
     return tensors, twice

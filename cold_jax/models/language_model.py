@@ -34,7 +34,7 @@ class LanguageModelModule(nnx.Module):
                 "adapter.layers: model=language_model foretells by the encoder's embedding, which last_N leaves out; use all"
             )
         self.encoder = encoder
-        self.map_DD = None if encoder.backbone.causal else nnx.Param(jnp.eye(encoder.width))
+        self.map_DD = None if encoder.backbone.causal else nnx.Param(jnp.eye(encoder.state_width))
         self.bias_X = None if encoder.backbone.causal else nnx.Param(jnp.zeros(embedding.num_embeddings))
 
     def logits(self, state_BD: jax.Array) -> jax.Array:

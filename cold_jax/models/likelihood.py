@@ -151,7 +151,7 @@ def _with_prompts(prompts: Sequence[np.ndarray], packed: Rows, P: int) -> tuple[
     position_RP = np.where(there_RP, np.arange(P)[None], 0)
     nothing_RP = np.zeros_like(prompt_RP)
     position_RW = np.where(packed.segment_RL > 0, packed.position_RL + length_R[:, None], 0)
-    heads = (prompt_RP, nothing_RP, position_RP, np.where(there_RP, PREFIX, 0), nothing_RP)
+    heads = (prompt_RP, nothing_RP, position_RP, np.where(there_RP, PREFIX, 0), nothing_RP, nothing_RP)
     bodies = packed._replace(position_RL=position_RW)
     rows = Rows(*(np.concatenate(both, 1).astype(np.int32) for both in zip(heads, bodies, strict=True)))
     before_RW = np.where(packed.position_RL == 0, length_R[:, None] - 1, P + np.arange(packed.position_RL.shape[1])[None] - 1)

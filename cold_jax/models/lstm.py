@@ -21,7 +21,7 @@ class LstmModule(nnx.Module):
     def __init__(self, encoder: Any, width: int, seed: int):
         rngs = nnx.Rngs(seeds.key(seed, "model"))
         self.encoder = encoder
-        self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(encoder.width, width, rngs=rngs), return_carry=True, rngs=False)
+        self.lstm = nnx.RNN(nnx.OptimizedLSTMCell(encoder.state_width, width, rngs=rngs), return_carry=True, rngs=False)
         self.dense = nnx.Linear(width, 1, rngs=rngs)
 
     def pairs(

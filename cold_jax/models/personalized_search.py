@@ -27,7 +27,6 @@ from cold_jax.evaluation import metrics
 from cold_jax.evaluation.evaluate import Evaluation, EvaluationConfig, Scorer
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 from cold_jax.text import similarity
-from cold_jax.text.tokens import tokenize
 
 KINDS = ("title", "attributes")
 
@@ -141,7 +140,7 @@ class PersonalizedSearch:
         return found
 
     def _vectors(self, texts: Sequence[str]) -> np.ndarray:
-        return precomputed.vectors(self.phi, tokenize(self.phi.tokenizer, texts, self.phi.max_length))
+        return precomputed.vectors(self.phi, self.phi.tokenize(texts, "queries"))
 
 
 def _sum(members: Mapping[str, Scorer], weights: Mapping[str, float]) -> Scorer:

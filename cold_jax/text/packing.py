@@ -18,6 +18,7 @@ class Rows(NamedTuple):
     position_RL: np.ndarray  # position within its own text
     segment_RL: np.ndarray  # 0 = empty, 1 … S = which text of the row, PREFIX = all of them
     text_RL: np.ndarray  # index of the text in the corpus, 0 where empty
+    prompt_RL: np.ndarray  # 1 where a token belongs to a prompt that pooling leaves out
 
 
 def fit_row_length(tokens: Tokens, least: int) -> int:
@@ -51,6 +52,7 @@ def pack(tokens: Tokens, text_T: np.ndarray, row_length: int, texts_per_row: int
     R = max(-(-filled // row_multiple), 1) * row_multiple
 
     length_T = tokens.length_T[text_T]
+    prompt_T = tokens.prompt_T[text_T] if len(tokens.prompt_T) else np.zeros_like(length_T)
     position_N = np.arange(length_T.sum()) - np.repeat(np.cumsum(length_T) - length_T, length_T)
     at_N = np.repeat(row_T * row_length + start_T, length_T) + position_N
     from_N = np.repeat(tokens.offset_T[text_T], length_T) + position_N
@@ -66,6 +68,7 @@ def pack(tokens: Tokens, text_T: np.ndarray, row_length: int, texts_per_row: int
         position_RL=fill(position_N),
         segment_RL=fill(np.repeat(segment_T, length_T)),
         text_RL=fill(np.repeat(text_T, length_T)),
+        prompt_RL=fill(position_N < np.repeat(prompt_T, length_T)),
     )
     return rows, row_T * texts_per_row + segment_T - 1
 

@@ -17,6 +17,12 @@ class Tokens(NamedTuple):
     token_N: np.ndarray  # int32
     offset_T: np.ndarray  # int64, one more than there are texts
     cut: int = 0  # how many texts were longer than max_length
+    prompt_T: np.ndarray = np.zeros(0, np.int32)  # first tokens of each text that pooling leaves out; empty where it takes all
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that an encoder reads of the tokens."""
+        return digest(self.token_N, self.offset_T, self.prompt_T)
 
     @property
     def length_T(self) -> np.ndarray:
@@ -27,11 +33,13 @@ def join_tokens(parts: Sequence[Tokens]) -> Tokens:
     """The texts of all parts, one part after the other."""
     ends = np.cumsum([0, *(len(part.token_N) for part in parts)])
     offset_T = np.concatenate([[0], *(end + part.offset_T[1:] for end, part in zip(ends[:-1], parts, strict=True))])
-    return Tokens(np.concatenate([part.token_N for part in parts]), offset_T, sum(part.cut for part in parts))
+    prompts = [part.prompt_T if len(part.prompt_T) else np.zeros(len(part.length_T), np.int32) for part in parts]
+    prompt_T = np.concatenate(prompts) if any(len(part.prompt_T) for part in parts) else Tokens._field_defaults["prompt_T"]
+    return Tokens(np.concatenate([part.token_N for part in parts]), offset_T, sum(part.cut for part in parts), prompt_T)
 
 
 def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> Tokens:
-    """Tokens of each text with the tokenizer's own special tokens, cut to `max_length`; kept in the cache.
+    """Tokens of each text with the tokenizer's own special tokens, cut to `max_length` at the tokenizer's side; kept in the cache.
 
     Raises:
       ValueError: `tokenizer_file` does not exist or is not a tokenizer.json.
@@ -49,7 +57,7 @@ def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> di
     except Exception as error:  # the library raises nothing narrower
         raise ValueError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    tokenizer.enable_truncation(max_length, direction=(tokenizer.truncation or {}).get("direction", "right").lower())
     encodings = tokenizer.encode_batch_fast(list(texts))
     ids = [np.asarray(encoding.ids, np.int32) for encoding in encodings]
     return {

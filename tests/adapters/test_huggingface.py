@@ -14,7 +14,7 @@ from flax import nnx
 from safetensors.numpy import load_file
 from states import PARITY
 
-from cold_jax.adapters import huggingface, merge
+from cold_jax.adapters import huggingface, merge, peft
 from cold_jax.encoders import CHARACTERS, Loaded, TextEncoder
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.errors import WeightsError
@@ -39,7 +39,7 @@ def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: s
         delta[f"encoder.backbone.layers.{own}.{part}"] = np.stack(layers)
     lora = replace(small.LORA, rank=about["rank"], alpha=about["alpha"], rslora=about["rslora"], dora=False, targets=[".*"])
 
-    huggingface.write_peft(tmp_path / "peft", loaded, lora, delta, "some/bert")
+    peft.write_peft(tmp_path / "peft", loaded, lora, delta)
     written = load_file(tmp_path / "peft/adapter_model.safetensors")
     expected = {f"base_model.model.{key}.weight": value for key, value in golden.items() if "lora_" in key}
     assert set(written) == set(expected)
@@ -52,7 +52,7 @@ def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: s
     targets = [re.escape(key.removeprefix("encoder.").removesuffix(".A")) for key in delta if key.endswith(".A")]
     adapted = replace(lora, targets=targets, init_from=str(tmp_path / "peft"))
     begun = adapted(loaded.encoder, 0)
-    huggingface.init_from_peft(begun, loaded, adapted)
+    peft.init_from_peft(begun, loaded, adapted)
     read = merge.parameters(begun, nnx.LoRAParam)
     assert {f"encoder.{name}" for name in read} == set(delta)
     for key, value in read.items():
@@ -75,7 +75,7 @@ def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str, dora
     lora = replace(small.LORA, layers=layers, rslora=True, dora=dora)
     shape, draw = merge.parameters(lora(loaded.encoder, 0), nnx.LoRAParam), np.random.default_rng(0)
     given = {f"encoder.{key}": draw.uniform(0.5, 1, a.shape).astype(np.float32)[-(lora.last or 9) :] for key, a in shape.items()}
-    huggingface.write_peft(tmp_path / "peft", loaded, lora, given, "")
+    peft.write_peft(tmp_path / "peft", loaded, lora, given)
     written = json.loads((tmp_path / "peft/adapter_config.json").read_text())
     fused = bool(written["rank_pattern"])
     assert fused == (name == "gpt2")
@@ -92,7 +92,7 @@ def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str, dora
         theta = nnx.clone(theta)
         theta.backbone.layers = jax.tree.map(lambda stacked: stacked[-lora.last :], theta.backbone.layers)
     begun = again(theta, 0)
-    huggingface.init_from_peft(begun, loaded, again)
+    peft.init_from_peft(begun, loaded, again)
     read = {f"encoder.{key}": a for key, a in merge.parameters(begun, nnx.LoRAParam).items()}
     one, other = (merge.parameters(merge.merge(*of), nnx.Param) for of in ((lora, theta, given), (again, theta, read)))
     for key, value in one.items():
@@ -113,10 +113,10 @@ def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str, dora
 )
 def test_another_adapter_is_refused_by_name(loaded: Loaded, tmp_path: Path, changes: dict, message: str) -> None:
     delta = merge.parameters(small.LORA(loaded.encoder, 0), nnx.LoRAParam)
-    huggingface.write_peft(tmp_path / "peft", loaded, small.LORA, {f"encoder.{key}": a for key, a in delta.items()}, "")
+    peft.write_peft(tmp_path / "peft", loaded, small.LORA, {f"encoder.{key}": a for key, a in delta.items()})
     lora = replace(small.LORA, **{"init_from": str(tmp_path / "peft"), **changes})
     with pytest.raises(WeightsError, match=message):
-        huggingface.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
+        peft.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
 
 
 def test_a_written_checkpoint_is_read_again(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_a_written_checkpoint_is_read_again(tmp_path: Path) -> None:
     again = states.load(tmp_path / "hf").layers.mlp.up.kernel[...]
     np.testing.assert_array_equal(again, tiny.encoder.backbone.layers.mlp.up.kernel[...])  # type: ignore[attr-defined]
     pooling = json.loads((tmp_path / "hf/1_Pooling/config.json").read_text())
-    assert [name for name, chosen in pooling.items() if chosen is True] == ["pooling_mode_weightedmean_tokens"]
+    assert [name for name, chosen in pooling.items() if chosen is True] == ["pooling_mode_weightedmean_tokens", "include_prompt"]

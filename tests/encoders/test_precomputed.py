@@ -99,7 +99,7 @@ def test_table_looks_up_and_learns_nothing() -> None:
 def test_states_look_up_and_learn_nothing() -> None:
     state_TLD = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
     looked = precomputed.TokenStateTable(state_TLD, np.array([1, 2, 3, 4, 4]))
-    assert looked.width == 3
+    assert looked.state_width == 3
     assert not nnx.to_flat_state(nnx.state(looked, nnx.Param))
     np.testing.assert_array_equal(looked.states(jnp.array([2, 1], jnp.int32)), state_TLD[[2, 1]])
     np.testing.assert_array_equal(looked.length[...], [1, 2, 3, 4, 4])

@@ -12,7 +12,7 @@ from flax import nnx
 from huggingface_hub import constants
 from safetensors.numpy import load_file, save_file
 
-from cold_jax.encoders import bert, weights
+from cold_jax.encoders import bert, checkpoint, weights
 from cold_jax.errors import WeightsError
 
 SMALL = Path(__file__).parents[1] / "parity/bert_small"
@@ -36,7 +36,7 @@ def _changed(tmp_path: Path, **changes: np.ndarray | None) -> list[Path]:
 
 def test_round_trip_is_exact() -> None:
     original = load_file(SMALL / "model.safetensors")
-    saved = weights.save(_load(SMALL, weights.files(SMALL)), bert.CHECKPOINT)
+    saved = weights.save(_load(SMALL, checkpoint.weight_files(SMALL)), bert.CHECKPOINT)
     assert set(original) - set(saved) == {"pooler.dense.weight", "pooler.dense.bias"}
     for name, array in saved.items():
         np.testing.assert_array_equal(array, original[name], strict=True)
@@ -46,7 +46,7 @@ def test_round_trip_is_exact() -> None:
 def test_old_names_are_read_too() -> None:
     original = load_file(LEGACY / "model.safetensors")
     assert {"bert.embeddings.LayerNorm.gamma", "cls.seq_relationship.bias"} <= set(original)
-    saved = weights.save(_load(LEGACY, weights.files(LEGACY)), bert.CHECKPOINT)
+    saved = weights.save(_load(LEGACY, checkpoint.weight_files(LEGACY)), bert.CHECKPOINT)
     np.testing.assert_array_equal(saved["embeddings.LayerNorm.weight"], original["bert.embeddings.LayerNorm.gamma"])
     name = "encoder.layer.1.output.dense.weight"
     np.testing.assert_array_equal(saved[name], original[f"bert.{name}"])
@@ -67,13 +67,13 @@ def test_shards_are_read_together(tmp_path: Path) -> None:
         save_file({name: tensors[name] for name in own}, tmp_path / shard)
     index = {"weight_map": {name: shard for shard, own in shards.items() for name in own}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert weights.files(tmp_path) == [tmp_path / shard for shard in shards]
-    saved = weights.save(_load(SMALL, weights.files(tmp_path)), bert.CHECKPOINT)
+    assert checkpoint.weight_files(tmp_path) == [tmp_path / shard for shard in shards]
+    saved = weights.save(_load(SMALL, checkpoint.weight_files(tmp_path)), bert.CHECKPOINT)
     np.testing.assert_array_equal(saved[QUERY], tensors[QUERY])
 
     (tmp_path / "model-2.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"index.json: it lists model-2.safetensors, which the folder does not hold"):
-        weights.files(tmp_path)
+        checkpoint.weight_files(tmp_path)
 
 
 def test_all_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
@@ -104,10 +104,10 @@ def test_a_parameter_that_the_table_leaves_out_is_named() -> None:
     with pytest.raises(
         WeightsError, match=re.escape("layers.attention.key.bias: a parameter that the table doesn't fill")
     ) as raised:
-        _load(SMALL, weights.files(SMALL), table)
+        _load(SMALL, checkpoint.weight_files(SMALL), table)
     assert "encoder.layer.0.attention.self.key.bias: a tensor that the table doesn't know" in str(raised.value)
     assert "head.kernel: the table fills it from extra, but the model has no such parameter" in str(raised.value)
-    whole = _load(SMALL, weights.files(SMALL))
+    whole = _load(SMALL, checkpoint.weight_files(SMALL))
     with pytest.raises(WeightsError, match=r"^head.kernel, layers.attention.key.bias: .* not in both"):
         weights.save(whole, table)
 
@@ -128,21 +128,21 @@ def test_a_truncated_file_is_an_error(tmp_path: Path, length: int) -> None:
 def test_a_folder_without_weights_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(WeightsError, match=r"neither model.safetensors nor .* read from safetensors only"):
-        weights.files(tmp_path)
+        checkpoint.weight_files(tmp_path)
 
 
 def test_locate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert weights.locate(str(SMALL)) == SMALL
+    assert checkpoint.locate(str(SMALL)) == SMALL
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsError, match=r"hf download some/bert --include 'config.json'") as raised:
-        weights.locate("some/bert")
+        checkpoint.locate("some/bert")
     assert str(tmp_path) in str(raised.value)
     with pytest.raises(WeightsError, match=r"'/no/such/folder' is no folder"):
-        weights.locate("/no/such/folder")
+        checkpoint.locate("/no/such/folder")
 
     snapshot = tmp_path / "models--some--bert/snapshots/abc"  # as the hub's own client lays it out
     snapshot.mkdir(parents=True)
     (tmp_path / "models--some--bert/refs").mkdir()
     (tmp_path / "models--some--bert/refs/main").write_text("abc")
-    assert weights.locate("some/bert") == snapshot
+    assert checkpoint.locate("some/bert") == snapshot

@@ -39,8 +39,15 @@ def learner(q: build.Question, adapter: Any, parallel: Any = small.ONE) -> build
 def gpt(question: build.Question, tmp_path_factory: pytest.TempPathFactory) -> build.Question:
     """The small question with a random GPT-2 over characters."""
     at = str(states.write(tmp_path_factory.mktemp("gpt2"), "gpt2", noise=0.3))
-    shape: dict[str, Any] = {"max_length": 32, "row_length": 64, "texts_per_row": 4, "dtype": "float32"}
-    loaded: Loaded = Pretrained(**shape, pooling=Pooling.mean, package=None, sha256=None, member=None, id=at)()
+    shape: dict[str, Any] = {
+        "max_length": 32,
+        "row_length": 64,
+        "texts_per_row": 4,
+        "dtype": "float32",
+        "normalize": None,
+        "prompts": {},
+    }
+    loaded: Loaded = Pretrained(**shape, pooling=Pooling.mean, package=None, sha256=None, member=None, base_model=None, id=at)()
     return question._replace(loaded=loaded)
 
 

@@ -53,11 +53,14 @@ def encoder(folder: Path, name: str) -> Loaded:
         package=None,
         sha256=None,
         member=None,
+        base_model=None,
         id=at,
         max_length=64,
         row_length=32,
         texts_per_row=4,
         pooling=Pooling.mean,
+        normalize=None,
+        prompts={},
         dtype="float32",
     )()
     return replace(loaded, config={**loaded.config, "tie_word_embeddings": True})

@@ -1,0 +1,214 @@
+"""How a checkpoint's folder says that vectors are made: sentence-transformers' modules.json and the files that belong to it.
+
+Everything in them is honoured or refused by name. A folder without modules.json is a plain checkpoint: the mean, of unit length.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cold_jax.encoders import weights
+from cold_jax.encoders.dense import ACTIVATIONS, Dense
+from cold_jax.encoders.pooling import Pooling
+from cold_jax.errors import WeightsError
+
+# their word → ours; "pooling_mode_…" in older folders, "pooling_mode": "…" in newer ones
+POOLINGS = {
+    "mean_tokens": Pooling.mean,
+    "cls_token": Pooling.cls,
+    "lasttoken": Pooling.last,
+    "weightedmean_tokens": Pooling.weighted_mean,
+    "max_tokens": Pooling.max,
+    "mean_sqrt_len_tokens": Pooling.mean_sqrt_len,
+}
+# the names of prompts, the first of which that a folder has is a side's
+PROMPT_NAMES = {
+    "users": ("users", "query"),
+    "items": ("items", "document", "passage", "corpus"),
+    "queries": ("queries", "query"),
+}
+# what sentence_bert_config.json may say besides the values that are read; anything else changes what is computed
+_TRANSFORMER = {
+    "transformer_task": "feature-extraction",
+    "module_output_name": "token_embeddings",
+    "processing_kwargs": {},
+    "query_length": None,
+    "document_length": None,
+    "query_expansion": None,
+    "model_args": {},
+    "model_kwargs": {},
+    "tokenizer_args": {},
+    "processor_kwargs": {},
+    "config_args": {},
+    "config_kwargs": {},
+}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What a folder says of all that comes before and after the backbone."""
+
+    checkpoint: Path  # the folder of config.json, weights and tokenizer
+    pooling: Pooling
+    include_prompt: bool
+    dense: Sequence[Dense]
+    normalize: bool
+    prompts: Mapping[str, str]  # by side
+    max_length: int | None
+    lower_case: bool
+    files: Sequence[Path]  # all that was read, for the digest
+
+
+def read_pipeline(folder: Path) -> Pipeline:
+    """Raises WeightsError where the folder has a module, or a setting of one, that is not supported; the message names it."""
+    file = folder / "modules.json"
+    if not file.is_file():
+        plain = _transformer(folder, [])
+        return Pipeline(folder, Pooling.mean, True, (), True, {}, *plain, [])
+    read = [file]
+    modules = [_module(file, module) for module in _json(file, list)]
+    kinds = [kind for kind, _ in modules]
+    if not re.fullmatch(r"Transformer Pooling( Dense)*( Normalize)?", " ".join(kinds)):
+        order = "one Transformer, one Pooling, any number of Dense, and Normalize or none"
+        raise WeightsError(f"{file}: the modules {', '.join(kinds)} are not supported in this order; supported: {order}")
+    paths = dict(zip(kinds, (path for _, path in modules), strict=True))
+    checkpoint = folder / paths["Transformer"]
+    max_length, lower_case = _transformer(checkpoint, read)
+    pooling, include_prompt = _pooling(folder / paths["Pooling"], read)
+    dense = tuple(_dense(folder / path, read) for kind, path in modules if kind == "Dense")
+    if "Normalize" in paths:
+        _refuse_inputs(folder / paths["Normalize"] / "config.json", read)
+    prompts = _prompts(folder / "config_sentence_transformers.json", read)
+    return Pipeline(checkpoint, pooling, include_prompt, dense, "Normalize" in paths, prompts, max_length, lower_case, read)
+
+
+def _module(file: Path, module: Mapping[str, Any]) -> tuple[str, str]:
+    """(kind, path) of an entry of modules.json; its type is a dotted name that has moved over the years."""
+    name, path = str(module.get("type")), str(module.get("path", ""))
+    kind = name.rsplit(".", 1)[-1]
+    if not name.startswith("sentence_transformers.") or kind not in ("Transformer", "Pooling", "Dense", "Normalize"):
+        raise WeightsError(
+            f"{file}: the module type {name!r} is not supported; supported: Transformer, Pooling, Dense, Normalize"
+        )
+    if not re.fullmatch(r"(?!\.)[\w.-]*", path):
+        raise WeightsError(f"{file}: path {path!r} is not the plain name of a folder inside this one")
+    if module.get("kwargs"):
+        raise WeightsError(f"{file}: kwargs {module['kwargs']!r} of the module {name} are not supported")
+    return kind, path
+
+
+def _transformer(checkpoint: Path, read: list[Path]) -> tuple[int | None, bool]:
+    """max_seq_length and do_lower_case of the checkpoint."""
+    names = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+    file = next((found for name in names if (found := checkpoint / f"sentence_{name}_config.json").is_file()), None)
+    if file is None:
+        return None, False
+    read.append(file)
+    values = _json(file, dict)
+    length, lower = values.pop("max_seq_length", None), values.pop("do_lower_case", False)
+    values.pop("unpad_inputs", None)  # an implementation's choice: the same vectors
+    text = values.pop("modality_config", {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}).get(
+        "text", {}
+    )
+    if (text.get("method"), text.get("method_output_name")) != ("forward", "last_hidden_state"):
+        raise WeightsError(f"{file}: modality_config {text!r} is not supported; supported: the last_hidden_state of forward")
+    for key, value in values.items():
+        supported = _TRANSFORMER.get(key, ...)
+        if value != supported and (value or supported):
+            raise WeightsError(f"{file}: {key} {value!r} is not supported")
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise WeightsError(f"{file}: max_seq_length {length!r} is not a positive number")
+    return length, bool(lower)
+
+
+def _pooling(folder: Path, read: list[Path]) -> tuple[Pooling, bool]:
+    file = folder / "config.json"
+    values = _json(file, dict)
+    read.append(file)
+    flags = {name: values.pop(f"pooling_mode_{name}", False) for name in POOLINGS}
+    chosen = [name for name, flag in flags.items() if flag] or ["mean_tokens"]
+    if (newer := values.pop("pooling_mode", None)) is not None:
+        chosen = [newer] if isinstance(newer, str) else list(newer)
+    include_prompt = values.pop("include_prompt", True)
+    for width in ("word_embedding_dimension", "embedding_dimension"):
+        values.pop(width, None)
+    by_name = POOLINGS | {name.removesuffix("_tokens").removesuffix("_token"): pooling for name, pooling in POOLINGS.items()}
+    if values or len(chosen) != 1 or chosen[0] not in by_name:
+        odd = ", ".join([*values, *(chosen if len(chosen) > 1 or chosen[0] not in by_name else [])])
+        raise WeightsError(f"{file}: {odd}: not supported; supported: include_prompt, and one of {', '.join(by_name)}")
+    return by_name[chosen[0]], bool(include_prompt)
+
+
+def _dense(folder: Path, read: list[Path]) -> Dense:
+    file, weight_file = folder / "config.json", folder / "model.safetensors"
+    values = _json(file, dict)
+    _refuse_inputs(file, [])
+    if not weight_file.is_file():
+        raise WeightsError(f"{folder}: no model.safetensors; {weights.CONVERT.format(folder=folder)}")
+    read += [file, weight_file]
+    name = str(values.get("activation_function", "torch.nn.modules.activation.Tanh"))
+    activation = name.rsplit(".", 1)[-1]
+    if not name.startswith("torch.nn.") or activation not in ACTIVATIONS:
+        raise WeightsError(f"{file}: activation_function {name!r} is not supported; supported: {', '.join(ACTIVATIONS)}")
+    if values.get("use_residual"):
+        raise WeightsError(f"{file}: use_residual true is not supported")
+    known = {"in_features", "out_features", "bias", "activation_function", "use_residual", *_INPUTS}
+    if odd := sorted(set(values) - known):
+        raise WeightsError(f"{file}: {', '.join(odd)}: not supported")
+    tensors = dict(weights.read_tensors(weight_file))
+    if problems := [problem for name, array in tensors.items() if (problem := weights.not_finite(name, array))]:
+        raise WeightsError(f"{weight_file}: {'; '.join(problems)}")
+    shapes = {"linear.weight": (values["out_features"], values["in_features"]), "linear.bias": (values["out_features"],)}
+    if not values.get("bias", True):
+        del shapes["linear.bias"]
+    if (found := {name: array.shape for name, array in tensors.items()}) != shapes:
+        raise WeightsError(f"{weight_file}: it holds {found}, and {file} says {shapes}")
+    return Dense(np.ascontiguousarray(tensors["linear.weight"].T), tensors.get("linear.bias"), activation)
+
+
+_INPUTS = {"module_input_name": "sentence_embedding", "module_output_name": "sentence_embedding"}
+
+
+def _refuse_inputs(file: Path, read: list[Path]) -> None:
+    """Refuses a module that reads or writes something other than the text's vector."""
+    if not file.is_file():
+        return
+    read.append(file)
+    values = _json(file, dict)
+    for key, supported in _INPUTS.items():
+        if (value := values.get(key)) not in (None, supported):
+            raise WeightsError(f"{file}: {key} {value!r} is not supported; supported: {supported!r}")
+
+
+def _prompts(file: Path, read: list[Path]) -> dict[str, str]:
+    """The prompt of each side: of its names the first that the folder has, else the default."""
+    if not file.is_file():
+        return {}
+    read.append(file)
+    values = _json(file, dict)
+    if (kind := values.get("model_type", "SentenceTransformer")) != "SentenceTransformer":
+        raise WeightsError(f"{file}: model_type {kind!r} is not supported; supported: 'SentenceTransformer'")
+    given, default = values.get("prompts") or {}, values.get("default_prompt_name")
+    if default is not None and default not in given:
+        raise WeightsError(f"{file}: default_prompt_name {default!r} is none of its prompts ({', '.join(given) or 'none'})")
+    prompts = {}
+    for side, names in PROMPT_NAMES.items():
+        name = next((name for name in names if given.get(name) is not None), default)
+        if name is not None and given[name]:
+            prompts[side] = given[name]
+    return prompts
+
+
+def _json(file: Path, kind: type) -> Any:
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{file}: cannot be read as JSON ({error})") from error
+    if not isinstance(value, kind):
+        raise WeightsError(f"{file}: a JSON {'object' if kind is dict else 'array'} is needed")
+    return value

@@ -1,0 +1,136 @@
+"""A pre-trained encoder θ: packed texts → a vector of each text; and what is needed to feed it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from tokenizers import Tokenizer
+
+from cold_jax.encoders.dense import Dense
+from cold_jax.encoders.layers import Transformer
+from cold_jax.encoders.pooling import Pooling, pool, unit_vectors, used_slots
+from cold_jax.errors import WeightsError
+from cold_jax.text.packing import Rows
+from cold_jax.text.tokens import Tokens, tokenize
+
+SIDES = ("users", "items", "queries")
+
+
+class TextEncoder(nnx.Module):
+    """Backbone, pooling, linear maps and normalisation: rows of packed texts → a vector for each of the R·S slots."""
+
+    def __init__(
+        self,
+        backbone: Transformer,
+        pooling: Pooling,
+        texts_per_row: int,
+        dense: Sequence[Dense] = (),
+        normalize: bool = True,
+    ):
+        self.backbone = backbone
+        self.pooling = pooling
+        self.texts_per_row = texts_per_row
+        self.dense = nnx.List(dense)
+        self.normalize = normalize
+
+    @property
+    def state_width(self) -> int:
+        """Of a token's state."""
+        return self.backbone.config.width
+
+    @property
+    def width(self) -> int:
+        """Of a text's vector."""
+        return self.dense[-1].kernel.shape[-1] if self.dense else self.state_width
+
+    def states(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        """The state of each token, of shape (R, L, D) and the backbone's dtype."""
+        return self.backbone(rows, noise_RL)
+
+    def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
+        """float32 vectors of shape (R·S, D): segment s of row r has slot r·S + s − 1. Empty slots have zeros."""
+        last = not self.dense
+        vector_TD = pool(self.states(rows, noise_RL), rows, self.pooling, self.texts_per_row, self.normalize and last)
+        if last:
+            return vector_TD
+        for dense in self.dense:
+            vector_TD = dense(vector_TD)
+        used_T = used_slots(rows, self.texts_per_row)
+        return unit_vectors(vector_TD, used_T) if self.normalize else jnp.where(used_T, vector_TD, 0)
+
+    def with_backbone(self, backbone: Transformer) -> "TextEncoder":
+        """The same encoder on another backbone."""
+        return TextEncoder(backbone, self.pooling, self.texts_per_row, tuple(self.dense), self.normalize)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An encoder with what is needed to feed it."""
+
+    encoder: TextEncoder
+    tokenizer: Path  # a tokenizer.json
+    max_length: int  # tokens of a text, at most
+    row_length: int  # tokens of a row, at least; longer texts make longer rows
+    digest: str  # sha256 of all that a vector depends on besides its text
+    config: Mapping[str, Any]  # the contents of a config.json
+    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # side → what its texts begin with
+    include_prompt: bool = True  # whether a prompt's tokens are pooled
+    name: str | None = None  # the checkpoint's: a repository of the hub, or an absolute path
+
+    def tokenize(self, texts: Sequence[str], side: str) -> Tokens:
+        """The tokens of texts of a side (users, items or queries), each after the side's prompt.
+
+        Raises:
+          WeightsError: the tokenizer has a token that the embedding lacks.
+        """
+        prompt, vocabulary = self.prompts.get(side, ""), self.encoder.backbone.config.vocabulary
+        tokens = tokenize(self.tokenizer, [prompt + text for text in texts] if prompt else texts, self.max_length)
+        if (largest := tokens.token_N.max(initial=0)) >= vocabulary:
+            token = Tokenizer.from_file(str(self.tokenizer)).id_to_token(int(largest))
+            raise WeightsError(
+                f"{self.tokenizer}: token {token!r} has id {largest}, and the encoder's embedding has {vocabulary} rows"
+            )
+        if not prompt or self.include_prompt:
+            return tokens
+        return tokens._replace(prompt_T=np.full(len(texts), self._prompt_length(prompt), np.int32))
+
+    def _prompt_length(self, prompt: str) -> int:
+        """Tokens of a prompt, without a special token at its end, as sentence-transformers counts them."""
+        tokens = tokenize(self.tokenizer, [prompt], self.max_length).token_N
+        added = Tokenizer.from_file(str(self.tokenizer)).get_added_tokens_decoder()
+        special = {number for number, token in added.items() if token.special}
+        return len(tokens) - (len(tokens) > 0 and int(tokens[-1]) in special)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What all encoders have.
+
+    max_length: tokens of a text, at most; a checkpoint's own limit holds too. None: that limit alone.
+    row_length: tokens of a row of packed texts, at least. texts_per_row: texts of a row, at most.
+    normalize: vectors of unit length; None: as the checkpoint does, and where it says nothing, yes.
+    prompts: users, items, queries → what their texts begin with; None: the checkpoint's own.
+    """
+
+    max_length: int | None
+    row_length: int
+    texts_per_row: int
+    pooling: Pooling
+    normalize: bool | None
+    prompts: dict[str, str | None]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        for name in ("max_length", "row_length", "texts_per_row"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"encoder.{name}: {value} is not a positive number")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"encoder.dtype: {self.dtype!r} is not one of float32, bfloat16")
+        if unknown := sorted(set(self.prompts) - set(SIDES)):
+            raise ValueError(f"encoder.prompts: {', '.join(unknown)}: prompts are for {', '.join(SIDES)}")
