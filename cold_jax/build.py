@@ -154,7 +154,6 @@ def question(s: Settings, visitor: str | None = None) -> Question:
 def _question(s: Settings, visitor: str | None) -> Question:
     from cold_jax.encoders import precomputed
     from cold_jax.splits.assemble import split_digest, train_view, with_new_user
-    from cold_jax.storage.files import digest
     from cold_jax.text.tokens import join_tokens
     from cold_jax.timing import timed
 
