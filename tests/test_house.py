@@ -39,6 +39,7 @@ ORDER = [
     "search",
     "export",
     "report",
+    "cache",
 ]
 SEES_CONFIG = {
     "build.py",
@@ -120,7 +121,7 @@ def test_nothing_is_unpickled() -> None:
 
 def test_nothing_heavy_is_imported_before_a_job_runs() -> None:
     heavy = ("jax", "transformers", "wandb", "polars", "orbax")
-    for command in ("train", "pretrain", "evaluate", "recommend", "search", "export", "report"):
+    for command in ("train", "pretrain", "evaluate", "recommend", "search", "export", "report", "cache"):
         probe = f"import sys, cold_jax.{command}; print([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.strip() == "[]", command

@@ -5,6 +5,7 @@ but nothing that would be read or fetched (a path, a package, a repository of a 
 Whatever is not known to be harmless counts as such a name.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ ASSET = ("package", "sha256", "member")
 # settings of text that name nothing outside of the data: words of templates, columns, choices
 HARMLESS = {
     "data": (
-        *("name", "user", "item", "value", "time", "item_id", "user_id", "unknown", "words"),
+        *("name", "user", "item", "value", "time", "item_id", "user_id", "unknown", "words", "separator", "positive"),
         *("item_texts", "user_texts", "item_sets", "user_sets", "item_bins", "user_bins"),
     ),
     "adapter": ("layers", "targets"),
@@ -86,7 +87,7 @@ def _names(config: Mapping[str, Any]) -> Iterator[str]:
         for place, one in (
             {f"{group}.{name}": inner for name, inner in node.items()} if group in NAMED else {group: node}
         ).items():
-            if not isinstance(one, dict) or one.get("_target_") not in [choice.get("_target_") for choice in choices]:
+            if not isinstance(one, dict) or one.get("_target_") not in [c["_target_"] for c in choices if "_target_" in c]:
                 raise RunError(f"{place}: {str(one)[:80]!r} is no choice of {CONF}/{group}, and the run was not made here")
             yield from (f"{place}.{name}" for name in _of_choice(group, one, choices))
 
@@ -101,6 +102,7 @@ def _of_choice(group: str, node: Mapping[str, Any], choices: list[dict[str, Any]
             yield key
 
 
+@functools.cache
 def _choices(group: str) -> list[dict[str, Any]]:
     """The choices of conf/GROUP, each as its file has it."""
     if not group.isidentifier():

@@ -6,7 +6,6 @@ Every function raises the error class that it is given, in one line that names t
 import json
 import os
 import stat
-import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from cold_jax.errors import UserError
 
 KiB, MiB, GiB = 2**10, 2**20, 2**30
 DEPTH = 64  # of nested brackets
-GZIP_RATIO = 200  # unpacked to packed size; text reaches 20, zeros 1,000
 
 
 def read_file(path: Path, largest: int, error: type[UserError]) -> bytes:
@@ -134,23 +132,3 @@ _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-
-
-def gunzip(data: bytes, where: str, error: type[UserError]) -> bytes:
-    """Unpacks a gzip file of one or more members, up to GZIP_RATIO times its size (and at least a megabyte)."""
-    largest = max(GZIP_RATIO * len(data), MiB)
-    parts, size = [], 0
-    while data:
-        member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        try:
-            part = member.decompress(data, largest - size + 1)
-        except zlib.error as problem:
-            raise error(f"{where}: not a whole gzip file ({problem}); is it packed, and complete?") from problem
-        size += len(part)
-        if size > largest:
-            raise error(f"{where}: unpacks to more than {largest:,} bytes, {GZIP_RATIO} times its size; unpack it yourself")
-        if not member.eof:
-            raise error(f"{where}: not a whole gzip file (it ends too soon); is it complete?")
-        parts.append(part)
-        data = member.unused_data.lstrip(b"\0")
-    return b"".join(parts)

@@ -118,7 +118,7 @@ def test_what_has_to_be_given_again(
     with pytest.raises(RunError) as raised:
         accept(run, {})
     assert "\n" not in str(raised.value)
-    assert [word.removesuffix("=…") for word in str(raised.value).split() if word.endswith("=…")] == wanted
+    assert {word.removesuffix("=…") for word in str(raised.value).split() if word.endswith("=…")} == set(wanted)
     known = {key: "mine" for key in wanted if key.split(".")[-1] in NAMING.get(key.split(".")[0], ())}
     if len(known) == len(wanted):
         accepted = accept(run, known)
@@ -160,7 +160,7 @@ def test_the_settings_of_experiments_are_known_to_be_harmless(
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(lambda text: "${" not in text)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["data", "split", "encoder", "adapter", "init", "loop", "parallel"]), st.text("abcdef", min_size=3), texts)
 def test_no_text_of_an_unknown_key_is_taken(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, group: str, key: str, value: str
