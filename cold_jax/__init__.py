@@ -1,20 +1,96 @@
 """Cold-start recommendation by transfer from pre-trained language models.
 
+    run = cold_jax.train("+experiment=lora_user_cold", "adapter=frozen")
+    run.table()
+    recommender = cold_jax.load(run.path)
+    recommender.recommend(profile="a 24-year-old student", k=10)
+
 The legend of shapes. An array's name ends in its axes, so `score_UI` is users × items:
 
     U  users                      I  items                     N  interactions, or rows of a table
-    T  texts                      R  rows of packed texts      L  token places in a row, or in a text
+    T  texts                      R  rows of packed texts      L  token positions in a row, or in a text
     S  texts that a row holds     D  width of the encoder      M  width of its MLP
     H  heads                      C  width of a head           F  features of an entity
     V  width of the towers        B  examples in a batch       J  items that a step scores
-    A  rank of an adapter         Y  layers of an encoder      K  places of a ranking, or in a history
+    A  rank of an adapter         Y  layers of an encoder      K  positions of a ranking, or in a history
+    P  (user, target) pairs
 
 Flax's own parameter names (kernel, bias, scale, embedding) stay as they are.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from omegaconf import DictConfig
+
+    from cold_jax.recommender import Recommender
+    from cold_jax.runs.finished import FinishedRun
+    from cold_jax.runs.render import Rendered
 
 __version__ = "0.1.0"
+__all__ = ["CONF", "compare", "compose", "load", "train"]
 
 _here = Path(__file__).resolve().parent
 CONF = str(next(p for p in (_here / "conf", _here.parent / "conf") if p.is_dir()))
+
+
+def compose(*overrides: str) -> DictConfig:
+    """The config that `python -m cold_jax.train` would run with these overrides, such as "adapter=frozen" or "+experiment=smoke".
+
+    Raises:
+        hydra.errors.HydraException: an override is wrong.
+    """
+    from cold_jax.config import compose
+
+    return compose(overrides)
+
+
+def train(*overrides: str) -> FinishedRun:
+    """Trains as `python -m cold_jax.train` does with the same overrides, and returns the finished run.
+
+    The run's folder is `hydra.run.dir`, by default a new one under runs/; `resume=DIR` goes on with one.
+
+    Raises:
+        hydra.errors.HydraException: an override is wrong.
+        cold_jax.errors.ConfigError: a setting is wrong, before any data is read.
+        cold_jax.errors.DataError: the data is wrong.
+    """
+    from cold_jax import cli, config
+    from cold_jax.runs.finished import FinishedRun
+
+    cfg = config.compose(overrides, with_hydra=True)
+    folder = Path(cfg.hydra.run.dir)
+    del cfg["hydra"]
+    return FinishedRun(cli.train(cfg, cli.Invocation(folder, tuple(overrides), None)))
+
+
+def load(folder: str | Path, *overrides: str) -> Recommender:
+    """A finished run that answers requests.
+
+    Args:
+        folder: the run's.
+        overrides: of its config, where its data or encoder has moved since: "data.root=DIR", "encoder.id=DIR".
+
+    Raises:
+        cold_jax.errors.ConfigError: the folder does not hold a finished run, or its config is not one.
+    """
+    from cold_jax.recommender import Recommender
+
+    return Recommender(Path(folder), overrides)
+
+
+def compare(runs: Sequence[FinishedRun | str | Path], metrics: Sequence[str] = ()) -> Rendered:
+    """Finished runs side by side: means over seeds, baselines, and paired differences over users with intervals and p.
+
+    Args:
+        runs: finished runs, or folders that hold any.
+        metrics: to show, such as ["recall@20"]; none: recall@20 and ndcg@20.
+    """
+    from cold_jax.runs.render import compare_folders
+
+    return compare_folders([Path(run) if isinstance(run, str | Path) else run.path for run in runs], metrics)

@@ -59,6 +59,6 @@ def nearest_name(name: str, names: Sequence[str]) -> str:
     short = [known for known in names if len(known) <= _LONGEST]
     close = difflib.get_close_matches(name, short, 1) if len(name) <= _LONGEST else []
     if close:
-        return f"the nearest is {close[0]!r}"
+        return f"did you mean {close[0]}?"
     listed = ", ".join(repr(known[:_LONGEST]) for known in names[:_LISTED])
     return f"there are {listed}" + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")

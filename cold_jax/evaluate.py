@@ -1,11 +1,11 @@
-"""python -m cold_jax.evaluate run=DIR: a run's best checkpoint on its test parts again, beside what results.json says."""
+"""python -m cold_jax.evaluate run=DIR: a run's best checkpoint on its test tasks again, beside what results.json says."""
 
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, build, command
+from cold_jax import CONF, cli, config, experiment
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -14,11 +14,11 @@ def evaluate(cfg: DictConfig) -> None:
     from cold_jax.runs.render import run_table, show
 
     run = Run(Path(cfg.run))
-    settings = build.settings(command.read_config(run))
-    question = build.question(settings)
-    learner = build.learner(settings, question)
-    trainable, best_step = build.training(settings, question, learner, run, combine([])).best()
-    tested = build.test(settings, question, learner, trainable).mean()
+    settings = config.settings(cli.read_config(run))
+    prepared = experiment.prepare(settings)
+    setup = experiment.setup(settings, prepared)
+    trainable, best_step = experiment.training(settings, prepared, setup, run, combine([])).best()
+    tested = experiment.evaluate(settings, prepared, setup, trainable).mean()
     before = run.read_results()
     show([run_table({**before, "test": tested, "seconds": {}})])
     worst = max(abs(value - before["test"][part][name]) for part, values in tested.items() for name, value in values.items())
@@ -27,11 +27,11 @@ def evaluate(cfg: DictConfig) -> None:
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate")
 def _job(cfg: DictConfig) -> None:
-    command.run(evaluate, cfg)
+    cli.run(evaluate, cfg)
 
 
 def main() -> None:
-    command.main(_job, "evaluate")
+    cli.main(_job, "evaluate")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, build, command
+from cold_jax import CONF, cli, config
+from cold_jax.errors import ConfigError
 
 
 def export(cfg: DictConfig) -> None:
@@ -15,27 +16,27 @@ def export(cfg: DictConfig) -> None:
 
     run, folder = Run(Path(cfg.run)), Path(cfg.to)
     if cfg.format not in ("hf", "peft"):
-        raise build.ConfigError(f"format: {cfg.format!r} is not one of hf, peft")
-    settings = build.settings(command.read_config(run))
+        raise ConfigError(f"format: {cfg.format!r} is not one of hf, peft")
+    settings = config.settings(cli.read_config(run))
     if cfg.format == "peft" and not isinstance(settings.adapter, Lora):
-        raise build.ConfigError(f"format: peft wants the run of a LoRA; {run.path} is of {type(settings.adapter).__name__}")
+        raise ConfigError(f"format: peft is for LoRA runs; the adapter of {run.path} is {type(settings.adapter).__name__}")
     if folder.exists():
-        raise build.ConfigError(f"to: {folder} is there already; name a new folder")
+        raise ConfigError(f"to: {folder} exists already; name a new folder")
     loaded, delta = settings.encoder(), run.read_delta()
-    if cfg.format == "hf":
-        huggingface.write_encoder(folder, loaded, merge.merge(settings.adapter, loaded.encoder, delta))  # type: ignore[arg-type]
-    else:
+    if isinstance(settings.adapter, Lora) and cfg.format == "peft":
         peft.write_peft(folder, loaded, settings.adapter, delta)
+    else:
+        huggingface.write_encoder(folder, loaded, merge.merge(settings.adapter, loaded.encoder, delta))
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="export")
 def _job(cfg: DictConfig) -> None:
-    command.run(export, cfg)
+    cli.run(export, cfg)
 
 
 def main() -> None:
-    command.main(_job, "export")
+    cli.main(_job, "export")
 
 
 if __name__ == "__main__":

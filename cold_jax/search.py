@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, build, command
+from cold_jax import CONF, cli, config, experiment
+
+if TYPE_CHECKING:
+    from cold_jax.models.personalized_search import Search
 
 
 def search(cfg: DictConfig) -> None:
@@ -17,37 +21,39 @@ def search(cfg: DictConfig) -> None:
     from cold_jax.runs.render import run_table, show
 
     run = Run(Path(cfg.run))
-    settings = build.settings(command.read_config(run))
+    s = config.settings(cli.read_config(run))
     with timing.gathered() as seconds, timing.timed("total"):
-        question = build.question(settings)
-        learner = build.learner(settings, question)
-        trainable, best_step = build.training(settings, question, learner, run, combine([])).best()
-        searcher = build.searcher(build.make(cfg.search, "search"), settings, question, learner, trainable, run)
+        p = experiment.prepare(s)
+        t = experiment.setup(s, p)
+        trainable, best_step = experiment.training(s, p, t, run, combine([])).best()
+        scorer = experiment.ensemble(s, p, t.scorer(trainable))
+        made = cast("Search", config.make(cfg.search, "search"))
+        searcher = experiment.personalized_search(made, p, experiment.adapted(s, p, run), scorer)
         for kind in KINDS:
-            asked = {name: searcher.asked(part, [kind]) for name, part in question.split.test.items()}
+            asked = {name: searcher.asked(task, [kind]) for name, task in p.split.test.items()}
             asked = {name: own for name, own in asked.items() if own.query_of}
             if not asked:
                 continue
-            methods = searcher.evaluated(asked, settings.evaluation)
-            personal, about = methods.pop("personal"), {"best_step": best_step}
-            of_kind = question._replace(split=replace(question.split, test={name: own.part for name, own in asked.items()}))
-            named = settings._replace(experiment=f"{settings.experiment}, search by {kind}")
-            results = build.document(named, of_kind, dict(seconds), personal, methods, about)
+            methods = searcher.evaluated(asked, s.evaluation)
+            personal = methods.pop("personal")
+            of_kind = p._replace(split=replace(p.split, test={name: own.part for name, own in asked.items()}))
+            named = s._replace(experiment=f"{s.experiment}, search by {kind}")
+            results = experiment.results_document(named, of_kind, dict(seconds), personal, methods, {"best_step": best_step})
             folder = run.path / f"search_{kind}"
             folder.mkdir(exist_ok=True)
             Run(folder).write_results(results)
             show([run_table(results)])
-    told = ", ".join(f"{name} {weight:.3g}" for name, weight in searcher.weights["personal"].items())
-    print(f"weights, chosen on validation users: {told}; {run.path}/search_*/results.json")
+    weights = ", ".join(f"{name} {weight:.3g}" for name, weight in searcher.weights["personal"].items())
+    print(f"weights, chosen on validation users: {weights}; {run.path}/search_*/results.json")
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="search")
 def _job(cfg: DictConfig) -> None:
-    command.run(search, cfg)
+    cli.run(search, cfg)
 
 
 def main() -> None:
-    command.main(_job, "search")
+    cli.main(_job, "search")
 
 
 if __name__ == "__main__":

@@ -12,16 +12,16 @@ et al. 2021, arXiv 2106.10199.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from flax import nnx
 
-from cold_jax.adapters.base import Adapter
+from cold_jax.adapters.base import Adapter, LayerAdapter
 from cold_jax.errors import WeightsError
 
 
 @dataclass(frozen=True)
-class Full(Adapter):
+class Full(LayerAdapter):
     """Every parameter of the encoder learns."""
 
     dropout = 0.0
@@ -50,12 +50,14 @@ class BitFit(Full):
 
 
 @dataclass(frozen=True)
-class Frozen:
+class Frozen(Adapter):
     """No parameter of the encoder learns: it is a table of vectors."""
 
+    frozen: ClassVar[bool] = True
     lr_scale = 0.0
     dropout = 0.0
-    head_filter: ClassVar[Any] = nnx.Param
+    init_from = None
+    last = None
 
     @property
     def trainable_filter(self) -> nnx.filterlib.Filter:
@@ -69,4 +71,4 @@ class Frozen:
 class ZeroShot(Frozen):
     """Nothing learns at all: what is asked is what θ knows (zero-shot), or what a closed form starts at."""
 
-    head_filter: ClassVar[Any] = nnx.Nothing()
+    trains_head: ClassVar[bool] = False

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from cold_jax import seeds
-from cold_jax.adapters.base import Adapter
+from cold_jax.adapters.base import LayerAdapter
 from cold_jax.encoders.layers import Linear
 
 
@@ -52,7 +52,7 @@ class LoraLinear(nnx.Module):
 
 
 @dataclass(frozen=True)
-class Lora(Adapter):
+class Lora(LayerAdapter):
     """A and B (and m) of the linear layers whose dotted path matches one of `targets` learn.
 
     init_from: the folder of a PEFT adapter, to begin at its.

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from cold_jax.adapters.full import BitFit, Frozen, Full
+from cold_jax.adapters.base import Adapter
+from cold_jax.adapters.full import BitFit, Full
 from cold_jax.adapters.lora import Lora
+from cold_jax.encoders import TextEncoder
 
 
-def delta(
-    adapter: Full | Frozen | Lora, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
+def delta(adapter: Adapter, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Δθ alone, from the parameters of a model by dotted path: A, B and m of LoRA, φ − θ of what else learns, nothing of a frozen encoder."""
     encoder = [name for name in after if name.startswith("encoder.")]
     if isinstance(adapter, BitFit):
@@ -23,7 +23,7 @@ def delta(
     return {name: after[name] for name in encoder if name.rsplit(".", 1)[-1] in ("A", "B", "magnitude")}
 
 
-def merge(adapter: Full | Frozen | Lora, encoder: nnx.Module, delta: Mapping[str, np.ndarray]) -> nnx.Module:
+def merge(adapter: Adapter, encoder: TextEncoder, delta: Mapping[str, np.ndarray]) -> TextEncoder:
     """φ = θ + Δθ as a plain encoder: a copy of θ with what `delta` gave. Δθ of fewer layers belongs to the last ones."""
     encoder = nnx.clone(encoder)
     change = {name.removeprefix("encoder."): array for name, array in delta.items()}

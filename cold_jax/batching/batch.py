@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -70,6 +71,46 @@ class PackedTexts:
         first: dict[bytes, int] = {}
         spans = enumerate(pairwise(self.tokens.offset_T))
         return np.array([first.setdefault(self.tokens.token_N[start:end].tobytes(), t) for t, (start, end) in spans])
+
+
+class BatchInputs(NamedTuple):
+    """All that batches are made of, besides their settings."""
+
+    train: TrainView
+    length_T: np.ndarray  # tokens of the users' texts, then of the items'
+    place: TextPlacer
+    tokenizer: Path
+    causal: bool  # whether the encoder is a decoder, which predicts the next token
+    seed: int
+    multiple: int  # rows come in multiples of it
+    devices: int  # examples come in multiples of it
+
+
+class Batches(Protocol):
+    """`batches(step)` is the step's batch, a pure function of (seed, step)."""
+
+    steps_per_epoch: int
+    devices: int
+    packed: bool  # texts are encoded in the step
+
+    @property
+    def batching(self) -> "Batching": ...
+
+    def __call__(self, step: int) -> "Batch": ...
+
+    def told(self, batch: "Batch") -> str:
+        """Whom and what a batch is about, for an error's message."""
+        ...
+
+
+class Batching:
+    """What assembly asks of a choice of conf/batching."""
+
+    predicts_tokens: ClassVar[bool] = False  # of texts alone: nothing is ranked
+    size: int  # examples, or texts, of a step
+
+    def __call__(self, inputs: BatchInputs) -> Batches:
+        raise NotImplementedError
 
 
 def table_rows(text_T: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from cold_jax import seeds
-from cold_jax.batching.batch import Batch, PackedTexts
+from cold_jax.batching.batch import Batch, Batching, PackedTexts
 from cold_jax.errors import DataError
 from cold_jax.text.packing import Rows
 
@@ -25,7 +25,7 @@ class Predicted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MaskedTokens:
+class MaskedTokens(Batching):
     """A step reads `size` of the users' and items' texts, equal ones once; `holdout_fraction` of all are kept for validation.
 
     share: of a BERT's tokens to predict, most of which are replaced by `mask`. Special tokens never are.

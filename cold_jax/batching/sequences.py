@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cold_jax.batching.batch import Batch, Examples, Items, TargetBatches, TextPlacer, recent_items, row_count
+from cold_jax.batching.batch import (
+    Batch,
+    Examples,
+    Items,
+    TargetBatches,
+    TextPlacer,
+    recent_items,
+    row_count,
+)
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import Rows
 

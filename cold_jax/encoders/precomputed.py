@@ -4,7 +4,7 @@ So are the frozen layers below adapted ones: they give a text the same states in
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import jax
@@ -16,7 +16,8 @@ from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.text_encoder import Loaded, TextEncoder
 from cold_jax.storage import cache
 from cold_jax.text.packing import Rows, fit_row_length, pack, row_slices
-from cold_jax.text.tokens import Tokens
+from cold_jax.text.tokens import Tokens, tokenize
+from cold_jax.timing import timed
 
 Encoder = TypeVar("Encoder", bound=nnx.Module)
 
@@ -90,6 +91,33 @@ def with_frozen_prefix(loaded: Loaded, tokens: Tokens, last: int) -> TextEncoder
     return loaded.encoder.with_backbone(top)
 
 
+class NoEncoder(nnx.Module):
+    """In the place of an encoder, for a head that reads vectors made elsewhere."""
+
+    def __init__(self, width: int):
+        self.width = width
+
+
+class LazyVectors(Mapping[str, np.ndarray]):
+    """Name of a text → θ's vector_TD of it for all entities, made when it is first read: what no method reads is never encoded."""
+
+    def __init__(self, loaded: Loaded, tokens: Mapping[str, Tokens]):
+        self.loaded, self.tokens = loaded, tokens
+        self.made: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.made:
+            with timed("encode"):
+                self.made[name] = vectors(self.loaded, self.tokens[name])
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tokens)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
 def vectors(loaded: Loaded, tokens: Tokens) -> np.ndarray:
     """float32 vector_TD of all texts, in their order; from the cache if they were encoded before."""
 
@@ -101,23 +129,36 @@ def vectors(loaded: Loaded, tokens: Tokens) -> np.ndarray:
     return cache.arrays("vectors", _key(loaded, tokens), build)["vector_TD"]
 
 
+def encode(loaded: Loaded, texts: Sequence[str], side: str) -> np.ndarray:
+    """float32 vector_TD of a side's texts (users, items or queries), which leave no trace in the cache."""
+    rows, slot_T = _pack(loaded, loaded.tokenize(texts, side, keep=False), min(len(texts), _ROWS))
+    return np.concatenate([np.asarray(slice_TD) for _, slice_TD in _slices(_vectors, loaded.encoder, rows)])[slot_T]
+
+
+def encode_states(loaded: Loaded, texts: Sequence[str], side: str) -> tuple[np.ndarray, np.ndarray]:
+    """(float32 state_TLD, length_T) of texts that leave no trace in the cache."""
+    tokens = loaded.tokenize(texts, side, keep=False)
+    return _token_states(loaded, tokens, min(len(texts), _ROWS)), tokens.length_T
+
+
 def states(loaded: Loaded, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
     """float32 state_TLD of the tokens of all texts, 0 beyond a text's end, and length_T; from the cache as above."""
-
-    def build() -> dict[str, np.ndarray]:
-        rows, _ = _pack(loaded, tokens)
-        state_TLD = np.zeros((len(tokens.length_T), tokens.length_T.max(initial=0), loaded.encoder.state_width), np.float32)
-        for part, x_RLD in _slices(_states, loaded.encoder, rows):
-            real_RL = part.segment_RL > 0
-            state_TLD[part.text_RL[real_RL], part.position_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
-        return {"state_TLD": state_TLD}
-
+    build = lambda: {"state_TLD": _token_states(loaded, tokens, _ROWS)}  # noqa: E731
     return cache.arrays("states", _key(loaded, tokens), build)["state_TLD"], tokens.length_T
 
 
-def _pack(loaded: Loaded, tokens: Tokens) -> tuple[Rows, np.ndarray]:
+def _token_states(loaded: Loaded, tokens: Tokens, multiple: int) -> np.ndarray:
+    rows, _ = _pack(loaded, tokens, multiple)
+    state_TLD = np.zeros((len(tokens.length_T), tokens.length_T.max(initial=0), loaded.encoder.state_width), np.float32)
+    for part, x_RLD in _slices(_states, loaded.encoder, rows):
+        real_RL = part.segment_RL > 0
+        state_TLD[part.text_RL[real_RL], part.position_RL[real_RL]] = np.asarray(x_RLD, np.float32)[real_RL]
+    return state_TLD
+
+
+def _pack(loaded: Loaded, tokens: Tokens, multiple: int = _ROWS) -> tuple[Rows, np.ndarray]:
     length = fit_row_length(tokens, loaded.row_length)
-    return pack(tokens, np.arange(len(tokens.length_T)), length, loaded.encoder.texts_per_row, _ROWS)
+    return pack(tokens, np.arange(len(tokens.length_T)), length, loaded.encoder.texts_per_row, multiple)
 
 
 def _key(loaded: Loaded, tokens: Tokens) -> dict[str, object]:

@@ -83,14 +83,14 @@ class Loaded:
     include_prompt: bool = True  # whether a prompt's tokens are pooled
     name: str | None = None  # the checkpoint's: a repository of the hub, or an absolute path
 
-    def tokenize(self, texts: Sequence[str], side: str) -> Tokens:
-        """The tokens of texts of a side (users, items or queries), each after the side's prompt.
+    def tokenize(self, texts: Sequence[str], side: str, *, keep: bool = True) -> Tokens:
+        """The tokens of texts of a side (users, items or queries), each after the side's prompt; kept in the cache if `keep`.
 
         Raises:
           WeightsError: the tokenizer has a token that the embedding lacks.
         """
         prompt, vocabulary = self.prompts.get(side, ""), self.encoder.backbone.config.vocabulary
-        tokens = tokenize(self.tokenizer, [prompt + text for text in texts] if prompt else texts, self.max_length)
+        tokens = tokenize(self.tokenizer, [prompt + text for text in texts] if prompt else texts, self.max_length, keep=keep)
         if (largest := tokens.token_N.max(initial=0)) >= vocabulary:
             token = Tokenizer.from_file(str(self.tokenizer)).id_to_token(int(largest))
             raise WeightsError(
@@ -134,3 +134,7 @@ class EncoderConfig:
             raise ValueError(f"encoder.dtype: {self.dtype!r} is not one of float32, bfloat16")
         if unknown := sorted(set(self.prompts) - set(SIDES)):
             raise ValueError(f"encoder.prompts: {', '.join(unknown)}: prompts are for {', '.join(SIDES)}")
+
+    def __call__(self) -> Loaded:
+        """The encoder θ with its tokenizer."""
+        raise NotImplementedError

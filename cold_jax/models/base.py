@@ -10,7 +10,8 @@ A target vector v_i and a source vector s_i are linear in the item's features f_
 of its own, which a cold item lacks, and a warm user a level a_u, which orders no items. Else a user is a function of profile text and shown items.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ import numpy as np
 from flax import nnx
 
 from cold_jax.batching.batch import Examples, Items
+from cold_jax.encoders import Loaded
+from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import Rows
 
@@ -38,6 +41,38 @@ class TowerInit(NamedTuple):
     bias_F: np.ndarray
     profile_DV: np.ndarray  # of users, on their profile's vector
     user_bias_U: np.ndarray  # of users
+
+
+class Model(nnx.Module):
+    """What is on top of an encoder, and the encoder within."""
+
+    reads_states = False
+    random = False  # has dropout of its own
+    history = 0  # how many of the most recent items are read in their order; 0: all, without one
+
+
+class ModelConfig:
+    """What assembly asks of a model's settings. Each choice of conf/model derives from it and says what it needs."""
+
+    reads_states: ClassVar[bool] = False  # token states of the texts, rather than a vector of each
+    row_per_text: ClassVar[bool] = False  # each text has a packed row of its own
+    takes_init: ClassVar[bool] = False  # begins at what conf/init chooses
+    random_init: ClassVar[bool] = False  # begins at random where no closed form is given, so that it must train
+    trains: ClassVar[bool] = True  # False: a scorer as it is, of `scorer`
+    predicts_tokens: ClassVar[bool] = False  # a language model, which ranks nothing
+    width: int
+
+    def __call__(self, encoder: nnx.Module, train: TrainView, init: TowerInit | None, seed: int) -> Model:
+        """The model on an encoder."""
+        raise NotImplementedError
+
+    def scorer(self, loaded: Loaded, train: TrainView, profile_of: Callable[[int], str]) -> Scorer:
+        """Of a model that does not train: its scores, of users whose main text is `profile_of(user)`."""
+        raise NotImplementedError
+
+    def visible(self, train: TrainView) -> TrainView:
+        """What the model may read of the training data."""
+        return train
 
 
 class Partition(NamedTuple):
@@ -86,12 +121,8 @@ def encode_rows(model: Any, piece: Rows, key: jax.Array | None = None) -> jax.Ar
     return out.reshape(len(piece.token_RL), -1, *out.shape[1:])
 
 
-class DotProductModel(nnx.Module):
+class DotProductModel(Model):
     """u·v + b of what `users` and `items` give."""
-
-    reads_states = False
-    random = False  # has dropout of its own
-    history = 0  # how many of the newest shown items are read in their order; 0: all, without one
 
     def users(self, profile_BD: jax.Array, history_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:
         """User vectors of shape (B, V); `history_BJ` holds the weights of the shown items."""

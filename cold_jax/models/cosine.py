@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from cold_jax.encoders.layers import Buffer
-from cold_jax.models.base import DotProductModel, ItemEncodings, TowerInit, popularity_prior
+from cold_jax.models.base import DotProductModel, ItemEncodings, ModelConfig, TowerInit, popularity_prior
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
@@ -52,18 +52,18 @@ class WhitenedCosine(DotProductModel):
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(ModelConfig):
     """profile_weight: ρ; logit_scale: τ."""
 
     profile_weight: float
     logit_scale: float
 
-    def __call__(self, encoder: Any, train: TrainView, start: TowerInit | None, seed: int) -> CosineModule:
+    def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> CosineModule:
         return CosineModule(encoder, self)
 
 
 @dataclass(frozen=True)
-class TextVectors:
+class TextVectors(ModelConfig):
     """floor: of whitening; profile_weight: ρ; logit_scale: τ; popularity_weight: a."""
 
     floor: float
@@ -71,5 +71,5 @@ class TextVectors:
     logit_scale: float
     popularity_weight: float
 
-    def __call__(self, encoder: Any, train: TrainView, start: TowerInit | None, seed: int) -> WhitenedCosine:
+    def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> WhitenedCosine:
         return WhitenedCosine(encoder, self, train)

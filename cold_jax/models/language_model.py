@@ -9,7 +9,7 @@ output is E, has neither M nor b. They are left behind; what is kept is φ.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,14 @@ from flax import nnx
 
 from cold_jax.batching.batch import Batch
 from cold_jax.batching.masked import Predicted, TextBatches
-from cold_jax.models.base import Partition, encode_texts
+from cold_jax.models.base import Model, ModelConfig, Partition, TowerInit, encode_texts
+from cold_jax.splits.tasks import TrainView
 
 Tree = Any
 
 
-class LanguageModelModule(nnx.Module):
+class LanguageModelModule(Model):
     reads_states = True
-    random = False
 
     def __init__(self, encoder: Any):
         embedding = getattr(encoder.backbone.embeddings, "word", None)
@@ -53,10 +53,13 @@ def token_logits(
 
 
 @dataclass(frozen=True)
-class LanguageModel:
+class LanguageModel(ModelConfig):
     """The language model that an encoder is."""
 
-    def __call__(self, encoder: Any, train: Any, start: None, seed: int) -> LanguageModelModule:
+    reads_states: ClassVar[bool] = True
+    predicts_tokens: ClassVar[bool] = True
+
+    def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> LanguageModelModule:
         return LanguageModelModule(encoder)
 
 

@@ -6,8 +6,9 @@ What a text is worth anywhere is taken off by κ (domain-conditional PMI: Holtzm
 interactions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +20,14 @@ from cold_jax.encoders import Loaded
 from cold_jax.encoders.layers import Transformer
 from cold_jax.errors import WeightsError
 from cold_jax.evaluation.evaluate import Scorer
-from cold_jax.models.base import popularity_prior
+from cold_jax.models.base import ModelConfig, popularity_prior
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import PREFIX, Rows, fit_row_length, pack
 from cold_jax.text.tokens import Tokens
 
 
 @dataclass(frozen=True)
-class Likelihood:
+class Likelihood(ModelConfig):
     """A prompt is `profile`, `liked` and `ask`, the first two where there is something to say; nobody's is `ask` alone.
 
     title: the text of an item that is read. {profile}: the user's main text. {liked}: the titles of `history` shown items, the newest
@@ -34,6 +35,8 @@ class Likelihood:
     calibration: κ; popularity_weight: a. first: only so many candidates, the first by popularity, are read, the others follow in its order; null: all.
     prompt_tokens: of a prompt, at most its last ones. Titles share rows of row_tokens and a prompt: it is computed once a row.
     """
+
+    trains: ClassVar[bool] = False
 
     title: str
     profile: str
@@ -55,8 +58,8 @@ class Likelihood:
             if getattr(self, key) < 1:
                 raise ValueError(f"model.{key}: {getattr(self, key)} must be 1 or more")
 
-    def __call__(self, loaded: Loaded, train: TrainView) -> Scorer:
-        """Raises WeightsError where the encoder is no language model, DataError where the items have no such text."""
+    def scorer(self, loaded: Loaded, train: TrainView, profile_of: Callable[[int], str]) -> Scorer:
+        """`profile_of` gives a user's main text. Raises WeightsError where the encoder is no language model, DataError where the items have no such text."""
         backbone, tokenizer = loaded.encoder.backbone, Tokenizer.from_file(str(loaded.tokenizer))
         kind, tied = loaded.config["model_type"], loaded.config.get("tie_word_embeddings")
         if not backbone.causal or not (kind == "gpt2" if tied is None else tied):
@@ -64,7 +67,6 @@ class Likelihood:
                 f"encoder: a {kind} with tie_word_embeddings {tied} is no language model whose output is its embedding; use encoder=smollm2"
             )
         titles, prior_I = train.items.text(self.title, "model.title"), popularity_prior(train)
-        profiles = next(iter(train.users.texts.values()), ("",) * len(train.users))
         ids = [
             np.asarray(own.ids, np.int32) for own in tokenizer.encode_batch([f" {t}" for t in titles], add_special_tokens=False)
         ]
@@ -72,7 +74,7 @@ class Likelihood:
         nobody = self._tokens(tokenizer, self.ask)
 
         def prompt(user: int, shown_N: np.ndarray) -> str:
-            told = self.profile.replace("{profile}", profiles[user]) if profiles[user] else ""
+            told = self.profile.replace("{profile}", profile) if (profile := profile_of(user)) else ""
             if len(shown_N):
                 told += self.liked.replace("{liked}", ", ".join(titles[i] for i in shown_N[: self.history]))
             return told + self.ask

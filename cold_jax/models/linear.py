@@ -1,13 +1,13 @@
 """score(x) = w·x + b."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from cold_jax.models.base import DotProductModel, ItemEncodings, TowerInit
+from cold_jax.models.base import DotProductModel, ItemEncodings, ModelConfig, TowerInit
 from cold_jax.splits.tasks import TrainView
 
 
@@ -32,6 +32,8 @@ class LinearModule(DotProductModel):
 
 
 @dataclass(frozen=True)
-class LinearModel:
-    def __call__(self, encoder: Any, train: TrainView, start: TowerInit | None, seed: int) -> LinearModule:
+class LinearModel(ModelConfig):
+    random_init: ClassVar[bool] = True
+
+    def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> LinearModule:
         return LinearModule(encoder)

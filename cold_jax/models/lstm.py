@@ -1,22 +1,21 @@
 """score(u, i) = w·LSTM(tokens of u, tokens of i) + b: the published toy."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from cold_jax import seeds
-from cold_jax.models.base import TowerInit
+from cold_jax.models.base import Model, ModelConfig, TowerInit
 from cold_jax.splits.tasks import TrainView
 
 
-class LstmModule(nnx.Module):
+class LstmModule(Model):
     """Token states of the profile, then of the item, through an LSTM and one sigmoid unit (its logit): the published toy."""
 
     reads_states = True
-    random = False
 
     def __init__(self, encoder: Any, width: int, seed: int):
         rngs = nnx.Rngs(seeds.key(seed, "model"))
@@ -41,8 +40,12 @@ class LstmModule(nnx.Module):
 
 
 @dataclass(frozen=True)
-class Lstm:
+class Lstm(ModelConfig):
+    reads_states: ClassVar[bool] = True
+    row_per_text: ClassVar[bool] = True
+    random_init: ClassVar[bool] = True
+
     width: int
 
-    def __call__(self, encoder: Any, train: TrainView, start: TowerInit | None, seed: int) -> LstmModule:
+    def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> LstmModule:
         return LstmModule(encoder, self.width, seed)

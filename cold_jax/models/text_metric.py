@@ -16,7 +16,7 @@ from scipy import sparse
 
 from cold_jax import seeds
 from cold_jax.encoders.layers import Buffer
-from cold_jax.models.base import DotProductModel, ItemEncodings, TowerInit
+from cold_jax.models.base import DotProductModel, ItemEncodings, ModelConfig, TowerInit
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
@@ -82,7 +82,7 @@ class TextMetricModule(DotProductModel):
 
 
 @dataclass(frozen=True)
-class TextMetric:
+class TextMetric(ModelConfig):
     """Metric's sizes and where it starts.
 
     title: the text whose words are read. history: K; decay: the ratio of one a_k to the one before. kernel: α; vectors: of whitened vectors
@@ -108,7 +108,7 @@ class TextMetric:
             if not 0 <= getattr(self, key) < 1:
                 raise ValueError(f"model.{key}: {getattr(self, key)} is not a probability below 1")
 
-    def __call__(self, encoder: Any, train: TrainView, start: TowerInit | None, seed: int) -> TextMetricModule:
+    def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> TextMetricModule:
         return TextMetricModule(encoder, self, train, seed)
 
 

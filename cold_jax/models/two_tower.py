@@ -1,7 +1,7 @@
 """score(u, i) = τ · u·v_i + b_i + a_u; both towers are linear in their features."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,21 +10,29 @@ from flax import nnx
 
 from cold_jax import seeds
 from cold_jax.encoders.layers import Buffer
-from cold_jax.models.base import DotProductModel, ItemEncodings, TowerInit, attribute_features, log_popularity, tower_features
+from cold_jax.models.base import (
+    DotProductModel,
+    ItemEncodings,
+    ModelConfig,
+    TowerInit,
+    attribute_features,
+    log_popularity,
+    tower_features,
+)
 from cold_jax.splits.tasks import TrainView
 
 
 class TwoTowerModule(DotProductModel):
     """u·v + b; inductive on both sides. The towers are linear, so that a closed form is a point of the model."""
 
-    def __init__(self, encoder: Any, config: "TwoTower", train: TrainView, start: TowerInit | None, seed: int):
+    def __init__(self, encoder: Any, config: "TwoTower", train: TrainView, init: TowerInit | None, seed: int):
         attribute_IF = attribute_features(train)
         D, V, F = encoder.width, config.width, encoder.width + attribute_IF.shape[1] + 1
-        if start is None:
+        if init is None:
             draw = seeds.generator(seed, "towers")
             source_FV, target_FV = (draw.normal(0, 0.02, (F, V)).astype(np.float32) for _ in range(2))
             zero_IV = np.zeros((len(train.items), V), np.float32)
-            start = TowerInit(
+            init = TowerInit(
                 zero_IV,
                 zero_IV,
                 log_popularity(train),
@@ -37,21 +45,21 @@ class TwoTowerModule(DotProductModel):
         self.encoder = encoder
         self.attribute_IF = Buffer(jnp.asarray(attribute_IF))
         self.known_I = Buffer(jnp.asarray(train.warm_I, jnp.float32))
-        self.profile_DV = nnx.Param(jnp.asarray(start.profile_DV))
+        self.profile_DV = nnx.Param(jnp.asarray(init.profile_DV))
         self.user_V = nnx.Param(jnp.zeros(V))
-        self.source_FV = nnx.Param(jnp.asarray(start.source_FV))
-        self.target_FV = nnx.Param(jnp.asarray(start.target_FV))
-        self.bias_F = nnx.Param(jnp.asarray(start.bias_F))
+        self.source_FV = nnx.Param(jnp.asarray(init.source_FV))
+        self.target_FV = nnx.Param(jnp.asarray(init.target_FV))
+        self.bias_F = nnx.Param(jnp.asarray(init.bias_F))
         self.log_scale = nnx.Param(jnp.zeros(()))
         # A warm item's own rows hold what its features leave of the closed form.
         feature_IF = np.asarray(tower_features(jnp.asarray(next(iter(train.item_vectors.values()))), jnp.asarray(attribute_IF)))
         own = lambda wanted, whole, mapped: nnx.Param(jnp.asarray(whole - feature_IF @ mapped)) if wanted else None  # noqa: E731
-        self.item_source_residual_IV = own(config.item_source_residual, start.source_IV, start.source_FV)
-        self.item_target_residual_IV = own(config.item_target_residual, start.target_IV, start.target_FV)
-        self.item_bias_I = own(config.item_bias, start.bias_I, start.bias_F)
+        self.item_source_residual_IV = own(config.item_source_residual, init.source_IV, init.source_FV)
+        self.item_target_residual_IV = own(config.item_target_residual, init.target_IV, init.target_FV)
+        self.item_bias_I = own(config.item_bias, init.bias_I, init.bias_F)
         users = int(np.flatnonzero(train.warm_U).max(initial=0)) + 1  # one more user, who is asked about later, changes no shape
         self.warm_U = Buffer(jnp.asarray(train.warm_U[:users], jnp.float32))
-        self.user_bias_U = nnx.Param(jnp.asarray(start.user_bias_U[:users])) if config.user_bias else None
+        self.user_bias_U = nnx.Param(jnp.asarray(init.user_bias_U[:users])) if config.user_bias else None
 
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> ItemEncodings:
         feature_JF = tower_features(vector_JD, self.attribute_IF[...][item_J])
@@ -78,8 +86,11 @@ class TwoTowerModule(DotProductModel):
 
 
 @dataclass(frozen=True)
-class TwoTower:
+class TwoTower(ModelConfig):
     """width: V. item_target_residual, item_source_residual, item_bias: rows of their own for warm items. user_bias: a_u of warm users, for given rows. attributes: read beside the text."""
+
+    takes_init: ClassVar[bool] = True
+    random_init: ClassVar[bool] = True
 
     width: int
     item_target_residual: bool
@@ -88,9 +99,9 @@ class TwoTower:
     user_bias: bool
     attributes: bool
 
-    def seen(self, train: TrainView) -> TrainView:
+    def visible(self, train: TrainView) -> TrainView:
         """Without the items' attributes, where these are not read."""
         return train if self.attributes else replace(train, items=replace(train.items, indicators={}))
 
-    def __call__(self, encoder: Any, train: TrainView, start: TowerInit | None, seed: int) -> TwoTowerModule:
-        return TwoTowerModule(encoder, self, self.seen(train), start, seed)
+    def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> TwoTowerModule:
+        return TwoTowerModule(encoder, self, self.visible(train), init, seed)

@@ -1,13 +1,27 @@
 """Tables of runs for the terminal."""
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.jupyter import JupyterMixin
 from rich.table import Table
 from rich.text import Text
 
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.statistics import Comparison
-from cold_jax.runs.compare import ComparisonTable, Difference, Method, Spread, _columns, _method, _strongest
+from cold_jax.runs.compare import (
+    ComparisonTable,
+    Difference,
+    Method,
+    Spread,
+    _columns,
+    _method,
+    _strongest,
+    compare_runs,
+    scan_runs,
+)
 from cold_jax.runs.results import Results
 
 
@@ -90,6 +104,31 @@ def show(tables: Iterable[Table]) -> None:
         console.width = 200
     for table in tables:
         console.print(table)
+
+
+class Rendered(JupyterMixin):
+    """Tables that a notebook shows as HTML and `print` as text."""
+
+    def __init__(self, tables: Sequence[Table]):
+        self.tables = tables
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self.tables
+
+    def __str__(self) -> str:
+        console = Console(highlight=False, width=200, file=io.StringIO())
+        console.print(self)
+        return console.file.getvalue()  # type: ignore[attr-defined]
+
+    __repr__ = __str__
+
+
+def compare_folders(folders: Sequence[Path], metrics: Sequence[str]) -> Rendered:
+    """The finished runs under some folders side by side. Raises ConfigError where there is none."""
+    found = scan_runs(folders)
+    if not found.finished:
+        raise ConfigError(f"no finished run (a folder with results.json) under {', '.join(map(str, folders))}")
+    return Rendered([comparison_table(section) for section in compare_runs(found.finished, metrics)])
 
 
 def escape_control(text: str) -> str:

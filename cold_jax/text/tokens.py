@@ -38,14 +38,17 @@ def join_tokens(parts: Sequence[Tokens]) -> Tokens:
     return Tokens(np.concatenate([part.token_N for part in parts]), offset_T, sum(part.cut for part in parts), prompt_T)
 
 
-def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> Tokens:
-    """Tokens of each text with the tokenizer's own special tokens, cut to `max_length` at the tokenizer's side; kept in the cache.
+def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int, *, keep: bool = True) -> Tokens:
+    """Tokens of each text with the tokenizer's own special tokens, cut to `max_length` at the tokenizer's side; kept in the cache if `keep`.
 
     Raises:
       ValueError: `tokenizer_file` does not exist or is not a tokenizer.json.
     """
     if not tokenizer_file.is_file():
         raise ValueError(f"{tokenizer_file}: no such tokenizer file; an encoder's folder needs its tokenizer.json")
+    if not keep:
+        made = _tokenize(tokenizer_file, texts, max_length)
+        return Tokens(made["token_N"], made["offset_T"], int(made["cut_T"].sum()))
     key = {"tokenizer": digest(tokenizer_file.read_bytes()), "max_length": max_length, "texts": digest(*texts), "cut": True}
     made = cache.arrays("tokens", key, lambda: _tokenize(tokenizer_file, texts, max_length))
     return Tokens(made["token_N"], made["offset_T"], int(made["cut_T"].sum()))

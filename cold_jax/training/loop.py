@@ -16,10 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cold_jax.batching.batch import Batch
-from cold_jax.batching.masked import TextBatches
-from cold_jax.batching.sampled import SampledBatches
-from cold_jax.batching.sequences import SequenceBatches
+from cold_jax.batching.batch import Batch, Batches
 from cold_jax.errors import NonFinite
 from cold_jax.models.base import Partition
 from cold_jax.runs.folder import Run
@@ -82,9 +79,10 @@ class Training:
 
     def __init__(
         self,
+        *,
         loop: Loop,
         partition: Partition,
-        batches: SampledBatches | SequenceBatches | TextBatches,
+        batches: Batches,
         objective: Any,
         optimizer: AdamW,
         lr_scale: float,

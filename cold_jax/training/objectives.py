@@ -3,7 +3,9 @@
 A user's training positives, the history among them, are never their negatives. `read` computes the scores from what a step encoded.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +16,19 @@ from cold_jax.models.base import score_candidates, score_pairs
 from cold_jax.models.language_model import token_logits
 
 
+class Objective:
+    """What the training step asks of a choice of conf/objective."""
+
+    predicts_tokens: ClassVar[bool] = False
+    read: ClassVar[Callable[..., jax.Array]]  # (model, encoded, examples, items, key) → scores
+
+    def __call__(self, score_BJ: jax.Array, examples: Any, items: Any) -> tuple[jax.Array, jax.Array]:
+        """(sum of the examples' weighted losses, sum of their weights)."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(Objective):
     """−log softmax of the target among the step's items.
 
     log_q subtracts each item's log sampling probability from its logit, so that in-batch candidates estimate the softmax over the whole
@@ -39,7 +52,7 @@ class Softmax:
 
 
 @dataclass(frozen=True)
-class Bpr:
+class Bpr(Objective):
     """−log σ(s_target − s_negative), mean over the step's negatives of a user (Rendle et al. 2009, arXiv 1205.2618)."""
 
     read = staticmethod(score_candidates)
@@ -51,7 +64,7 @@ class Bpr:
 
 
 @dataclass(frozen=True)
-class Bce:
+class Bce(Objective):
     """Binary cross-entropy with the target as 1 and the step's negatives, on average, as 0."""
 
     read = staticmethod(score_candidates)
@@ -63,7 +76,7 @@ class Bce:
 
 
 @dataclass(frozen=True)
-class BceRatings:
+class BceRatings(Objective):
     """Binary cross-entropy of ratings: one of at least `threshold` is a 1."""
 
     threshold: float
@@ -76,8 +89,10 @@ class BceRatings:
 
 
 @dataclass(frozen=True)
-class TokenCrossEntropy:
+class TokenCrossEntropy(Objective):
     """−log softmax over the vocabulary of each token to predict."""
+
+    predicts_tokens: ClassVar[bool] = True
 
     read = staticmethod(token_logits)
 

@@ -1,0 +1,285 @@
+"""What surrounds a command: where a run's folder lies, its log, and errors in one line that names the key."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import difflib
+import faulthandler
+import importlib.util
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from cold_jax import config
+from cold_jax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cold_jax.runs.folder import Run
+
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# on resuming, besides longer loop.epochs and loop.max_steps
+RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
+LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+log = logging.getLogger(__name__)
+
+
+def new_run(parent: str) -> str:
+    from cold_jax.runs.folder import new_name
+
+    return f"{parent}/{new_name()}"
+
+
+OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
+OmegaConf.register_new_resolver("new_run", new_run, use_cache=True, replace=True)
+
+
+class Invocation(NamedTuple):
+    """How a job was started."""
+
+    folder: Path  # of the run
+    overrides: Sequence[str]
+    sweep: Path | None  # the folder of the sweep that the job belongs to
+
+
+def invocation() -> Invocation:
+    """Of the Hydra job that runs."""
+    hydra = HydraConfig.get()
+    sweep = Path(hydra.sweep.dir) if hydra.mode is RunMode.MULTIRUN else None
+    return Invocation(Path(hydra.runtime.output_dir), tuple(hydra.overrides.task), sweep)
+
+
+def keep_memory() -> None:
+    """Tells glibc to keep what is freed: XLA's large arrays are mapped, zeroed and given back to the kernel on every call otherwise.
+
+    For one's own process, before JAX starts threads. Nothing on another C library, or where JAX has a GPU.
+    """
+    if sys.platform != "linux" or any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13)):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_ARENA_MAX, 1)):
+            mallopt(parameter, value)
+
+
+def prepare_process(keep: bool) -> None:
+    """JAX as every command wants it: compiled programs are kept on disk, libraries log warnings alone."""
+    if keep:
+        keep_memory()
+    import jax
+
+    from cold_jax.storage import cache
+
+    for library in ("jax", "absl", "orbax"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
+    """The job of a command. A user's mistake ends it with its message alone and exit code 1."""
+    prepare_process("keep_memory" in cfg and cfg.keep_memory is True)
+    try:
+        job(cfg)
+    except MissingMandatoryValue as error:
+        log.error("%s: is missing; give it, as in %s=VALUE", error.full_key, error.full_key)
+        sys.exit(1)
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN or not type(error).__module__.startswith("cold_jax"):
+            raise  # a sweep goes on to its next job and reports this one; what is nobody's mistake keeps its traceback
+        log.error("%s", error)
+        sys.exit(1)
+
+
+def train(cfg: DictConfig, job: Invocation) -> Path:
+    """Trains, or goes on with a run, and returns its folder. A run that ends before its first checkpoint leaves none behind."""
+    from cold_jax import experiment
+    from cold_jax.runs.loggers import combine
+    from cold_jax.storage.locks import lock
+
+    prepare_process(cfg.keep_memory is True)
+    cfg, settings, run = open_run_dir(cfg, job)
+    if experiment.is_language_modelling(settings):
+        raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
+    with new_folder(run, cfg, job), lock(run.path), log_file(run):
+        if run.finished and not _trains_on(cfg, run):
+            return run.path
+        run.remove_temporaries()
+        logger = combine([make() for make in settings.loggers.values()])
+        logger.start(*identity(cfg, run, job))
+        logger.finish(experiment.train_run(settings, run, logger))
+    return run.path
+
+
+def pretrain(cfg: DictConfig, job: Invocation) -> Path:
+    """Pre-trains, or goes on with a run, and returns its folder, in which `encoder` is φ."""
+    from cold_jax import experiment
+    from cold_jax.runs.loggers import combine
+    from cold_jax.storage.locks import lock
+
+    cfg, settings, run = open_run_dir(cfg, job)
+    with new_folder(run, cfg, job), lock(run.path), log_file(run):
+        if not (run.path / "encoder").exists():
+            run.remove_temporaries()
+            logger = combine([make() for make in settings.loggers.values()])
+            logger.start(*identity(cfg, run, job))
+            experiment.pretrain_run(settings, run, logger)
+    return run.path
+
+
+def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.Settings, Run]:
+    """(the config to go by, its settings, the run). Nothing is written.
+
+    With nothing but `resume=DIR` the folder's config is taken; beside other overrides both must agree but for RESUME_MAY_CHANGE.
+    Raises ConfigError, also where a new run's folder holds a run already.
+    """
+    from cold_jax.runs.folder import Run
+
+    run = Run(job.folder)
+    if cfg.resume is None:
+        if (run.path / "config.yaml").exists():
+            raise ConfigError(f"hydra.run.dir: {run.path} holds a run already; choose another folder, or resume={run.path}")
+        return cfg, config.settings(cfg), run
+    saved = read_config(run)
+    given = {override.split("=")[0].lstrip("+~").split("/")[0].split(".")[0] for override in job.overrides}
+    if given <= set(RESUME_MAY_CHANGE):
+        for group in given:
+            saved[group] = cfg[group]
+        return saved, config.settings(saved), run
+    ours, theirs = _leaves(OmegaConf.to_container(cfg, resolve=True)), _leaves(OmegaConf.to_container(saved))
+    for key in {**ours, **theirs}:
+        value, before = ours.get(key), theirs.get(key)
+        grown = key in ("loop.epochs", "loop.max_steps") and (value is None or (before is not None and value >= before))
+        if value != before and not grown and key.split(".")[0] not in RESUME_MAY_CHANGE:
+            raise ConfigError(
+                f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config"
+            )
+    return cfg, config.settings(cfg), run
+
+
+def _trains_on(cfg: DictConfig, run: Run) -> bool:
+    """Whether a finished run is asked for more steps than it was trained for."""
+    saved = read_config(run)
+    return any(cfg.loop[key] != saved.loop[key] for key in ("epochs", "max_steps"))
+
+
+@contextmanager
+def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
+    """Writes a new run's config.yaml. After an error before the first checkpoint the folder is gone again, so that its name can be used."""
+    if cfg.resume is not None or (run.path / "config.yaml").exists():
+        yield
+        return
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
+    try:
+        yield
+    except BaseException:
+        checkpoints = run.path / "checkpoints"
+        if not checkpoints.is_dir() or not any(checkpoints.iterdir()):
+            for name in ("config.yaml", "cold_jax.log", "metrics.jsonl", "wandb_id.txt"):
+                (run.path / name).unlink(missing_ok=True)
+            with suppress(OSError):  # other files, such as W&B's, are left alone
+                checkpoints.rmdir()
+            with suppress(OSError):
+                run.path.rmdir()
+        raise
+
+
+@contextmanager
+def log_file(run: Run) -> Iterator[None]:
+    """cold_jax.log in the run's folder: what is logged, and where a native crash happened."""
+    handler = logging.FileHandler(run.path / "cold_jax.log")
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    if root.level > logging.INFO:
+        root.setLevel(logging.INFO)
+    faulthandler.enable(file=handler.stream)
+    try:
+        yield
+    finally:
+        faulthandler.disable()
+        root.removeHandler(handler)
+        handler.close()
+
+
+def read_config(run: Run) -> DictConfig:
+    """The config of a run's folder, which may be somebody else's."""
+    return DictConfig(run.read_config())
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {name: leaf for key, inner in value.items() for name, leaf in _leaves(inner, f"{path}.{key}".lstrip(".")).items()}
+
+
+def identity(cfg: DictConfig, run: Run, job: Invocation) -> tuple[dict[str, Any], Path, str, str, str]:
+    """What a logger's start wants: config, folder, name, group and kind of job. The runs of a sweep are a group."""
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    name = f"{cfg.experiment or 'run'} {run.path.name}"
+    return settings, run.path, name, job.sweep.name if job.sweep else str(cfg.experiment or "none"), "train"
+
+
+def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str) -> None:
+    """Rows on stdout: as a table, as json, or as csv for a spreadsheet, which takes a cell that begins with = for a formula."""
+    if form == "table":
+        from rich.table import Table
+        from rich.text import Text
+
+        from cold_jax.runs.render import escape_control, show
+
+        drawn = Table(*header)
+        for row in rows:
+            drawn.add_row(*(Text(escape_control(str(cell))) for cell in row))
+        show([drawn])
+    elif form == "json":
+        print(json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False))
+    else:
+        cells = [[f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row] for row in rows]
+        csv.writer(sys.stdout).writerows([header, *cells])
+
+
+def main(hydra_main: Callable[[], None], config_name: str) -> None:
+    """A Hydra entry point that adds the nearest known key to Hydra's own message about an unknown one."""
+    try:
+        hydra_main()
+    except SystemExit as stop:
+        if stop.code == 1:
+            for line in _suggestions(config_name):
+                print(line, file=sys.stderr)
+        raise
+
+
+def _suggestions(config_name: str) -> list[str]:
+    arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    choices = [argument for argument in arguments if "." not in argument.split("=")[0] and "," not in argument]
+    given = [argument.split("=")[0].lstrip("+~") for argument in arguments]
+    try:
+        cfg = config.compose([choice for choice in choices if not choice.startswith("hydra")], config_name)
+    except HydraException:
+        return []  # it is a choice that is wrong, and Hydra has listed the right ones
+    known = _keys(OmegaConf.to_container(cfg, resolve=False))
+    unknown = [key for key in given if key not in known and not key.startswith("hydra") and "/" not in key and "@" not in key]
+    close = {key: difflib.get_close_matches(key, known, 1) for key in unknown if key != "experiment"}
+    return [f"{key}: there is no such key; did you mean {names[0]}?" for key, names in close.items() if names]
+
+
+def _keys(value: object, path: str = "") -> list[str]:
+    inner = (
+        [key for name, child in value.items() for key in _keys(child, f"{path}.{name}".lstrip("."))]
+        if isinstance(value, dict)
+        else []
+    )
+    return [path, *inner] if path else inner

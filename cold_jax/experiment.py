@@ -1,0 +1,374 @@
+"""An experiment, from data to results: what is read, what learns, what is measured, and what a run's folder gets of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+from cold_jax.errors import ConfigError, nearest_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from flax import nnx
+
+    from cold_jax.adapters.lora import Lora
+    from cold_jax.batching.batch import Batches, TextPlacer
+    from cold_jax.batching.masked import TextBatches
+    from cold_jax.config import Settings
+    from cold_jax.data.dataset import Dataset
+    from cold_jax.encoders import Loaded, TextEncoder
+    from cold_jax.evaluation.evaluate import Evaluation, Scorer
+    from cold_jax.models.base import Partition
+    from cold_jax.models.personalized_search import PersonalizedSearch, Search
+    from cold_jax.models.scoring import ModelScorer
+    from cold_jax.runs.folder import Run
+    from cold_jax.runs.loggers import Logger
+    from cold_jax.runs.results import Results
+    from cold_jax.splits.assemble import Split
+    from cold_jax.splits.files import SplitRows
+    from cold_jax.splits.tasks import TrainView
+    from cold_jax.text.tokens import Tokens
+    from cold_jax.training.loop import Training
+
+Tree = Any  # a pytree of arrays
+Made = TypeVar("Made")
+_last: dict[str, tuple[str, Any]] = {}
+
+
+def _memoized(what: str, key: object, make: Callable[[], Made]) -> Made:
+    """What `make` gives, or gave the last time that `key` read the same: jobs of a sweep, in one process, differ in little."""
+    text = repr(key)
+    if what not in _last or _last[what][0] != text:
+        _last[what] = text, make()
+    return _last[what][1]
+
+
+class Prepared(NamedTuple):
+    """The data of a run, split, and all that may be known before training."""
+
+    dataset: Dataset
+    split: Split
+    train: TrainView
+    loaded: Loaded  # the encoder θ
+    tokens: Tokens  # of every user's main text, then of every item's
+    digests: dict[str, str]  # of data, split, encoder and tokens
+
+
+def prepare(s: Settings) -> Prepared:
+    """Reads data and encoder, and tokenises every text. θ's vectors of a text are made, or found in the cache, when they are first read."""
+    return _memoized("prepared", (s.data, s.split, s.encoder), lambda: _prepare(s))
+
+
+def _prepare(s: Settings) -> Prepared:
+    from cold_jax.encoders.precomputed import LazyVectors
+    from cold_jax.splits.assemble import split_digest, train_view
+    from cold_jax.text.tokens import join_tokens
+    from cold_jax.timing import timed
+
+    dataset = s.data()
+    split = s.split(dataset)
+    loaded = s.encoder()
+    no_profiles = {"profile": ("",) * len(dataset.users)}  # where the data says nothing of users
+    with timed("tokenise"):
+        users, items = (
+            {name: loaded.tokenize(texts, side) for name, texts in by_name.items()}
+            for side, by_name in (("users", dataset.users.texts or no_profiles), ("items", dataset.items.texts))
+        )
+    main = [next(iter(by_name.values())) for by_name in (users, items)]
+    digests = {"data": dataset.digest, "split": split_digest(split), "encoder": loaded.digest, "tokens": main[1].digest}
+    train = train_view(dataset, split, LazyVectors(loaded, items), LazyVectors(loaded, users))
+    return Prepared(dataset, split, train, loaded, join_tokens(main), digests)
+
+
+def id_to_index(ids: Sequence[str], wanted: str, key: str) -> int:
+    """The integer id of a user or an item. Raises ConfigError where there is none."""
+    try:
+        return ids.index(wanted)
+    except ValueError:
+        raise ConfigError(f"{key}: the data has no id {wanted!r}; {nearest_name(wanted, ids)}") from None
+
+
+def is_language_modelling(s: Settings) -> bool:
+    """Whether a run learns to predict tokens; it ranks nothing then. Raises ConfigError where only a part of its settings does."""
+    chosen = {s.model.predicts_tokens, s.batching.predicts_tokens, s.objective.predicts_tokens}
+    if len(chosen) > 1:
+        raise ConfigError(
+            "model: model=language_model, objective=token_cross_entropy and batching=masked_tokens go together, "
+            "as in python -m cold_jax.pretrain"
+        )
+    return chosen == {True}
+
+
+class TrainSetup(NamedTuple):
+    """What learns, and from what."""
+
+    partition: Partition
+    batches: Batches
+    scorer: Callable[[Tree], Scorer]  # trainable leaves → a scorer
+    validate: Callable[
+        [Tree], tuple[float, Mapping[str, float]]
+    ]  # trainable leaves → (the metric to choose a step by, all to log)
+    dropout: bool
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Parameters that learn, and that don't."""
+        import jax
+
+        trained, frozen = (sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in self.partition[1:])
+        return trained, frozen
+
+
+def setup(s: Settings, p: Prepared) -> TrainSetup:
+    """Encoder → adapter → model, split by what trains; and the batches that it reads."""
+    from cold_jax.batching.batch import BatchInputs
+    from cold_jax.models.base import partition_model
+    from cold_jax.models.language_model import held_out_loss
+    from cold_jax.models.scoring import ModelScorer
+
+    language_modelling = is_language_modelling(s)
+    if not s.model.trains:
+        return _without_training(s, p)
+    encoder, place, multiple = _encoder(s, p)
+    init = None
+    if s.model.takes_init:
+        init = _memoized("init", (p.digests, s.init, s.model), lambda: s.init(s.model.visible(p.train), s.model.width))
+    if s.model.random_init and not s.adapter.trains_head and init is None:
+        raise ConfigError(
+            f"adapter: zero_shot trains nothing, and {type(s.model).__name__} begins at random; "
+            "use model=text_vectors or model=likelihood, or init=fold_in with model=two_tower"
+        )
+    model = s.model(encoder, p.train, init, s.seed)
+    partition = partition_model(model, s.adapter.trainable_filter, s.adapter.head_filter)
+    lengths, causal = p.tokens.length_T, p.loaded.encoder.backbone.causal
+    batches = s.batching(BatchInputs(p.train, lengths, place, p.loaded.tokenizer, causal, s.seed, multiple, s.parallel.count))
+    dropout = s.adapter.dropout > 0 or model.random
+    if language_modelling:
+        validate = held_out_loss(partition, cast("TextBatches", batches), s.objective, s.loop.microbatch_rows)
+        return TrainSetup(partition, batches, _cannot_rank, validate, dropout)
+    scorer = ModelScorer(partition, place, lengths, len(p.dataset.users), s.loop.microbatch_rows)
+    return TrainSetup(partition, batches, scorer, functools.partial(_validate, s, p, scorer), dropout)
+
+
+def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int]:
+    """(the adapted encoder, how a step's texts reach it, the multiple in which rows come)."""
+    import numpy as np
+
+    from cold_jax.adapters import peft
+    from cold_jax.batching.batch import PackedTexts, table_rows
+    from cold_jax.encoders import precomputed
+    from cold_jax.text.packing import fit_row_length
+
+    if s.adapter.frozen:
+        if s.model.reads_states:
+            return precomputed.TokenStateTable(*precomputed.states(p.loaded, p.tokens)), table_rows, s.parallel.count
+        main = [next(iter(vectors.values())) for vectors in (p.train.user_vectors, p.train.item_vectors)]
+        return precomputed.VectorTable(np.concatenate(main)), table_rows, s.parallel.count
+    theta = p.loaded.encoder if s.adapter.last is None else precomputed.with_frozen_prefix(p.loaded, p.tokens, s.adapter.last)
+    encoder = s.adapter(theta, s.seed)
+    if s.adapter.init_from is not None:
+        peft.init_from_peft(cast("TextEncoder", encoder), p.loaded, cast("Lora", s.adapter))
+    row_length, texts_per_row = (8, 1) if s.model.row_per_text else (p.loaded.row_length, p.loaded.encoder.texts_per_row)
+    place = PackedTexts(p.tokens, fit_row_length(p.tokens, row_length), texts_per_row)
+    return encoder, place, s.parallel.count * s.loop.microbatch_rows
+
+
+def _without_training(s: Settings, p: Prepared) -> TrainSetup:
+    """Of a model that is a scorer as it is."""
+    from flax import nnx
+
+    from cold_jax.batching.batch import BatchInputs, table_rows
+    from cold_jax.models.base import partition_model
+
+    if not s.adapter.frozen:
+        raise ConfigError(
+            f"adapter: {type(s.model).__name__} learns nothing; use adapter=zero_shot, and encoder.id=FOLDER for an exported φ"
+        )
+    nothing, devices = partition_model(nnx.Module(), nnx.Nothing(), nnx.Nothing()), s.parallel.count
+    inputs = BatchInputs(p.train, p.tokens.length_T, table_rows, p.loaded.tokenizer, True, s.seed, devices, devices)
+    profiles = next(iter(p.dataset.users.texts.values()), ("",) * len(p.dataset.users))
+    return TrainSetup(
+        nothing,
+        s.batching(inputs),
+        lambda trainable: s.model.scorer(p.loaded, p.train, profiles.__getitem__),
+        lambda trainable: (0.0, {}),
+        False,
+    )
+
+
+def _cannot_rank(trainable: Tree) -> Scorer:
+    raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
+
+
+def _validate(s: Settings, p: Prepared, scorer: ModelScorer, trainable: Tree) -> tuple[float, Mapping[str, float]]:
+    """(the metric that a step is chosen by, all to log)."""
+    import jax
+
+    if not jax.tree.leaves(trainable):
+        return 0.0, {}  # nothing learns, and nothing is chosen
+    if not p.split.validation:
+        raise ConfigError(
+            "split: it has no validation part, by which a step is chosen; label some interactions warm_val or cold_val"
+        )
+    return s.evaluation.validate(scorer(trainable), p.split.validation)
+
+
+def training(s: Settings, p: Prepared, t: TrainSetup, run: Run, logger: Logger) -> Training:
+    """The loop of this run, ready to `fit`. A checkpoint must share the fingerprint with it, besides the shapes of its leaves."""
+    from cold_jax.training.loop import Training
+
+    choices = ("adapter", "model", "init", "objective", "batching", "optimizer", "seed")
+    return Training(
+        loop=s.loop,
+        partition=t.partition,
+        batches=t.batches,
+        objective=s.objective,
+        optimizer=s.optimizer,
+        encoder_rate=s.adapter.lr_scale,
+        parallelise=s.parallel,
+        validate=t.validate,
+        dropout=t.dropout,
+        seed=s.seed,
+        run=run,
+        fingerprint=p.digests | {name: repr(getattr(s, name)) for name in choices},
+        logger=logger,
+        profile=s.profile,
+    )
+
+
+def fit_baselines(s: Settings, p: Prepared) -> dict[str, Evaluation]:
+    """Each baseline fitted, its settings chosen without the test tasks, and evaluated on them."""
+    key, tasks, fits = (p.digests, s.baselines, s.evaluation), s.evaluation.sample(p.split.validation), s.baselines.items()
+    return _memoized("baselines", key, lambda: {name: s.evaluation(fit(p.train, tasks), p.split.test) for name, fit in fits})
+
+
+def ensemble(s: Settings, p: Prepared, scorer: Scorer) -> Scorer:
+    """A model's scorer joined with what conf/ensemble chooses, weights from validation."""
+    return s.ensemble(scorer, p.train, s.evaluation.sample(p.split.validation))
+
+
+def evaluate(s: Settings, p: Prepared, t: TrainSetup, trainable: Tree) -> Evaluation:
+    """The test tasks at these parameters."""
+    return s.evaluation(ensemble(s, p, t.scorer(trainable)), p.split.test)
+
+
+def personalized_search(search: Search, p: Prepared, phi: Loaded, scorer: Scorer) -> PersonalizedSearch:
+    """Search by words, with a finished run's scores of users and its φ."""
+    return search(p.train, phi, scorer, p.split.validation)
+
+
+def adapted(s: Settings, p: Prepared, run: Run) -> Loaded:
+    """A finished run's φ = θ + Δθ, as a plain encoder."""
+    import dataclasses
+
+    from cold_jax.adapters import merge
+    from cold_jax.storage.files import digest
+
+    delta = run.read_delta()
+    if not delta:
+        return p.loaded
+    phi = merge.merge(s.adapter, p.loaded.encoder, delta)
+    return dataclasses.replace(p.loaded, encoder=phi, digest=digest(p.loaded.digest, *delta.values()))
+
+
+def export_parameters(s: Settings, t: TrainSetup, trainable: Tree) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(Δθ, head) by dotted path: what is kept of a training besides its checkpoints."""
+    from flax import nnx
+
+    from cold_jax.adapters import merge
+
+    before, after = (
+        merge.parameters(t.partition._replace(trainable=leaves).model(), nnx.Param)
+        for leaves in (t.partition.trainable, trainable)
+    )
+    head = {name: value for name, value in after.items() if not name.startswith("encoder.")}
+    return merge.delta(s.adapter, before, after), head
+
+
+def split_rows(p: Prepared) -> tuple[SplitRows, np.ndarray]:
+    """split.csv: (an entry for each interaction, its position among its user's)."""
+    from cold_jax.data.matrices import order
+    from cold_jax.splits.files import SplitRows
+
+    d = p.dataset
+    rows = SplitRows([d.users.ids[u] for u in d.user_N], [d.items.ids[i] for i in d.item_N], p.split.part_N.tolist())
+    return rows, order(d.user_N, d.time_N)
+
+
+def train_run(s: Settings, run: Run, logger: Logger) -> Results:
+    """Data → baselines → model → training → test → the run's folder. Returns what results.json says."""
+    from cold_jax import timing
+    from cold_jax.evaluation import tables
+
+    with timing.gathered() as seconds, timing.timed("total"):
+        with timing.timed("data"):
+            p = prepare(s)
+        with timing.timed("baselines"):
+            baselines = fit_baselines(s, p)
+        with timing.timed("build"):
+            t = setup(s, p)
+        with timing.timed("train"):
+            trainable, best_step = training(s, p, t, run, logger).fit()
+        with timing.timed("evaluate"):
+            tested = evaluate(s, p, t, trainable)
+    run.write_split(*split_rows(p))
+    run.write_per_user(tables.per_user_table({"model": tested, **baselines}, p.dataset.users))
+    run.write_rankings(tables.rankings_table(tested, p.dataset.users, p.dataset.items))
+    run.write_parameters(*export_parameters(s, t, trainable))
+    trained, frozen = t.sizes
+    cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
+    results = results_document(s, p, seconds, tested, baselines, {"best_step": best_step, **cost})
+    run.write_results(results)
+    return results
+
+
+def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
+    """Data → training → RUN/encoder, φ in a folder for transformers, sentence-transformers and encoder=hub."""
+    import os
+    import shutil
+
+    from cold_jax.adapters import huggingface
+
+    if s.adapter.frozen:
+        raise ConfigError("adapter: pre-training changes the encoder; use adapter=full or adapter=lora")
+    p = prepare(s)
+    t = setup(s, p)
+    trainable, _ = training(s, p, t, run, logger).fit()
+    run.write_parameters(*export_parameters(s, t, trainable))
+    partial = run.path / ".encoder"
+    shutil.rmtree(partial, ignore_errors=True)
+    phi = adapted(s, p, run)
+    huggingface.write_encoder(partial, p.loaded, phi.encoder)
+    os.replace(partial, run.path / "encoder")
+
+
+def results_document(
+    s: Settings,
+    p: Prepared,
+    seconds: Mapping[str, float],
+    tested: Evaluation,
+    baselines: Mapping[str, Evaluation],
+    extra: Mapping[str, Any],
+) -> Results:
+    """results.json."""
+    from importlib.metadata import version
+
+    from cold_jax import seeds
+    from cold_jax.evaluation.protocol import compare_to_baselines, describe_protocol
+    from cold_jax.training.parallel import device_info
+
+    versus = compare_to_baselines(tested, baselines, s.evaluation.resamples, seeds.generator(s.seed, "bootstrap"))
+    document = {
+        "experiment": s.experiment,
+        "seed": s.seed,
+        "versions": {name: version(name) for name in ("cold-jax", "jax", "jaxlib", "flax", "optax", "numpy")},
+        "devices": device_info(s.parallel.count),
+        "seconds": dict(seconds),
+        "test": tested.mean(),
+        "baselines": {name: baseline.mean() for name, baseline in baselines.items()},
+        "versus": versus,
+        "protocol": describe_protocol(p.split, tested, baselines, s.evaluation.metric),
+        **extra,
+    }
+    return cast("Results", document)

@@ -1,0 +1,52 @@
+"""A finished run, as what reads its folder: results, tables, each user's metrics, rankings."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cold_jax.errors import ConfigError
+from cold_jax.runs.folder import Run
+from cold_jax.runs.results import Results
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cold_jax.runs.render import Rendered
+
+
+class FinishedRun:
+    """What a training left in its folder. Files are read when they are asked for, once."""
+
+    def __init__(self, folder: str | Path):
+        """Raises ConfigError where the folder holds no finished run."""
+        self.path = Path(folder)
+        if not Run(self.path).finished:
+            raise ConfigError(f"{self.path}: not a finished run, which has a results.json; resume={self.path} goes on with it")
+
+    @cached_property
+    def results(self) -> Results:
+        """results.json: test → part → metric → value, the baselines, and the comparison to them."""
+        return Run(self.path).read_results()
+
+    @cached_property
+    def per_user(self) -> "pl.DataFrame":
+        """A row for each value: part, method, user_id, metric, value."""
+        import polars as pl
+
+        return pl.DataFrame(Run(self.path).read_per_user()._asdict())
+
+    @cached_property
+    def rankings(self) -> "pl.DataFrame":
+        """The first positions of each test user's ranking: part, user_id, rank (from 1), item_id, score."""
+        import polars as pl
+
+        return pl.DataFrame(Run(self.path).read_rankings()._asdict())
+
+    def table(self) -> "Rendered":
+        """The run beside its baselines, for a terminal (print it) or a notebook."""
+        from cold_jax.runs.render import Rendered, run_table
+
+        return Rendered([run_table(self.results)])
+
+    def __repr__(self) -> str:
+        return f"FinishedRun({str(self.path)!r})"
