@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -205,7 +205,7 @@ def log_file(run: Run) -> Iterator[None]:
     root.addHandler(handler)
     if root.level > logging.INFO:
         root.setLevel(logging.INFO)
-    faulthandler.enable(file=handler.stream)
+    faulthandler.enable(file=cast("TextIO", handler.stream))
     try:
         yield
     finally:
@@ -217,6 +217,11 @@ def log_file(run: Run) -> Iterator[None]:
 def read_config(run: Run) -> DictConfig:
     """The config of a run's folder, which may be somebody else's."""
     return DictConfig(run.read_config())
+
+
+def load_settings(run: Run, overrides: Sequence[str] = ()) -> config.Settings:
+    """The settings of a run that was trained before, some of them changed: "data.root=DIR". Raises ConfigError."""
+    return config.settings(config.override(read_config(run), overrides))
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:

@@ -136,7 +136,7 @@ def settings(cfg: DictConfig) -> Settings:
     """All of a run's choices, made. Raises ConfigError for the first key that is wrong, before any data is read."""
     known = [*GROUPS, *MANY, *SINGLE, "resume", "experiment"]
     for key in cfg:
-        if key not in known and key != "hydra":
+        if key not in known:
             raise ConfigError(f"{key}: there is no such key; {nearest_name(str(key), known)}")
     for key in (*GROUPS, *SINGLE, "experiment"):
         if key not in cfg:

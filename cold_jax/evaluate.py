@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, cli, config, experiment
+from cold_jax import CONF, cli, experiment
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -14,7 +14,7 @@ def evaluate(cfg: DictConfig) -> None:
     from cold_jax.runs.render import run_table, show
 
     run = Run(Path(cfg.run))
-    settings = config.settings(cli.read_config(run))
+    settings = cli.load_settings(run)
     prepared = experiment.prepare(settings)
     setup = experiment.setup(settings, prepared)
     trainable, best_step = experiment.training(settings, prepared, setup, run, combine([])).best()

@@ -225,7 +225,7 @@ def training(s: Settings, p: Prepared, t: TrainSetup, run: Run, logger: Logger) 
         batches=t.batches,
         objective=s.objective,
         optimizer=s.optimizer,
-        encoder_rate=s.adapter.lr_scale,
+        lr_scale=s.adapter.lr_scale,
         parallelise=s.parallel,
         validate=t.validate,
         dropout=t.dropout,

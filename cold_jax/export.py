@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, cli, config
+from cold_jax import CONF, cli
 from cold_jax.errors import ConfigError
 
 
@@ -17,7 +17,7 @@ def export(cfg: DictConfig) -> None:
     run, folder = Run(Path(cfg.run)), Path(cfg.to)
     if cfg.format not in ("hf", "peft"):
         raise ConfigError(f"format: {cfg.format!r} is not one of hf, peft")
-    settings = config.settings(cli.read_config(run))
+    settings = cli.load_settings(run)
     if cfg.format == "peft" and not isinstance(settings.adapter, Lora):
         raise ConfigError(f"format: peft is for LoRA runs; the adapter of {run.path} is {type(settings.adapter).__name__}")
     if folder.exists():

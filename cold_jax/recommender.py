@@ -34,10 +34,9 @@ class Recommender:
     def __init__(self, folder: Path, overrides: Sequence[str] = (), search: Search | None = None):
         """Raises ConfigError where the folder does not hold a finished run, or an override is none of its config."""
         self.run = Run(folder)
-        cfg = cli.read_config(self.run)
         if not self.run.finished:
             raise ConfigError(f"{folder}: not a finished run, which has a results.json; resume={folder} goes on with it")
-        self.settings = config.settings(config.override(cfg, overrides))
+        self.settings = cli.load_settings(self.run, overrides)
         if experiment.is_language_modelling(self.settings):
             raise ConfigError(f"{folder}: a language model ranks nothing; its φ is {folder}/encoder")
         self.prepared = experiment.prepare(self.settings)

@@ -21,7 +21,7 @@ def search(cfg: DictConfig) -> None:
     from cold_jax.runs.render import run_table, show
 
     run = Run(Path(cfg.run))
-    s = config.settings(cli.read_config(run))
+    s = cli.load_settings(run)
     with timing.gathered() as seconds, timing.timed("total"):
         p = experiment.prepare(s)
         t = experiment.setup(s, p)

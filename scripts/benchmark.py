@@ -35,7 +35,7 @@ from peft import LoraConfig, get_peft_model
 from scaling import padded, peak, stepper
 from transformers import BertModel
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config, experiment
 from cold_jax.encoders import precomputed
 from cold_jax.models.cosine import Cosine, CosineModule
 from cold_jax.storage import cache
@@ -131,8 +131,8 @@ def layer_flop(config: Any, tokens: float, length: float) -> float:
 @contextmanager
 def question(*overrides: str) -> Iterator[tuple[Any, Any]]:
     with initialize_config_dir(CONF, version_base="1.3"):
-        settings = build.settings(compose("train", ["+experiment=lora_user_cold", "init=none", *overrides]))
-    yield settings, build.question(settings)
+        settings = config.settings(compose("train", ["+experiment=lora_user_cold", "init=none", *overrides]))
+    yield settings, experiment.prepare(settings)
 
 
 def our_step(settings: Any, q: Any, batch: Any) -> tuple[Callable[[], float], Any]:
@@ -219,7 +219,7 @@ def padded_step(work: str, adapter: str, passes: float, target: float) -> Iterat
 def real_steps(work: str, layers: str, targets: dict[str, float]) -> Iterator[Row]:
     with question("adapter=lora", f"adapter.layers={layers}") as (settings, q):
         settings = replace_batching(settings, 64, (10,))
-        le = build.learner(settings, q)
+        le = experiment.setup(settings, q)
         batch = le.batches(0)
         ours, encoder = our_step(settings, q, batch)
         tokens_of = np.split(q.tokens.token_N, q.tokens.offset_T[1:-1])
@@ -439,16 +439,16 @@ def devices(count: int = 8) -> Iterator[Row]:
 TEXTS = """
 import sys
 from hydra import compose, initialize_config_dir
-from cold_jax import CONF, build, command
+from cold_jax import CONF, config
 with initialize_config_dir(CONF, version_base="1.3"):
-    settings = build.settings(compose("train", ["+experiment=lora_user_cold"]))
+    settings = config.settings(compose("train", ["+experiment=lora_user_cold"]))
 texts = list(next(iter(settings.data().items.texts.values())))
 """
 COLD_OURS = f"""{TEXTS}
-from cold_jax import text
-from cold_jax.encoders import table
+from cold_jax.encoders import precomputed
+from cold_jax.text.tokens import tokenize
 loaded = settings.encoder()
-table.vectors(loaded, text.tokenize(loaded.tokenizer, texts, loaded.max_length))
+precomputed.vectors(loaded, tokenize(loaded.tokenizer, texts, loaded.max_length))
 """
 COLD_PEER = f"""{TEXTS}
 import numpy as np

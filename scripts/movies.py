@@ -15,10 +15,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 from hydra import compose, initialize_config_dir
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config
+from cold_jax.data.recbole import Recbole
 
 BLOCKS = (0.4, 0.55, 0.7, 0.85)  # shares of the rows before each
 HEADER = ("user_id", "item_id", "value", "time")
@@ -64,9 +66,9 @@ def main() -> None:
 def movielens_100k() -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """(items' id, title, year and genres, interactions) of conf/data/ml_100k.yaml."""
     with initialize_config_dir(CONF, version_base="1.3"):
-        source = build.make(compose("train", ["data=ml_100k"]).data, "data")
+        source = config.make(compose("train", ["data=ml_100k"]).data, "data")
     texts = {"title": "{movie_title}", "year": "{release_year}", "genres": "{class}"}
-    data = dataclasses.replace(source, item_texts=texts)()
+    data = dataclasses.replace(cast(Recbole, source), item_texts=texts)()
     items, users = data.items, data.users
     # "unkonwn" and "V" are what RecBole's file has where a genre or a year is not known
     films = [

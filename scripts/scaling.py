@@ -94,12 +94,12 @@ def stepper(settings: Any, model: Any, objective: Any, optimizer: Any) -> Callab
 def training(pairs: int, tokens: int, rank: int) -> Callable[[], object]:
     from hydra import compose, initialize_config_dir
 
-    from cold_jax import CONF, build
+    from cold_jax import CONF, config, experiment
 
     sizes = [f"adapter.rank={rank}", f"adapter.alpha={2 * rank}"]
     with initialize_config_dir(CONF, version_base="1.3"):
-        s = build.settings(compose("train", ["+experiment=lora_user_cold", "init=none", "parallel.devices=1", *sizes]))
-    q = build.question(s)
+        s = config.settings(compose("train", ["+experiment=lora_user_cold", "init=none", "parallel.devices=1", *sizes]))
+    q = experiment.prepare(s)
     step = stepper(s, s.model(s.adapter(q.loaded.encoder, 0), q.train, None, 0), s.objective, s.optimizer(1000, 1.0))
     batch = padded(s, pairs, tokens, tokens)[0]
     return lambda: step(batch)

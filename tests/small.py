@@ -9,10 +9,10 @@ import numpy as np
 import optax
 from hypothesis import strategies as st
 
-from cold_jax import build
+from cold_jax import config, experiment
 from cold_jax.adapters.full import Frozen, Full  # noqa: F401
 from cold_jax.adapters.lora import Lora
-from cold_jax.batching.batch import Examples, Items
+from cold_jax.batching.batch import BatchInputs, Examples, Items, TextPlacer
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.batching.sequences import SequenceBatching
 from cold_jax.data.dataset import Entities
@@ -106,7 +106,7 @@ def in_batch_choices() -> st.SearchStrategy[InBatchSampling]:
     )
 
 
-def question() -> build.Question:
+def question() -> experiment.Prepared:
     """What a run on the small data is asked."""
     dataset = DATA()
     split, loaded = SPLIT(dataset), ENCODER()
@@ -120,17 +120,30 @@ def question() -> build.Question:
     }
     train = train_view(dataset, split, vectors["items"], vectors["users"])
     main = join_tokens([next(iter(by_name.values())) for by_name in tokens.values()])
-    return build.Question(dataset, split, train, loaded, main, {"encoder": digest(loaded.digest)})
+    return experiment.Prepared(dataset, split, train, loaded, main, {"encoder": digest(loaded.digest)})
+
+
+def inputs(
+    q: experiment.Prepared,
+    place_texts: TextPlacer,
+    *,
+    causal: bool = False,
+    seed: int = 0,
+    multiple: int = 1,
+    devices: int = 1,
+) -> BatchInputs:
+    """What batches of the small data are made of."""
+    return BatchInputs(q.train, q.tokens.length_T, place_texts, q.loaded.tokenizer, causal, seed, multiple, devices)
 
 
 def learner(
-    q: build.Question,
+    q: experiment.Prepared,
     adapter: Any,
     model: Any,
     batching: InBatchSampling | SequenceBatching = IN_BATCH,
     parallel: Any = ONE,
     seed: int = 0,
-) -> build.Learner:
+) -> experiment.TrainSetup:
     """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
     loop = Loop(
         epochs=1, max_steps=None, validate_every=1, patience=None, microbatch_rows=ROWS_AT_ONCE, log_every=1, step=StepMode.auto
@@ -143,28 +156,31 @@ def learner(
         "loop": loop,
         "seed": seed,
         "init": RandomInit(),
+        "objective": SOFTMAX,
     }
-    return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), q)
+    return experiment.setup(config.Settings(**{**dict.fromkeys(config.Settings._fields), **chosen}), q)
 
 
-def recipe(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> StepSpec:
+def recipe(le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> StepSpec:
     return StepSpec(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed)
 
 
-def step_of(le: build.Learner, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> tuple[Any, State]:
+def step_of(
+    le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0
+) -> tuple[Any, State]:
     """The step of a learner, and the state before the first."""
     step = fused_step(recipe(le, objective, optimizer, seed))
     return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
 
 
-def stirred(le: build.Learner) -> build.Learner:
+def stirred(le: experiment.TrainSetup) -> experiment.TrainSetup:
     """With random numbers added to all that learns, so that nothing is left at a start where its effect is zero."""
     draw = np.random.default_rng(1)
     trainable = jax.tree.map(lambda x: x + jnp.asarray(draw.normal(0, 0.3, x.shape), x.dtype), le.partition.trainable)
     return le._replace(partition=le.partition._replace(trainable=trainable))
 
 
-def remembering(le: build.Learner) -> build.Learner:
+def remembering(le: experiment.TrainSetup) -> experiment.TrainSetup:
     """An LSTM stirred, with open forget gates, so that at the end of the item something is left of the profile."""
     le = stirred(le)
     bias = le.partition.trainable["lstm"]["cell"]["dense_h"]["bias"]
@@ -174,7 +190,7 @@ def remembering(le: build.Learner) -> build.Learner:
 
 
 def fit(
-    le: build.Learner,
+    le: experiment.TrainSetup,
     objective: Any,
     optimizer: optax.GradientTransformation,
     count: int,

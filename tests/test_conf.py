@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config
 
 FOLDER = Path(CONF)
 CHOICES = [path.relative_to(FOLDER) for path in sorted(FOLDER.glob("*/*.yaml")) if path.parent.name != "experiment"]
@@ -43,14 +43,14 @@ def node_of(choice: Path) -> DictConfig:
     group, name = choice.parent.name, choice.stem
     with initialize_config_dir(CONF, version_base="1.3"):
         node = compose(f"{group}/{name}", [f"++{given}" for given in GIVEN.get(f"{group}/{name}", [])])[group]
-    return node[name] if group in build.MANY else node
+    return node[name] if group in config.MANY else node
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_a_choice_is_its_dataclass(choice: Path) -> None:
     """Its keys are the fields, in each a value of the right type; `make` refuses any other."""
     node = node_of(choice)
-    assert type(build.make(node, choice.parent.name)).__name__ == str(node._target_).rsplit(".", 1)[-1]
+    assert type(config.make(node, choice.parent.name)).__name__ == str(node._target_).rsplit(".", 1)[-1]
 
 
 def compose_all(experiment: str, pairs: Iterable[tuple[str, str]]) -> None:
@@ -58,7 +58,7 @@ def compose_all(experiment: str, pairs: Iterable[tuple[str, str]]) -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
         for adapter, split in pairs:
             overrides = [f"+experiment={experiment}", f"adapter={adapter}", f"split={split}", *GIVEN.get(f"split/{split}", [])]
-            assert build.settings(compose("train", overrides)).experiment == experiment
+            assert config.settings(compose("train", overrides)).experiment == experiment
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -74,13 +74,13 @@ def test_an_experiment_takes_every_adapter_with_every_split(experiment: str) -> 
 
 
 @pytest.mark.parametrize(
-    "choice", [choice for choice in CHOICES if choice.parent.name not in (*build.MANY, "experiment")], ids=str
+    "choice", [choice for choice in CHOICES if choice.parent.name not in (*config.MANY, "experiment")], ids=str
 )
 def test_a_group_chooses_by_its_name(choice: Path) -> None:
     """train.yaml has the group; every choice of it is a class of its package."""
     group = choice.parent.name
     package = str(node_of(choice)._target_).split(".")[1]
-    assert group in (*build.GROUPS, "search")
+    assert group in (*config.GROUPS, "search")
     assert package == PACKAGES.get(group, f"{group}s")
 
 

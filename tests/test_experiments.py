@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 import experiment
@@ -66,7 +66,7 @@ def test_every_run_composes_and_every_row_is_of_one(folder: Path) -> None:
                 templates = map(Template, overrides)
                 given = [each.substitute(dict.fromkeys(each.get_identifiers(), ".")) for each in templates]
                 with initialize_config_dir(CONF, version_base="1.3"):
-                    asked[name] = build.settings(compose(command_of, given)).baselines
+                    asked[name] = config.settings(compose(command_of, given)).baselines
         for row in table["rows"]:
             run, _, method = row.get("method", "").partition(".")
             assert not run or method == "model" or method in asked[run], row

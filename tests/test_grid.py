@@ -12,7 +12,7 @@ from flax import nnx
 from hydra import compose, initialize_config_dir
 from states import PARITY
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config, experiment
 from cold_jax.encoders import ARCHITECTURES, architecture
 from cold_jax.encoders.layers import Linear
 from cold_jax.errors import WeightsError
@@ -57,13 +57,13 @@ def test_linear_layers_have_the_same_names_everywhere(name: str) -> None:
 def test_an_adapter_learns_on_an_encoder(checkpoint: Path, adapter: str) -> None:
     overrides = ["+experiment=smoke", "encoder=hub", f"encoder.id={checkpoint}", f"adapter={adapter}", *SMALL]
     with initialize_config_dir(CONF, version_base="1.3"):
-        s = build.settings(compose("train", overrides))
-    q = build.question(s)
+        s = config.settings(compose("train", overrides))
+    q = experiment.prepare(s)
     if adapter == "bitfit" and json.loads((checkpoint / "config.json").read_text())["model_type"] in NO_BIASES:
         with pytest.raises(WeightsError, match="this encoder has none"):
-            build.learner(s, q)
+            experiment.setup(s, q)
         return
-    le = build.learner(s, q)
+    le = experiment.setup(s, q)
     before = small.leaves(le.partition.frozen)
     losses, states = small.fit(le, s.objective, small.DESCENT, 2)
     assert np.isfinite(losses).all()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 import movies
@@ -65,7 +65,7 @@ def test_collms_files_become_tables_with_their_parts(collm: Path, monkeypatch: p
     ]
     given = ["+experiment=collm_ml1m", f"data.root={films}", f"split.path={films}/split.csv", "split.threshold=1"]
     with initialize_config_dir(CONF, version_base="1.3"):
-        settings = build.settings(compose("train", given))
+        settings = config.settings(compose("train", given))
     data = settings.data()
     split = settings.split(data)
     assert [data.items.ids[i] for i in split.test["all"].item_N] == ["4", "1"]

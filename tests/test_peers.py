@@ -15,7 +15,7 @@ import states
 from flax import nnx
 from omegaconf import OmegaConf
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config
 from cold_jax.adapters import huggingface, merge
 from cold_jax.encoders import Loaded, Pretrained
 from cold_jax.encoders.pooling import Pooling
@@ -49,7 +49,7 @@ def moved(encoder: Any, layers: int) -> dict[str, np.ndarray]:
 def of(tmp_path: Path) -> Any:
     def make(name: str, pooling: str) -> Loaded:
         if name == "minilm":
-            return build.make(OmegaConf.load(Path(CONF, "encoder/minilm.yaml")), "encoder")()  # pyright: ignore
+            return config.make(OmegaConf.load(Path(CONF, "encoder/minilm.yaml")), "encoder")()  # pyright: ignore
         (tmp_path / "base").mkdir()
         at = str(states.write(tmp_path / "base", name, noise=0.1))
         shape: dict[str, Any] = {

@@ -98,7 +98,7 @@ class Batches(Protocol):
 
     def __call__(self, step: int) -> "Batch": ...
 
-    def told(self, batch: "Batch") -> str:
+    def describe(self, batch: "Batch") -> str:
         """Whom and what a batch is about, for an error's message."""
         ...
 

@@ -43,10 +43,13 @@ class MaskedTokens(Batching):
             if not 0 < getattr(self, key) < 1:
                 raise ValueError(f"batching.{key}: {getattr(self, key)} is not a share between 0 and 1")
 
-    def __call__(
-        self, tokenizer: Path, causal: bool, place_texts: PackedTexts, seed: int, multiple: int, devices: int
-    ) -> "TextBatches":
-        return TextBatches(self, tokenizer, causal, place_texts, seed, multiple, devices)
+    predicts_tokens: ClassVar[bool] = True
+
+    def __call__(self, inputs: BatchInputs) -> "TextBatches":
+        """Raises ConfigError where the encoder is frozen: its texts are not in rows then."""
+        if not isinstance(inputs.place, PackedTexts):
+            raise ConfigError("adapter: pre-training changes the encoder; use adapter=full or adapter=lora")
+        return TextBatches(self, inputs.tokenizer, inputs.causal, inputs.place, inputs.seed, inputs.multiple, inputs.devices)
 
 
 class TextBatches:

@@ -10,7 +10,7 @@ from cold_jax.splits.tasks import TrainView
 
 
 @dataclass(frozen=True)
-class InBatchSampling:
+class InBatchSampling(Batching):
     """What a step samples.
 
     size           examples, each a user with one of their training items as the target
@@ -33,10 +33,8 @@ class InBatchSampling:
         if self.size < 1:
             raise ValueError(f"batching.size: {self.size} is not a batch size; give 1 or more")
 
-    def __call__(
-        self, train: TrainView, length_T: np.ndarray, place_texts: TextPlacer, seed: int, multiple: int, devices: int
-    ) -> "SampledBatches":
-        return SampledBatches(self, train, length_T, place_texts, seed, multiple, devices)
+    def __call__(self, inputs: BatchInputs) -> "SampledBatches":
+        return SampledBatches(self, *inputs[:3], inputs.seed, inputs.multiple, inputs.devices)
 
 
 class SampledBatches(TargetBatches):

@@ -6,6 +6,8 @@ import numpy as np
 
 from cold_jax.batching.batch import (
     Batch,
+    Batching,
+    BatchInputs,
     Examples,
     Items,
     TargetBatches,
@@ -18,7 +20,7 @@ from cold_jax.text.packing import Rows
 
 
 @dataclass(frozen=True)
-class SequenceBatching:
+class SequenceBatching(Batching):
     """Every training interaction but a user's first is a target; its history is all that came before it.
 
     A step scores all items. history: how many of the newest items are given in order. cold_negatives: whether items without a training
@@ -34,10 +36,8 @@ class SequenceBatching:
             if getattr(self, key) < 1:
                 raise ValueError(f"batching.{key}: {getattr(self, key)} must be 1 or more")
 
-    def __call__(
-        self, train: TrainView, length_T: np.ndarray, place_texts: TextPlacer, seed: int, multiple: int, devices: int
-    ) -> "SequenceBatches":
-        return SequenceBatches(self, train, length_T, place_texts, seed, multiple, devices)
+    def __call__(self, inputs: BatchInputs) -> "SequenceBatches":
+        return SequenceBatches(self, *inputs[:3], inputs.seed, inputs.multiple, inputs.devices)
 
 
 class SequenceBatches(TargetBatches):

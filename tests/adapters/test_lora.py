@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from small import FULL, LORA, LORA_ALL, TWO_TOWER, Frozen, LinearModel, Lora, replace
 from states import PARITY, errors, load
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.adapters import merge
 from cold_jax.adapters.full import BitFit
 from cold_jax.adapters.lora import LoraLinear
@@ -36,11 +36,11 @@ vectors = jax.jit(lambda encoder, rows: encoder(rows))
 
 
 @pytest.fixture(scope="module")
-def rows(question: build.Question) -> Any:
+def rows(question: experiment.Prepared) -> Any:
     return PackedTexts(question.tokens, small.ENCODER.row_length, 4)(np.arange(20), 2)[0]
 
 
-def wrapped(question: build.Question, adapter: Any, seed: int = 0) -> Any:
+def wrapped(question: experiment.Prepared, adapter: Any, seed: int = 0) -> Any:
     return adapter(question.loaded.encoder, seed)
 
 
@@ -64,7 +64,7 @@ def kernels(encoder: Any) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA, LORA_ALL, DORA, BITFIT])
-def test_at_step_0_phi_is_theta(question: build.Question, rows: Any, adapter: Any):
+def test_at_step_0_phi_is_theta(question: experiment.Prepared, rows: Any, adapter: Any):
     expected = vectors(question.loaded.encoder, rows)
     off = 1e-6 if adapter is DORA else 0  # it divides by what it multiplies with
     np.testing.assert_allclose(vectors(wrapped(question, adapter), rows), expected, rtol=0, atol=off)
@@ -72,7 +72,7 @@ def test_at_step_0_phi_is_theta(question: build.Question, rows: Any, adapter: An
         assert np.abs(vectors(with_random_b(wrapped(question, adapter)), rows) - expected).max() > 1e-2
 
 
-def test_lora_leaves_theta_as_it_is_and_moves_the_rest(question: build.Question, lora_run: Any):
+def test_lora_leaves_theta_as_it_is_and_moves_the_rest(question: experiment.Prepared, lora_run: Any):
     le, losses, states = lora_run
     assert np.isfinite(losses).all()
     start, last = (small.leaves(states[n].trainable) for n in (0, -1))
@@ -86,7 +86,7 @@ def test_lora_leaves_theta_as_it_is_and_moves_the_rest(question: build.Question,
         np.testing.assert_array_equal(kept[name], value, err_msg=name)
 
 
-def test_full_moves_every_leaf(question: build.Question):
+def test_full_moves_every_leaf(question: experiment.Prepared):
     _, states = small.fit(small.learner(question, FULL, TWO_TOWER), small.SOFTMAX, optax.sgd(1.0), 2)
     start, last = (small.leaves(state.trainable) for state in (states[0], states[-1]))
     assert len([name for name in start if "encoder" in name]) == len(merge.parameters(question.loaded.encoder, nnx.Param))
@@ -95,7 +95,7 @@ def test_full_moves_every_leaf(question: build.Question):
 
 
 @pytest.mark.parametrize(("model", "objective"), [(TWO_TOWER, small.SOFTMAX), (LinearModel(), Bce())])
-def test_frozen_leaves_theta_as_it_is_and_moves_the_head(question: build.Question, model: Any, objective: Any):
+def test_frozen_leaves_theta_as_it_is_and_moves_the_head(question: experiment.Prepared, model: Any, objective: Any):
     le = small.learner(question, Frozen(), model)
     before = {name: value.copy() for name, value in small.leaves(le.partition.frozen).items()}
     _, states = small.fit(le, objective, optax.sgd(1.0), 2)
@@ -108,7 +108,7 @@ def test_frozen_leaves_theta_as_it_is_and_moves_the_head(question: build.Questio
 
 
 @pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA])
-def test_the_optimizer_has_state_of_what_trains_alone(question: build.Question, adapter: Any):
+def test_the_optimizer_has_state_of_what_trains_alone(question: experiment.Prepared, adapter: Any):
     partition = small.learner(question, adapter, TWO_TOWER).partition
     config = AdamW(0.1, Schedule.constant, 0, 0.1, 0.9, 0.999, 1.0, 1)
     shapes = jax.eval_shape(config(9, 1.0).init, partition.trainable)
@@ -118,7 +118,7 @@ def test_the_optimizer_has_state_of_what_trains_alone(question: build.Question, 
 
 
 @pytest.mark.parametrize("adapter", [LORA, FULL])
-def test_the_layers_below_the_adapted_ones_are_a_table(question: build.Question, adapter: Any):
+def test_the_layers_below_the_adapted_ones_are_a_table(question: experiment.Prepared, adapter: Any):
     """The last layer alone learns: scores and losses are those of the whole encoder in which it alone learns."""
     whole, top = (small.learner(question, replace(adapter, layers=layers), TWO_TOWER) for layers in ("all", "last_1"))
     objective = small.SOFTMAX
@@ -136,7 +136,7 @@ def test_the_layers_below_the_adapted_ones_are_a_table(question: build.Question,
 
 
 @pytest.mark.parametrize("rank", [1, 3, 7])
-def test_delta_has_the_rank_that_was_asked_for(question: build.Question, rank: int):
+def test_delta_has_the_rank_that_was_asked_for(question: experiment.Prepared, rank: int):
     """In each layer of the stack, of each kernel."""
     adapter = replace(LORA_ALL, rank=rank)
     encoder = with_random_b(wrapped(question, adapter))
@@ -148,7 +148,7 @@ def test_delta_has_the_rank_that_was_asked_for(question: build.Question, rank: i
             assert np.linalg.matrix_rank(delta, tol=1e-5) == rank, (name, layer)  # entries are rounded to 1e-7
 
 
-def test_delta_of_a_trained_model_has_that_rank(question: build.Question, lora_run: Any):
+def test_delta_of_a_trained_model_has_that_rank(question: experiment.Prepared, lora_run: Any):
     le, _, states = lora_run
     trained = le.partition._replace(trainable=states[-1].trainable).model().encoder
     theta, moved = kernels(question.loaded.encoder), kernels(phi(LORA, question.loaded.encoder, trained))
@@ -158,7 +158,7 @@ def test_delta_of_a_trained_model_has_that_rank(question: build.Question, lora_r
             assert np.linalg.matrix_rank(delta, tol=1e-6) == wanted, name
 
 
-def test_merged_phi_scores_as_the_unmerged(question: build.Question, lora_run: Any):
+def test_merged_phi_scores_as_the_unmerged(question: experiment.Prepared, lora_run: Any):
     """As a whole model, to the scores of all users for all items; dropout is for training alone."""
     q, (le, _, states) = question, lora_run
     trained = le.partition._replace(trainable=states[-1].trainable)
@@ -216,7 +216,7 @@ def test_scales():
     assert isinstance(replace(LORA, rslora=True).scale, float)
 
 
-def test_a_pattern_without_a_match_is_an_error(question: build.Question):
+def test_a_pattern_without_a_match_is_an_error(question: experiment.Prepared):
     wrong = replace(LORA, targets=[r".*attention\.query", r".*attention\.querry"])
     with pytest.raises(ValueError, match=r"adapter.targets: '\.\*attention\\.querry' matches no .* it has .*attention\.query"):
         wrapped(question, wrong)
@@ -235,7 +235,7 @@ def test_wrong_settings_are_refused_by_name(changes: dict, message: str):
         replace(LORA, **changes)
 
 
-def test_a_starts_as_pefts_and_b_at_zero(question: build.Question):
+def test_a_starts_as_pefts_and_b_at_zero(question: experiment.Prepared):
     """A is uniform within 1/√in (kaiming_uniform with a = √5), another draw for every kernel, layer and seed."""
     encoders = [wrapped(question, replace(LORA_ALL, rank=50), seed) for seed in (0, 0, 1)]
     first, again, other = (merge.parameters(encoder, nnx.LoRAParam) for encoder in encoders)
@@ -257,7 +257,7 @@ def test_a_starts_as_pefts_and_b_at_zero(question: build.Question):
     assert len(draws) == 2 * len(LINEARS) * 2
 
 
-def test_saved_delta_is_a_and_b(question: build.Question, lora_run: Any):
+def test_saved_delta_is_a_and_b(question: experiment.Prepared, lora_run: Any):
     le, _, states = lora_run
     before, after = (
         merge.parameters(le.partition._replace(trainable=state.trainable).model(), nnx.Param) for state in (states[0], states[-1])
@@ -302,7 +302,7 @@ def _with_b(way: LoraLinear, b: jax.Array, x: jax.Array) -> jax.Array:
     return way(x)
 
 
-def test_merged_dora_has_the_vectors_of_the_unmerged(question: build.Question, rows: Any):
+def test_merged_dora_has_the_vectors_of_the_unmerged(question: experiment.Prepared, rows: Any):
     encoder = with_random_b(wrapped(question, DORA))
     for _, module in nnx.iter_modules(encoder):
         if isinstance(module, LoraLinear):
@@ -312,7 +312,7 @@ def test_merged_dora_has_the_vectors_of_the_unmerged(question: build.Question, r
     assert np.abs(found - vectors(question.loaded.encoder, rows)).max() > 1e-2
 
 
-def test_bitfit_moves_the_biases_alone(question: build.Question):
+def test_bitfit_moves_the_biases_alone(question: experiment.Prepared):
     le = small.learner(question, BITFIT, TWO_TOWER)
     _, states = small.fit(le, small.SOFTMAX, optax.sgd(1.0), 2)
     before, after = (
@@ -328,7 +328,7 @@ def test_bitfit_moves_the_biases_alone(question: build.Question):
         np.testing.assert_allclose(value, after[f"encoder.{name}"], atol=1e-6, err_msg=name)
 
 
-def test_bitfit_wants_biases(question: build.Question):
+def test_bitfit_wants_biases(question: experiment.Prepared):
     without = nnx.clone(question.loaded.encoder)
     for _, module in nnx.iter_modules(without):
         if getattr(module, "bias", None) is not None:

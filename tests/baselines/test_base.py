@@ -16,13 +16,14 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsRegressor
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config, experiment
 from cold_jax.baselines.features import earliest_history, feature_matrix, item_gram, unit_history
 from cold_jax.baselines.fold_in import fold_in_start
 from cold_jax.baselines.item_item import ease_weights, item_knn_weights
 from cold_jax.data.dataset import Entities
 from cold_jax.data.matrices import binary
 from cold_jax.data.synthetic import Synthetic
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import validate
 from cold_jax.splits.assemble import train_view
 from cold_jax.splits.entities import BothCold, ItemCold, UserCold
@@ -36,7 +37,7 @@ METRIC = "recall@20"
 
 def named(name: str, **values: object):
     """The baseline of a file in conf/baseline, with other values."""
-    return build.make(OmegaConf.create({**values_of(name), **values}), f"baseline.{name}")
+    return config.make(OmegaConf.create({**values_of(name), **values}), f"baseline.{name}")
 
 
 def values_of(name: str) -> dict[str, Any]:
@@ -335,7 +336,7 @@ def test_each_file_is_a_baseline_under_its_own_name(path: Path):
     ],
 )
 def test_a_wrong_value_is_named(name: str, values: dict, key: str):
-    with pytest.raises(build.ConfigError, match=key):
+    with pytest.raises(ConfigError, match=key):
         named(name, **values)
 
 
@@ -355,13 +356,13 @@ USER_ROWS = {  # support_k; rows with k > 0 to 0.02, since ties in time leave th
 }
 
 
-def reference(side: str) -> build.Question:
+def reference(side: str) -> experiment.Prepared:
     folder = os.environ.get("COLD_JAX_REFERENCE")
     if folder is None:
         pytest.skip("set COLD_JAX_REFERENCE to the folder of the reference splits, ml-100k-cold-{item,user}-seed42.csv")
     with initialize_config_dir(CONF, version_base=None):
         chosen = ["split=from_file", f"split.path={folder}/ml-100k-cold-{side}-seed42.csv", "adapter=frozen", "logger=[]"]
-        return build.question(build.settings(compose("train", chosen)))
+        return experiment.prepare(config.settings(compose("train", chosen)))
 
 
 @pytest.mark.slow

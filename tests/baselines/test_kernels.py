@@ -10,9 +10,9 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
 from test_base import asking, named, scores, train, train_of  # noqa: F401
 
-from cold_jax import build
 from cold_jax.baselines.features import earliest_history, item_gram
 from cold_jax.baselines.item_item import ease_weights
+from cold_jax.errors import ConfigError
 from cold_jax.splits.tasks import TrainView
 
 GENRE_ONLY = {"kernel": {"text(line)": 0.5, "text(title)": 0.5, "rbf(line)": 0.9, "overlap3(genre)": 0.75, "constant": 0.1}}
@@ -118,11 +118,11 @@ def test_ease_is_added_to_scores_of_at_most_one(train: TrainView):
 
 
 def test_a_wrong_value_is_named():
-    with pytest.raises(build.ConfigError, match=r"baseline\.penalties: \[\]"):
+    with pytest.raises(ConfigError, match=r"baseline\.penalties: \[\]"):
         named("item_kernel", penalties=[])
-    with pytest.raises(build.ConfigError, match=r"baseline\.kernel: 'near' is no block; there are text\(TEXT\)"):
+    with pytest.raises(ConfigError, match=r"baseline\.kernel: 'near' is no block; there are text\(TEXT\)"):
         named("item_kernel", kernel={"text(line) * near": 1.0})
-    with pytest.raises(build.ConfigError, match=r"baseline\.neighbours: \[-1\]"):
+    with pytest.raises(ConfigError, match=r"baseline\.neighbours: \[-1\]"):
         named("kernel_knn", neighbours=[-1])
-    with pytest.raises(build.ConfigError, match=r"baseline\.powers: \[-1\.0\]"):
+    with pytest.raises(ConfigError, match=r"baseline\.powers: \[-1\.0\]"):
         named("user_gp", powers=[-1.0])

@@ -8,10 +8,10 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import LogisticRegression
 from test_base import named
 
-from cold_jax import build
 from cold_jax.baselines.rating_gp import by_likes, logistic, mode
 from cold_jax.data.dataset import Dataset, Entities
 from cold_jax.data.matrices import binary
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import evaluate
 from cold_jax.splits.assemble import Split, assemble, train_view
 from cold_jax.splits.labels import Cold
@@ -118,7 +118,7 @@ def test_weights_want_rows_that_tell_what_was_liked():
     scorer = named("rating_gp", **SIMPLE)(train, split.validation)
     with pytest.raises(ValueError, match="can't rank candidates"):
         scorer(np.arange(2), train.interaction_UI[:2], np.arange(3))
-    with pytest.raises(build.ConfigError, match=r"baseline\.cuts: \[0\.5, 0\.4\] are not ascending"):
+    with pytest.raises(ConfigError, match=r"baseline\.cuts: \[0\.5, 0\.4\] are not ascending"):
         named("rating_gp", cuts=[0.5, 0.4])
 
 

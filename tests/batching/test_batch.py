@@ -6,7 +6,7 @@ import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.batching.batch import PackedTexts, recent_items, row_count, table_rows
 from cold_jax.text.packing import Rows
 from cold_jax.text.tokens import Tokens
@@ -14,17 +14,19 @@ from cold_jax.text.tokens import Tokens
 TEXTS_PER_ROW = 4
 
 
-def tokens_of(q: build.Question, text: int) -> tuple[int, ...]:
+def tokens_of(q: experiment.Prepared, text: int) -> tuple[int, ...]:
     return tuple(q.tokens.token_N[q.tokens.offset_T[text] : q.tokens.offset_T[text + 1]])
 
 
 @settings(max_examples=12, deadline=None)
 @given(batching=small.in_batch_choices(), devices=st.integers(1, 3), packed=st.booleans(), step=st.integers(0, 300))
-def test_slots_hold_the_texts(question: build.Question, batching: small.InBatchSampling, devices: int, packed: bool, step: int):
+def test_slots_hold_the_texts(
+    question: experiment.Prepared, batching: small.InBatchSampling, devices: int, packed: bool, step: int
+):
     """A slot's text is the user's profile, or the item's line; lengths are theirs; rows come in the multiple."""
     q, users = question, len(question.dataset.users)
     place_texts = PackedTexts(q.tokens, small.ENCODER.row_length, TEXTS_PER_ROW) if packed else table_rows
-    batch = batching(q.train, q.tokens.length_T, place_texts, 0, 2 * devices, devices)(step)
+    batch = batching(small.inputs(q, place_texts, multiple=2 * devices, devices=devices))(step)
     if isinstance(batch.rows, Rows):
         segment_RL = batch.rows.segment_RL
         slots = {
@@ -70,8 +72,8 @@ def test_recent_items_are_the_newest_first() -> None:
     assert recent_items(position_N, row_N, item_N, (3, 2)).tolist() == [[9, 8], [4, -1], [-1, -1]]
 
 
-def test_an_error_names_users_and_targets(question: build.Question) -> None:
-    batches = small.IN_BATCH(question.train, question.tokens.length_T, table_rows, 0, 1, 1)
+def test_an_error_names_users_and_targets(question: experiment.Prepared) -> None:
+    batches = small.IN_BATCH(small.inputs(question, table_rows))
     batch = batches(0)
     users = [question.train.users.ids[u] for u in sorted(set(batch.examples.user_B))]
     items = [question.train.items.ids[i] for i in sorted(set(batch.items.item_J[batch.examples.target_B]))]

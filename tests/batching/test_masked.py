@@ -7,7 +7,7 @@ import pytest
 import small
 from tokenizers import Tokenizer
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.batching.batch import Batch, PackedTexts
 from cold_jax.batching.masked import MaskedTokens, TextBatches
 from cold_jax.errors import DataError
@@ -18,25 +18,30 @@ TEXTS = MaskedTokens(size=6, share=0.2, mask="[MASK]", holdout_fraction=0.2)
 
 
 def make(
-    q: build.Question, batching: MaskedTokens = TEXTS, causal: bool = False, seed: int = 0, devices: int = 1, multiple: int = 2
+    q: experiment.Prepared,
+    batching: MaskedTokens = TEXTS,
+    causal: bool = False,
+    seed: int = 0,
+    devices: int = 1,
+    multiple: int = 2,
 ) -> TextBatches:
     place_texts = PackedTexts(q.tokens, small.ENCODER.row_length, 4)
-    return batching(q.loaded.tokenizer, causal, place_texts, seed, multiple, devices)
+    return batching(small.inputs(q, place_texts, causal=causal, seed=seed, multiple=multiple, devices=devices))
 
 
-def texts_of(q: build.Question, rows: Rows) -> set[bytes]:
+def texts_of(q: experiment.Prepared, rows: Rows) -> set[bytes]:
     token_N, offset_T = q.tokens
     return {token_N[offset_T[t] : offset_T[t + 1]].tobytes() for t in np.unique(rows.text_RL[rows.segment_RL > 0])}
 
 
-def original(q: build.Question, batch: Batch) -> np.ndarray:
+def original(q: experiment.Prepared, batch: Batch) -> np.ndarray:
     """The tokens in a batch's rows as the texts have them."""
     rows = batch.rows
     at_RL = q.tokens.offset_T[rows.text_RL] + rows.position_RL
     return np.where(rows.segment_RL > 0, q.tokens.token_N[at_RL], 0).reshape(-1)
 
 
-def specials(q: build.Question) -> tuple[int, list[int]]:
+def specials(q: experiment.Prepared) -> tuple[int, list[int]]:
     """[MASK], and all special tokens."""
     tokenizer = Tokenizer.from_file(str(q.loaded.tokenizer))
     mask = tokenizer.token_to_id("[MASK]")
@@ -44,7 +49,7 @@ def specials(q: build.Question) -> tuple[int, list[int]]:
 
 
 @pytest.mark.parametrize("devices", [1, 3])
-def test_a_share_of_the_tokens_is_masked(question: build.Question, devices: int) -> None:
+def test_a_share_of_the_tokens_is_masked(question: experiment.Prepared, devices: int) -> None:
     """Never special ones; of those chosen 80 % become [MASK], 10 % a random token, and 10 % stay."""
     batches, (mask, special) = make(question, devices=devices, multiple=2 * devices), specials(question)
     inputs, targets = [], []
@@ -68,7 +73,7 @@ def test_a_share_of_the_tokens_is_masked(question: build.Question, devices: int)
     assert np.mean(inputs == targets) == pytest.approx(0.1, abs=0.03)
 
 
-def test_a_gpt_predicts_every_token_but_a_texts_first(question: build.Question) -> None:
+def test_a_gpt_predicts_every_token_but_a_texts_first(question: experiment.Prepared) -> None:
     batch = make(question, causal=True)(0)
     position_B = batch.examples.position_B[batch.examples.weight_B > 0]
     token_N, rows = original(question, batch), batch.rows
@@ -79,7 +84,7 @@ def test_a_gpt_predicts_every_token_but_a_texts_first(question: build.Question) 
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_an_epoch_has_every_text_that_is_not_held_out_once(question: build.Question, causal: bool) -> None:
+def test_an_epoch_has_every_text_that_is_not_held_out_once(question: experiment.Prepared, causal: bool) -> None:
     q, batches = question, make(question, causal=causal)
     epochs = [
         [texts_of(q, batches(epoch * batches.steps_per_epoch + n).rows) for n in range(batches.steps_per_epoch)]
@@ -97,7 +102,7 @@ def test_an_epoch_has_every_text_that_is_not_held_out_once(question: build.Quest
     assert held_out != set().union(*(texts_of(q, batch.rows) for batch in make(q, causal=causal, seed=1).held_out_batches()))
 
 
-def test_a_batch_is_a_function_of_seed_and_step(question: build.Question) -> None:
+def test_a_batch_is_a_function_of_seed_and_step(question: experiment.Prepared) -> None:
     batches, other = make(question), make(question, seed=1)
     token_RL = batches(3).rows.token_RL
     other(0)
@@ -110,12 +115,12 @@ def test_a_batch_is_a_function_of_seed_and_step(question: build.Question) -> Non
         np.testing.assert_array_equal(a.examples.position_B, b.examples.position_B)
 
 
-def test_rows_have_one_shape(question: build.Question) -> None:
+def test_rows_have_one_shape(question: experiment.Prepared) -> None:
     batches = make(question)
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
 
 
-def test_an_error_names_the_texts(question: build.Question) -> None:
+def test_an_error_names_the_texts(question: experiment.Prepared) -> None:
     batches = make(question)
     batch = batches(0)
     texts = np.unique(batch.rows.text_RL[batch.rows.segment_RL > 0]).tolist()
@@ -130,7 +135,7 @@ def test_impossible_values_are_refused(key: str, value: float) -> None:
         replace(TEXTS, **{key: value})
 
 
-def test_texts_that_cannot_be_learned_from_are_refused(question: build.Question) -> None:
+def test_texts_that_cannot_be_learned_from_are_refused(question: experiment.Prepared) -> None:
     with pytest.raises(DataError, match=r"has no token '<mask>'"):
         make(question, replace(TEXTS, mask="<mask>"))
     make(question, replace(TEXTS, mask="<mask>"), causal=True)  # which masks nothing

@@ -8,7 +8,7 @@ import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.batching.batch import Batch, PackedTexts, table_rows
 from cold_jax.batching.sampled import InBatchSampling, SampledBatches
 
@@ -17,7 +17,7 @@ STEP = InBatchSampling(size=13, support=[1, 3], history=None, negatives=2, full_
 
 
 def make(
-    q: build.Question,
+    q: experiment.Prepared,
     batching: InBatchSampling,
     seed: int = 0,
     devices: int = 1,
@@ -40,7 +40,9 @@ def assert_same(a: Batch, b: Batch) -> None:
 
 @settings(max_examples=6, deadline=None)
 @given(batching=CHOICES, seed=st.integers(0, 2**31), steps=st.lists(st.integers(0, 400), min_size=2, max_size=4, unique=True))
-def test_a_batch_is_a_function_of_seed_and_step(question: build.Question, batching: InBatchSampling, seed: int, steps: list[int]):
+def test_a_batch_is_a_function_of_seed_and_step(
+    question: experiment.Prepared, batching: InBatchSampling, seed: int, steps: list[int]
+):
     one, other = make(question, batching, seed), make(question, batching, seed)
     forwards = [one(step) for step in steps]
     backwards = [other(step) for step in reversed(steps)][::-1]
@@ -48,7 +50,7 @@ def test_a_batch_is_a_function_of_seed_and_step(question: build.Question, batchi
         assert_same(a, b)
 
 
-def test_seeds_steps_and_epochs_differ(question: build.Question):
+def test_seeds_steps_and_epochs_differ(question: experiment.Prepared):
     batches = make(question, STEP)
     epoch = batches.steps_per_epoch
     assert epoch > 2
@@ -60,7 +62,7 @@ def test_seeds_steps_and_epochs_differ(question: build.Question):
 
 @settings(max_examples=15, deadline=None)
 @given(batching=CHOICES, devices=st.integers(1, 3), epoch=st.integers(0, 2))
-def test_an_epoch_has_every_interaction_once(question: build.Question, batching: InBatchSampling, devices: int, epoch: int):
+def test_an_epoch_has_every_interaction_once(question: experiment.Prepared, batching: InBatchSampling, devices: int, epoch: int):
     batches, train = make(question, batching, devices=devices), question.train
     steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
     values = {(user, item): value for user, item, value in zip(train.user_N, train.item_N, train.value_N, strict=True)}
@@ -79,7 +81,7 @@ def test_an_epoch_has_every_interaction_once(question: build.Question, batching:
 
 @settings(max_examples=20, deadline=None)
 @given(batching=CHOICES, seed=st.integers(0, 2**31), step=st.integers(0, 300))
-def test_supports(question: build.Question, batching: InBatchSampling, seed: int, step: int):
+def test_supports(question: experiment.Prepared, batching: InBatchSampling, seed: int, step: int):
     """From train only, never the target, of a size in the list; a truncated history weighs as much as the whole support."""
     batch = make(question, batching, seed)(step)
     known_UI = question.train.interaction_UI.toarray() > 0
@@ -100,7 +102,7 @@ def test_supports(question: build.Question, batching: InBatchSampling, seed: int
     assert not batch.examples.seen_BJ[:, ~batch.items.valid_J].any()
 
 
-def test_every_size_and_every_other_item_is_drawn(question: build.Question):
+def test_every_size_and_every_other_item_is_drawn(question: experiment.Prepared):
     """Support sizes 1 and 3 about equally often; in time all items of a user."""
     batches, known_UI = make(question, STEP), question.train.interaction_UI.toarray() > 0
     sizes, history_UI = [], np.zeros_like(known_UI)
@@ -115,7 +117,7 @@ def test_every_size_and_every_other_item_is_drawn(question: build.Question):
     assert np.mean(np.array(sizes) == 1) == pytest.approx(0.5, abs=0.1)  # 2,160 draws, and a few users with a short history
 
 
-def test_every_step_draws_anew(question: build.Question) -> None:
+def test_every_step_draws_anew(question: experiment.Prepared) -> None:
     """With one example and no support the items are the target and three of the 21 warm ones: hardly ever the same three."""
     one = InBatchSampling(size=1, support=[0], history=None, negatives=3, full_softmax=False, group_by_item=False)
     drawn = []
@@ -127,7 +129,7 @@ def test_every_step_draws_anew(question: build.Question) -> None:
     assert frozenset.union(*drawn) == set(np.flatnonzero(question.train.warm_I))
 
 
-def test_nothing_hidden_is_in_a_batch(question: build.Question):
+def test_nothing_hidden_is_in_a_batch(question: experiment.Prepared):
     """Neither a cold item nor a held-out interaction, as a target, support, known positive or candidate."""
     q = question
     batches = make(q, InBatchSampling(size=30, support=[], history=None, negatives=30, full_softmax=False, group_by_item=False))
@@ -143,7 +145,7 @@ def test_nothing_hidden_is_in_a_batch(question: build.Question):
 
 @settings(max_examples=12, deadline=None)
 @given(batching=CHOICES, step=st.integers(0, 300))
-def test_items(question: build.Question, batching: InBatchSampling, step: int):
+def test_items(question: experiment.Prepared, batching: InBatchSampling, step: int):
     """Each once, ascending: the targets, the supports and the sampled negatives; with full_softmax all warm ones."""
     q = question
     batch = make(q, batching)(step)
@@ -161,7 +163,7 @@ def test_items(question: build.Question, batching: InBatchSampling, step: int):
         np.testing.assert_allclose(batch.items.log_q_J[batch.items.valid_J], np.log(share_J), rtol=1e-5)
 
 
-def test_rows_have_one_shape(question: build.Question):
+def test_rows_have_one_shape(question: experiment.Prepared):
     place_texts = PackedTexts(question.tokens, small.ENCODER.row_length, 4)
     batches = make(
         question,
@@ -172,7 +174,7 @@ def test_rows_have_one_shape(question: build.Question):
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
 
 
-def test_the_target_of_a_repeated_interaction_is_not_in_its_support(question: build.Question):
+def test_the_target_of_a_repeated_interaction_is_not_in_its_support(question: experiment.Prepared):
     """A user took an item twice: it is a target twice an epoch, and in neither case in its own support."""
     train, twice = question.train, 5
     repeated = {
@@ -190,7 +192,7 @@ def test_the_target_of_a_repeated_interaction_is_not_in_its_support(question: bu
     assert seen == 2
 
 
-def test_an_epoch_grouped_by_item(question: build.Question):
+def test_an_epoch_grouped_by_item(question: experiment.Prepared):
     batches = make(question, small.replace(STEP, group_by_item=True))
     epochs = [
         [pair for step in range(batches.steps_per_epoch) for pair in pairs(batches(start + step))]

@@ -4,19 +4,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.batching.batch import table_rows
 from cold_jax.batching.sequences import SequenceBatches, SequenceBatching
 
 
-def make(q: build.Question, size: int = 37, history: int = 3, cold_negatives: bool = False, seed: int = 0) -> SequenceBatches:
+def make(
+    q: experiment.Prepared, size: int = 37, history: int = 3, cold_negatives: bool = False, seed: int = 0
+) -> SequenceBatches:
     batching = SequenceBatching(size=size, history=history, cold_negatives=cold_negatives)
-    return batching(q.train, q.tokens.length_T, table_rows, seed, 1, 2)
+    return batching(small.inputs(q, table_rows, seed=seed, devices=2))
 
 
 @pytest.mark.parametrize("cold_negatives", [True, False])
-def test_the_history_of_a_target_is_all_before_it(question: build.Question, cold_negatives: bool) -> None:
+def test_the_history_of_a_target_is_all_before_it(question: experiment.Prepared, cold_negatives: bool) -> None:
     """An epoch has every training interaction but each user's first as a target, once; the newest of its history are in order."""
     q, train = question, question.train
     batches = make(q, cold_negatives=cold_negatives)
@@ -49,7 +52,7 @@ def test_the_history_of_a_target_is_all_before_it(question: build.Question, cold
     assert sorted(found) == sorted(expected)
 
 
-def test_seeds_and_epochs_have_orders_of_their_own(question: build.Question) -> None:
+def test_seeds_and_epochs_have_orders_of_their_own(question: experiment.Prepared) -> None:
     orders = []
     for seed, epoch in ((0, 0), (0, 1), (1, 0)):
         batches = make(question, seed=seed)

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from states import PARITY
 from tokenizers import Tokenizer
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config
 from cold_jax.encoders.gguf import unpacked
 from cold_jax.errors import WeightsError
 from cold_jax.text.packing import pack
@@ -132,7 +132,7 @@ def test_without_the_package_it_says_what_to_install(tmp_path: Path, cache: Path
 @pytest.mark.slow  # 90 MB
 def test_smollm2_is_transformers() -> None:
     golden = load_file(PARITY / "smollm2.safetensors")
-    loaded = replace(build.make(OmegaConf.load(Path(CONF, "encoder/smollm2.yaml")), "encoder"), texts_per_row=1)()  # pyright: ignore
+    loaded = replace(config.make(OmegaConf.load(Path(CONF, "encoder/smollm2.yaml")), "encoder"), texts_per_row=1)()  # pyright: ignore
     texts = [x for x in json.loads((PARITY / "minilm.json").read_text())["texts"] if 0 < len(x) < 100]
     tokens = tokenize(loaded.tokenizer, texts, loaded.max_length)
     np.testing.assert_array_equal(tokens.token_N, golden["token_N"])

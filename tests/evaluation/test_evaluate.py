@@ -237,9 +237,9 @@ def test_popularity_of_the_reference_split():
         pytest.skip("COLD_JAX_REFERENCE does not name the reference's split of MovieLens-100k's users")
     from omegaconf import OmegaConf
 
-    from cold_jax import CONF, build
+    from cold_jax import CONF, config
 
-    dataset = build.make(OmegaConf.load(Path(CONF) / "data" / "ml_100k.yaml"), "data")()
+    dataset = config.make(OmegaConf.load(Path(CONF) / "data" / "ml_100k.yaml"), "data")()
     split = FromFile(os.environ["COLD_JAX_REFERENCE"], [0, 1, 5, 10], 5, None, True, None, False)(dataset)
     popularity_I = np.bincount(dataset.item_N[split.train_N], minlength=len(dataset.items))
     got = evaluate(lambda user_U, *_: np.tile(popularity_I, (len(user_U), 1)), split.test, ["recall@20", "ndcg@20"], 20)

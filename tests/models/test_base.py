@@ -11,7 +11,7 @@ from flax import nnx
 from sklearn.preprocessing import normalize
 from small import FULL, LORA, TWO_TOWER, Frozen, LinearModel, Lora, Lstm, make_train
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.models.base import (
     attribute_features,
     encode_texts,
@@ -28,7 +28,7 @@ score, features = jax.jit(score_candidates), jax.jit(tower_features)
 items = jax.jit(lambda model, vector_JD, item_J: model.items(vector_JD, item_J))
 
 
-def test_features_are_the_references(question: build.Question):
+def test_features_are_the_references(question: experiment.Prepared):
     """Rows [E, G/2, D/2] scaled to unit length, then a constant 0.3."""
     q = question
     vector_ID = next(iter(q.train.item_vectors.values()))
@@ -51,7 +51,7 @@ def test_log_popularity():
     np.testing.assert_allclose(log_popularity(make_train([[1], [-1], [1]], [[]] * 3)), expected, rtol=1e-6)
 
 
-def test_pairs_are_entries_of_the_scores(question: build.Question):
+def test_pairs_are_entries_of_the_scores(question: experiment.Prepared):
     le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
     batch, model = le.batches(0), le.partition.model()
     encoded = model.encoder(batch.rows)
@@ -70,7 +70,7 @@ MODELS = [(TWO_TOWER, small.SOFTMAX), (LinearModel(), Bpr()), (Lstm(width=3), Bc
     ("adapter", "of"),
     [(FULL, 0), (SOME_DROPOUT, 0), (Frozen(), 0), (SOME_DROPOUT, 1), (Frozen(), 1), (SOME_DROPOUT, 2), (Frozen(), 2)],
 )
-def test_types_are_promoted_nowhere(question: build.Question, adapter: Any, of: int):
+def test_types_are_promoted_nowhere(question: experiment.Prepared, adapter: Any, of: int):
     """In a whole step: loss, gradient, update."""
     model, objective = MODELS[of]
     le = small.learner(question, adapter, model)
@@ -83,7 +83,7 @@ def test_types_are_promoted_nowhere(question: build.Question, adapter: Any, of: 
 
 @pytest.mark.parametrize(("model", "objective"), MODELS)
 @pytest.mark.parametrize("adapter", [FULL, LORA, Frozen()])
-def test_every_leaf_is_trained_or_frozen(question: build.Question, adapter: Any, model: Any, objective: Any):
+def test_every_leaf_is_trained_or_frozen(question: experiment.Prepared, adapter: Any, model: Any, objective: Any):
     partition = small.learner(question, adapter, model).partition
     trains, stays = set(small.leaves(partition.trainable)), set(small.leaves(partition.frozen))
     assert trains & stays == set()
@@ -104,7 +104,7 @@ def test_every_leaf_is_trained_or_frozen(question: build.Question, adapter: Any,
         assert not {name for name in stays if "encoder" in name}
 
 
-def test_neither_slices_nor_places_change_a_text(question: build.Question):
+def test_neither_slices_nor_places_change_a_text(question: experiment.Prepared):
     """By twos, all at once, or elsewhere: the last row first, its texts in other slots and further on. Noise is of (key, text, place)."""
     le = small.stirred(small.learner(question, small.DROPOUT, TWO_TOWER))
     rows, model = le.batches(0).rows, le.partition.model()

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import small
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.encoders.precomputed import VectorTable
 from cold_jax.models.base import score_candidates
 from cold_jax.models.cosine import Cosine, TextVectors
 
 
-def test_cosine_is_its_formula(question: build.Question) -> None:
+def test_cosine_is_its_formula(question: experiment.Prepared) -> None:
     """Profile and shown items, as the vectors are."""
     le = small.learner(question, small.FULL, Cosine(profile_weight=0.5, logit_scale=20.0))
     assert all("encoder" in name for name in small.leaves(le.partition.trainable))

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.kernel_ridge import KernelRidge
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.adapters.full import Frozen
 from cold_jax.baselines.features import feature_matrix
 from cold_jax.baselines.fold_in import FoldIn
@@ -32,7 +32,7 @@ FOLD_IN = {
 }
 
 
-def scorer(question: build.Question, start: SvdInit | FoldInInit | RatingPriorInit, width: int, own: bool):
+def scorer(question: experiment.Prepared, start: SvdInit | FoldInInit | RatingPriorInit, width: int, own: bool):
     model = TwoTower(
         width=width, item_target_residual=own, item_source_residual=True, item_bias=own, user_bias=own, attributes=True
     )
@@ -41,11 +41,11 @@ def scorer(question: build.Question, start: SvdInit | FoldInInit | RatingPriorIn
     return ModelScorer(pieces, table_rows, question.tokens.length_T, len(question.train.users), 2)(pieces.trainable)
 
 
-def main_vectors(question: build.Question) -> np.ndarray:
+def main_vectors(question: experiment.Prepared) -> np.ndarray:
     return np.concatenate([next(iter(v.values())) for v in (question.train.user_vectors, question.train.item_vectors)])
 
 
-def test_fold_in_scores_as_the_baseline(question: build.Question) -> None:
+def test_fold_in_scores_as_the_baseline(question: experiment.Prepared) -> None:
     train = question.train
     warm_I = np.flatnonzero(train.warm_I)
     user_U = np.arange(5)
@@ -55,7 +55,7 @@ def test_fold_in_scores_as_the_baseline(question: build.Question) -> None:
     np.testing.assert_allclose(np.asarray(ours), theirs, atol=2e-4)  # float32 against float64
 
 
-def test_svd_ranks_cold_items_as_the_reference_ridge(question: build.Question) -> None:
+def test_svd_ranks_cold_items_as_the_reference_ridge(question: experiment.Prepared) -> None:
     train = question.train
     cold_I = np.flatnonzero(question.split.cold_I)
     user_U = np.arange(8)
@@ -73,7 +73,7 @@ def test_svd_ranks_cold_items_as_the_reference_ridge(question: build.Question) -
     "start", [FoldInInit(ridge=10.0, **FOLD_IN), SvdInit(ridge=10.0, logit_scale=10.0)], ids=["fold_in", "svd"]
 )
 def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
-    question: build.Question, start: FoldInInit | SvdInit
+    question: experiment.Prepared, start: FoldInInit | SvdInit
 ) -> None:
     """30 items have no 64 factors."""
     whole, wide = start(question.train, 30), start(question.train, 64)
@@ -85,7 +85,7 @@ def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
     assert np.abs(whole.source_IV @ whole.target_IV.T).max() > 0.1
 
 
-def test_what_is_an_items_own_is_not_in_its_features(question: build.Question) -> None:
+def test_what_is_an_items_own_is_not_in_its_features(question: experiment.Prepared) -> None:
     """A cold item's bias is m + k_*w (K_ww + own I)⁻¹ f_w, a warm one's its own f_i beside m."""
     train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
     feature_IF = feature_matrix(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
@@ -99,7 +99,7 @@ def test_what_is_an_items_own_is_not_in_its_features(question: build.Question) -
     np.testing.assert_allclose(start.bias_I, found.mean + found.item_I, atol=1e-4)
 
 
-def test_what_is_liked_is_the_mode_over_texts(question: build.Question) -> None:
+def test_what_is_liked_is_the_mode_over_texts(question: experiment.Prepared) -> None:
     """The towers' bias is f of the process whose kernel is the features': every user gets the same scores, or his own level on top."""
     train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
     liked = question._replace(train=train)

@@ -11,10 +11,11 @@ import states
 from flax import nnx
 from scipy.special import log_softmax
 
-from cold_jax import build
+from cold_jax import config, experiment
 from cold_jax.batching.masked import MaskedTokens
 from cold_jax.encoders import Loaded, Pretrained
 from cold_jax.encoders.pooling import Pooling
+from cold_jax.errors import ConfigError
 from cold_jax.models.init import RandomInit
 from cold_jax.models.language_model import LanguageModel
 from cold_jax.text.packing import PREFIX
@@ -26,17 +27,17 @@ TEXTS = MaskedTokens(size=6, share=0.2, mask="[MASK]", holdout_fraction=0.2)
 OBJECTIVE = TokenCrossEntropy()
 
 
-def learner(q: build.Question, adapter: Any, parallel: Any = small.ONE) -> build.Learner:
+def learner(q: experiment.Prepared, adapter: Any, parallel: Any = small.ONE) -> experiment.TrainSetup:
     loop = small.Loop(
         epochs=1, max_steps=None, validate_every=1, patience=None, microbatch_rows=2, log_every=1, step=StepMode.auto
     )
     chosen = {"adapter": adapter, "model": LanguageModel(), "batching": TEXTS, "objective": OBJECTIVE}
     chosen |= {"parallel": parallel, "loop": loop, "seed": 0, "init": RandomInit()}
-    return build.learner(build.Settings(**{**dict.fromkeys(build.Settings._fields), **chosen}), q)
+    return experiment.setup(config.Settings(**{**dict.fromkeys(config.Settings._fields), **chosen}), q)
 
 
 @pytest.fixture(scope="module")
-def gpt(question: build.Question, tmp_path_factory: pytest.TempPathFactory) -> build.Question:
+def gpt(question: experiment.Prepared, tmp_path_factory: pytest.TempPathFactory) -> experiment.Prepared:
     """The small question with a random GPT-2 over characters."""
     at = str(states.write(tmp_path_factory.mktemp("gpt2"), "gpt2", noise=0.3))
     shape: dict[str, Any] = {
@@ -51,7 +52,7 @@ def gpt(question: build.Question, tmp_path_factory: pytest.TempPathFactory) -> b
     return question._replace(loaded=loaded)
 
 
-def original(q: build.Question, batch: Any) -> np.ndarray:
+def original(q: experiment.Prepared, batch: Any) -> np.ndarray:
     """The tokens of a batch's rows as the texts have them."""
     rows = batch.rows
     at_RL = q.tokens.offset_T[rows.text_RL] + rows.position_RL
@@ -59,7 +60,7 @@ def original(q: build.Question, batch: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt"])
-def test_the_loss_is_the_mean_of_the_tokens(question: build.Question, gpt: build.Question, kind: str) -> None:
+def test_the_loss_is_the_mean_of_the_tokens(question: experiment.Prepared, gpt: experiment.Prepared, kind: str) -> None:
     q = question if kind == "bert" else gpt
     le = small.stirred(learner(q, small.LORA))
     losses, _ = small.fit(le, OBJECTIVE, small.DESCENT, 1)
@@ -77,7 +78,7 @@ def test_the_loss_is_the_mean_of_the_tokens(question: build.Question, gpt: build
 
 
 @pytest.mark.parametrize("parallel", [Pmap(2), Mesh(2)], ids=["pmap", "mesh"])
-def test_devices_and_slices_find_what_one_finds(question: build.Question, parallel: Any) -> None:
+def test_devices_and_slices_find_what_one_finds(question: experiment.Prepared, parallel: Any) -> None:
     one = small.fit(learner(question, small.FULL), OBJECTIVE, small.DESCENT, 3)[0]
     many = small.fit(learner(question, small.FULL, parallel), OBJECTIVE, small.DESCENT, 3, parallel)[0]
     pieces = small.fit(learner(question, small.FULL), OBJECTIVE, small.DESCENT, 3, form=StepMode.microbatched)[0]
@@ -85,19 +86,19 @@ def test_devices_and_slices_find_what_one_finds(question: build.Question, parall
     np.testing.assert_allclose(pieces, one, rtol=1e-5)
 
 
-def test_training_lowers_the_loss_of_held_out_texts(question: build.Question) -> None:
+def test_training_lowers_the_loss_of_held_out_texts(question: experiment.Prepared) -> None:
     le = learner(question, small.FULL)
     _, states = small.fit(le, OBJECTIVE, small.optax.adam(0.01), 30)
     assert le.validate(states[-1].trainable)[0] > le.validate(le.partition.trainable)[0] + 0.2
 
 
-def test_what_is_refused(question: build.Question) -> None:
+def test_what_is_refused(question: experiment.Prepared) -> None:
     with pytest.raises(ValueError, match="use all"):
         learner(question, replace(small.FULL, layers="last_1"))
-    with pytest.raises(build.ConfigError, match="go together"):
+    with pytest.raises(ConfigError, match="go together"):
         small.learner(question, small.FULL, LanguageModel())
 
 
-def test_the_head_of_a_gpt_has_nothing_to_learn(gpt: build.Question) -> None:
+def test_the_head_of_a_gpt_has_nothing_to_learn(gpt: experiment.Prepared) -> None:
     assert not nnx.to_flat_state(nnx.state(learner(gpt, small.LORA).partition.model(), nnx.PathContains("map_DD")))
     assert isinstance(PREFIX, int)

@@ -1,5 +1,6 @@
 """Vectors' scores by hand; likelihoods that share rows and a prompt against one text at a time; what is refused."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from scipy import sparse
 from scipy.special import log_softmax
 from tokenizers import Tokenizer
 
-from cold_jax import CONF, build
+from cold_jax import CONF, config, experiment
 from cold_jax.data.dataset import Entities
 from cold_jax.encoders import Loaded, Pretrained
 from cold_jax.encoders.pooling import Pooling
-from cold_jax.errors import DataError, WeightsError
+from cold_jax.errors import ConfigError, DataError, WeightsError
 from cold_jax.models.likelihood import Likelihood, log_likelihoods
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import pack
@@ -91,6 +92,10 @@ def test_texts_that_share_a_prompt_are_as_likely_as_alone(tmp_path: Path, name: 
     np.testing.assert_allclose(got, [[alone(loaded, p.tolist(), own) for own in texts] for p in prompts], rtol=1e-4)
 
 
+def profiles(train: TrainView) -> Callable[[int], str]:
+    return next(iter(train.users.texts.values())).__getitem__
+
+
 def test_a_likelihood_is_its_formula(tmp_path: Path) -> None:
     """Of a user with a profile who shows items 2 and then 1, the newest; and of one of whom nothing is known."""
     loaded, train = encoder(tmp_path, "gpt2"), named("a cook", "")
@@ -102,9 +107,11 @@ def test_a_likelihood_is_its_formula(tmp_path: Path) -> None:
     log_c_I = np.log((np.array([2, 1, 0, 0]) + 0.5) / (3 + 4 / 2))
     prior_I = 0.25 * np.where(train.warm_I, log_c_I, log_c_I[train.warm_I].mean())
     expected = (log_p_PI - 0.5 * log_p_PI[1]) / np.array([len(ids) for ids in own]) + prior_I
-    score_UI = LIKELIHOOD(loaded, train)(np.array([0, 1]), history_UI, np.arange(4))
+    score_UI = LIKELIHOOD.scorer(loaded, train, profiles(train))(np.array([0, 1]), history_UI, np.arange(4))
     np.testing.assert_allclose(score_UI, expected, rtol=1e-4)
-    few_UI = replace(LIKELIHOOD, first=2)(loaded, train)(np.array([0, 1]), history_UI, np.array([0, 1, 3]))
+    few_UI = replace(LIKELIHOOD, first=2).scorer(loaded, train, profiles(train))(
+        np.array([0, 1]), history_UI, np.array([0, 1, 3])
+    )
     np.testing.assert_allclose(few_UI[:, :2], expected[:, :2], rtol=1e-4)  # the most popular two are read
     assert (few_UI[:, 2] < few_UI[:, :2].min(1)).all()
 
@@ -112,21 +119,21 @@ def test_a_likelihood_is_its_formula(tmp_path: Path) -> None:
 def test_what_a_likelihood_refuses(tmp_path: Path) -> None:
     loaded = encoder(tmp_path, "gpt2")
     with pytest.raises(DataError, match="no text 'plot'; they have title"):
-        replace(LIKELIHOOD, title="plot")(loaded, named("", ""))
+        replace(LIKELIHOOD, title="plot").scorer(loaded, named("", ""), str)
     untied = replace(loaded, config={**loaded.config, "tie_word_embeddings": False})
     with pytest.raises(WeightsError, match="encoder=smollm2"):
-        LIKELIHOOD(untied, named("", ""))
+        LIKELIHOOD.scorer(untied, named("", ""), str)
     (tmp_path / "bert").mkdir()
     with pytest.raises(WeightsError, match="bert"):
-        LIKELIHOOD(encoder(tmp_path / "bert", "bert_small"), named("", ""))
+        LIKELIHOOD.scorer(encoder(tmp_path / "bert", "bert_small"), named("", ""), str)
     node = OmegaConf.merge(OmegaConf.load(Path(CONF, "model/likelihood.yaml")), {"liked": "no place"})
-    with pytest.raises(build.ConfigError, match="must hold {liked} once"):
-        build.make(node, "model")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="must hold {liked} once"):
+        config.make(node, "model")  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("model", ["two_tower", "linear", "lstm"])
 def test_nothing_trained_needs_somewhere_to_start(model: str) -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
-        s = build.settings(compose("train", ["+experiment=smoke", "adapter=zero_shot", f"model={model}"]))
-    with pytest.raises(build.ConfigError, match="begins at random"):
-        build.learner(s, small.question())
+        s = config.settings(compose("train", ["+experiment=smoke", "adapter=zero_shot", f"model={model}"]))
+    with pytest.raises(ConfigError, match="begins at random"):
+        experiment.setup(s, small.question())

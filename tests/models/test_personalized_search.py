@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 from sklearn.preprocessing import scale
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.errors import DataError
 from cold_jax.evaluation.evaluate import EvaluationConfig, Scorer
 from cold_jax.models.personalized_search import KINDS, PersonalizedSearch, Search
@@ -30,16 +30,16 @@ def knowing(part: EvalTask) -> Scorer:
 
 
 @pytest.fixture(scope="module")
-def part(question: build.Question) -> EvalTask:
+def part(question: experiment.Prepared) -> EvalTask:
     return question.split.test["cold"]
 
 
-def searcher(q: build.Question, model: Scorer, part: EvalTask, **values: Any) -> PersonalizedSearch:
+def searcher(q: experiment.Prepared, model: Scorer, part: EvalTask, **values: Any) -> PersonalizedSearch:
     return replace(SEARCH, **values)(q.train, q.loaded, model, {"cold": part})
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_query_is_some_words_of_a_hidden_item(question: build.Question, part: EvalTask, kind: str) -> None:
+def test_a_query_is_some_words_of_a_hidden_item(question: experiment.Prepared, part: EvalTask, kind: str) -> None:
     found = searcher(question, blind, part).asked(part, [kind])
     titles, lines = question.train.items.texts["title"], next(iter(question.train.items.texts.values()))
     assert len(found.query_of) == len(found.part.user_U) > 5
@@ -57,7 +57,7 @@ def test_a_query_is_some_words_of_a_hidden_item(question: build.Question, part: 
     assert again.query_of == found.query_of
 
 
-def test_users_whose_item_has_no_other_words_are_left_out(question: build.Question, part: EvalTask) -> None:
+def test_users_whose_item_has_no_other_words_are_left_out(question: experiment.Prepared, part: EvalTask) -> None:
     titles = dict.fromkeys(("line", "title"), question.train.items.texts["title"])
     only = replace(question.train, items=replace(question.train.items, texts=titles))
     one = SEARCH(only, question.loaded, blind, {"cold": part})
@@ -65,7 +65,7 @@ def test_users_whose_item_has_no_other_words_are_left_out(question: build.Questi
     assert one.asked(part, ["title"]).query_of
 
 
-def test_terms_are_joined_with_their_weights(question: build.Question, part: EvalTask) -> None:
+def test_terms_are_joined_with_their_weights(question: experiment.Prepared, part: EvalTask) -> None:
     one = searcher(question, blind, part)
     asked = one.asked(part, ["title"])
     of = (asked.part.user_U, asked.part.history_UI, asked.part.candidate_I)
@@ -84,7 +84,7 @@ def test_terms_are_joined_with_their_weights(question: build.Question, part: Eva
     np.testing.assert_array_equal(bm25_I > 0, has)
 
 
-def test_what_is_known_of_a_user_gets_a_weight_if_it_tells(question: build.Question, part: EvalTask) -> None:
+def test_what_is_known_of_a_user_gets_a_weight_if_it_tells(question: experiment.Prepared, part: EvalTask) -> None:
     evaluation = EvaluationConfig(metrics=["mrr"], metric="mrr", top=10, chunk=32, resamples=10, users=None)
     found = {}
     for name, model in (("blind", blind), ("knowing", knowing(part))):
@@ -95,7 +95,7 @@ def test_what_is_known_of_a_user_gets_a_weight_if_it_tells(question: build.Quest
     assert abs(found["blind"]) < 0.1
 
 
-def test_what_is_refused(question: build.Question, part: EvalTask) -> None:
+def test_what_is_refused(question: experiment.Prepared, part: EvalTask) -> None:
     with pytest.raises(DataError, match="no text 'plot'"):
         searcher(question, blind, part, title="plot")
     with pytest.raises(DataError, match="scores given rows"):

@@ -10,7 +10,7 @@ import small
 from scipy import sparse
 from small import TWO_TOWER, Frozen, LinearModel, Lstm, replace
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.batching.batch import table_rows
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.evaluation.evaluate import PointwiseScorer
@@ -24,7 +24,7 @@ score = jax.jit(score_candidates)
 
 
 @pytest.mark.parametrize("model", [TWO_TOWER, LinearModel()])
-def test_a_scorer_scores_as_the_step_does(question: build.Question, model: Any) -> None:
+def test_a_scorer_scores_as_the_step_does(question: experiment.Prepared, model: Any) -> None:
     """Warm candidates in any order, for users who show what an example showed."""
     le = small.stirred(small.learner(question, Frozen(), model, ALL_SHOWN))
     batch, model = le.batches(0), le.partition.model()
@@ -37,7 +37,7 @@ def test_a_scorer_scores_as_the_step_does(question: build.Question, model: Any) 
     np.testing.assert_allclose(got_BJ, np.asarray(expected_BJ)[:, by_J], atol=2e-6)
 
 
-def test_a_scorer_reads_the_order_as_the_step_does(question: build.Question) -> None:
+def test_a_scorer_reads_the_order_as_the_step_does(question: experiment.Prepared) -> None:
     le = small.stirred(small.learner(question, Frozen(), small.METRIC, small.PREFIXES))
     batch, model = le.batches(0), le.partition.model()
     expected_BJ = np.asarray(score(model, model.encoder(batch.rows), batch.examples, batch.items))
@@ -52,7 +52,7 @@ def test_a_scorer_reads_the_order_as_the_step_does(question: build.Question) -> 
     np.testing.assert_allclose(le.scorer(le.partition.trainable)(*asked), expected_BJ[:, by_J], atol=5e-6)
 
 
-def test_a_scorer_scores_with_the_leaves_that_it_is_given(question: build.Question) -> None:
+def test_a_scorer_scores_with_the_leaves_that_it_is_given(question: experiment.Prepared) -> None:
     le = small.learner(question, Frozen(), TWO_TOWER)
     asked = np.arange(5), question.train.interaction_UI[:5], np.arange(30)
     before = np.asarray(le.scorer(le.partition.trainable)(*asked))
@@ -62,7 +62,7 @@ def test_a_scorer_scores_with_the_leaves_that_it_is_given(question: build.Questi
     assert not isinstance(le.scorer(le.partition.trainable), PointwiseScorer)
 
 
-def test_cold_items_and_users_have_nothing_of_their_own(question: build.Question) -> None:
+def test_cold_items_and_users_have_nothing_of_their_own(question: experiment.Prepared) -> None:
     """Rows of their own change the scores of warm candidates alone; a user's score is of profile text and support, not of an id."""
     q = question
     cold_I, asked_U = np.flatnonzero(~q.train.warm_I), np.array([3, 11])
@@ -83,7 +83,7 @@ def test_cold_items_and_users_have_nothing_of_their_own(question: build.Question
     assert np.abs(after - before)[:, q.train.warm_I].min() > 1
 
 
-def test_chunks_change_nothing(question: build.Question, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing(question: experiment.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts are encoded so many at once: of 70 the last chunk is not full."""
     asked = np.arange(3), question.train.interaction_UI[:3], np.array([4, 29, 0, 7, 12])
     le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
@@ -94,7 +94,7 @@ def test_chunks_change_nothing(question: build.Question, monkeypatch: pytest.Mon
     np.testing.assert_allclose(many(le.partition.trainable)(*asked), whole_UI, atol=1e-6)
 
 
-def test_an_lstm_scores_pair_by_pair(question: build.Question, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_lstm_scores_pair_by_pair(question: experiment.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     """All candidates of a user, and given rows: the logit of the two texts. Of twelve pairs, eight at once, the last four fill no chunk."""
     monkeypatch.setattr(scoring, "PAIRS_AT_ONCE", 8)
     le = small.remembering(small.learner(question, Frozen(), Lstm(width=3)))

@@ -11,7 +11,7 @@ from flax import nnx
 from sklearn.preprocessing import normalize
 from small import TWO_TOWER, Frozen, TwoTower, make_train
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.encoders.precomputed import VectorTable
 from cold_jax.models.base import TowerInit, attribute_features, score_candidates, tower_features
 from cold_jax.models.two_tower import TwoTowerModule
@@ -68,7 +68,7 @@ def test_only_a_warm_user_has_a_level():
     assert model.levels(jnp.array([0, 1, 2, 1])).tolist() == [0, 3, 0, 3]
 
 
-def test_two_tower_in_numpy(question: build.Question):
+def test_two_tower_in_numpy(question: experiment.Prepared):
     """The formula at the head of models.py, pair by pair in float64, with random parameters and attributes."""
     le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
     batch, train = le.batches(0), question.train
@@ -92,7 +92,7 @@ def test_two_tower_in_numpy(question: build.Question):
         np.testing.assert_allclose(np.asarray(got_BJ)[b, : len(item_J)], expected_J, rtol=1e-5, atol=1e-5)
 
 
-def test_a_user_is_profile_and_shown_items(question: build.Question):
+def test_a_user_is_profile_and_shown_items(question: experiment.Prepared):
     """Two users with one profile text and one support have one score, whoever they are and whatever else they took."""
     le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
     batch = le.batches(0)
@@ -109,7 +109,7 @@ def test_a_user_is_profile_and_shown_items(question: build.Question):
         assert not np.allclose(changed_BJ, score_BJ)
 
 
-def test_own_rows_are_of_warm_items(question: build.Question):
+def test_own_rows_are_of_warm_items(question: experiment.Prepared):
     """At a closed form's start a warm item has the closed form's rows to rounding, a cold one those that its features say."""
     q, draw = question, np.random.default_rng(0)
     F = attribute_features(q.train).shape[1] + 16 + 1

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import small
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.adapters.full import Frozen
 from cold_jax.batching.batch import Batch
 from cold_jax.errors import NonFinite
@@ -55,13 +55,13 @@ class Interrupted(RuntimeError):
 
 
 @pytest.fixture(scope="module")
-def lora(question: build.Question) -> build.Learner:
+def lora(question: experiment.Prepared) -> experiment.TrainSetup:
     """With dropout, so that every random choice of a step shows."""
     return small.learner(question, small.DROPOUT, small.TWO_TOWER)
 
 
 @pytest.fixture(scope="module")
-def linear(question: build.Question) -> build.Learner:
+def linear(question: experiment.Prepared) -> experiment.TrainSetup:
     return small.learner(question, Frozen(), LinearModel())
 
 
@@ -81,7 +81,7 @@ def from_list(metrics: list[float]) -> Validate:
 class Batches:
     """The learner's, poisoned at some steps, with none to be had from `end` on."""
 
-    def __init__(self, le: build.Learner, poisoned: tuple[int, ...] = (), end: int | None = None):
+    def __init__(self, le: experiment.TrainSetup, poisoned: tuple[int, ...] = (), end: int | None = None):
         self.le, self.poisoned, self.end = le, poisoned, end
 
     def __getattr__(self, name: str) -> Any:
@@ -100,7 +100,7 @@ COMPILED: dict[Any, Parallel] = {}
 
 
 def training(
-    le: build.Learner,
+    le: experiment.TrainSetup,
     folder: Path,
     loop: Loop = LOOP,
     objective: Any = small.SOFTMAX,
@@ -193,7 +193,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
 
 
 def test_a_kill_before_the_first_save_leaves_no_line(
-    linear: build.Learner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    linear: experiment.TrainSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def save(*_: object) -> None:
         raise Interrupted
@@ -207,7 +207,7 @@ def test_a_kill_before_the_first_save_leaves_no_line(
     assert [line["step"] for line in lines(tmp_path)] == [0, 1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 8]
 
 
-def test_a_finished_training_is_not_trained_again(linear: build.Learner, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_trained_again(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     trained, best = training(linear, tmp_path).fit()
     before = (tmp_path / "metrics.jsonl").read_bytes()
     again = training(linear, tmp_path, batches=Batches(linear, end=0))
@@ -217,7 +217,7 @@ def test_a_finished_training_is_not_trained_again(linear: build.Learner, tmp_pat
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
-def test_more_steps_go_on_where_fewer_ended(linear: build.Learner, tmp_path: Path) -> None:
+def test_more_steps_go_on_where_fewer_ended(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     training(linear, tmp_path).fit()
     longer = training(linear, tmp_path, loop=replace(LOOP, max_steps=10))
     longer.fit()
@@ -238,7 +238,7 @@ def test_more_steps_go_on_where_fewer_ended(linear: build.Learner, tmp_path: Pat
     ],
 )
 def test_early_stopping_takes_the_best_step(
-    linear: build.Learner, tmp_path: Path, patience: int | None, metrics: list[float], best: int, last: int
+    linear: experiment.TrainSetup, tmp_path: Path, patience: int | None, metrics: list[float], best: int, last: int
 ) -> None:
     seen: list[Any] = []
 
@@ -256,7 +256,7 @@ def test_early_stopping_takes_the_best_step(
     assert again.step == last
 
 
-def test_lines_grow_sparse(linear: build.Learner, tmp_path: Path) -> None:
+def test_lines_grow_sparse(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     training(
         linear,
         tmp_path,
@@ -300,7 +300,7 @@ _broken_backwards.defvjp(lambda x, hit: (x, hit), lambda hit, g: (jnp.where(hit,
     ("how", "step"),  # a save is at 3, an epoch ends with 5, the last is 8
     [("nan", 1), ("nan", 3), ("nan", 5), ("nan", 8), ("-inf", 2), ("gradient", 2), ("gradient", 3), ("gradient", 8)],
 )
-def test_not_a_number_stops_the_run_before_the_update(linear: build.Learner, tmp_path: Path, how: str, step: int) -> None:
+def test_not_a_number_stops_the_run_before_the_update(linear: experiment.TrainSetup, tmp_path: Path, how: str, step: int) -> None:
     run = training(linear, tmp_path, objective=Breaking(how), batches=Batches(linear, poisoned=(step - 1,)))
     with pytest.raises(NonFinite) as error:
         run.fit()
@@ -325,7 +325,7 @@ def test_not_a_number_stops_the_run_before_the_update(linear: build.Learner, tmp
 
 
 @pytest.mark.parametrize("devices", [Pmap(2), Mesh(2)])
-def test_not_a_number_on_one_device_stops_all(question: build.Question, tmp_path: Path, devices: Any) -> None:
+def test_not_a_number_on_one_device_stops_all(question: experiment.Prepared, tmp_path: Path, devices: Any) -> None:
     """And in the middle of an accumulation."""
     le, twice = small.learner(question, Frozen(), LinearModel(), parallel=devices), replace(ADAMW, accumulate=2)
     run = training(le, tmp_path, objective=Breaking("nan"), optimizer=twice, batches=Batches(le, poisoned=(4,)), devices=devices)
@@ -335,7 +335,7 @@ def test_not_a_number_on_one_device_stops_all(question: build.Question, tmp_path
 
 
 @pytest.mark.parametrize("how", ["nan", "gradient"])
-def test_the_step_itself_leaves_everything_as_it_was(linear: build.Learner, how: str) -> None:
+def test_the_step_itself_leaves_everything_as_it_was(linear: experiment.TrainSetup, how: str) -> None:
     transformation = ADAMW(8, 1.0)
     step = fused_step(small.recipe(linear, Breaking(how), transformation))
     collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=1)
@@ -352,7 +352,9 @@ def test_the_step_itself_leaves_everything_as_it_was(linear: build.Learner, how:
 
 
 @pytest.mark.parametrize("metrics", [[0.1, 0.5, math.nan], [0.1, 0.5, math.inf], [0.1, 0.5, -math.inf]])
-def test_a_metric_that_is_not_a_number_is_never_the_best(linear: build.Learner, tmp_path: Path, metrics: list[float]) -> None:
+def test_a_metric_that_is_not_a_number_is_never_the_best(
+    linear: experiment.TrainSetup, tmp_path: Path, metrics: list[float]
+) -> None:
     run = training(linear, tmp_path, validate=from_list(metrics))
     with pytest.raises(NonFinite, match=f"step 6: the validation metric is {metrics[-1]}; step 3 stays the best"):
         run.fit()
@@ -362,7 +364,7 @@ def test_a_metric_that_is_not_a_number_is_never_the_best(linear: build.Learner, 
     assert same(trained, training(linear, tmp_path).best()[0])
 
 
-def test_a_first_metric_that_is_not_a_number_leaves_nothing(linear: build.Learner, tmp_path: Path) -> None:
+def test_a_first_metric_that_is_not_a_number_leaves_nothing(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     with pytest.raises(NonFinite, match="step 0: the validation metric is nan"):
         training(linear, tmp_path, validate=from_list([math.nan])).fit()
     assert training(linear, tmp_path).checkpoints.steps() == []
@@ -371,7 +373,7 @@ def test_a_first_metric_that_is_not_a_number_leaves_nothing(linear: build.Learne
 # signals
 
 
-def test_while_the_first_step_compiles_a_signal_just_ends_it(linear: build.Learner, tmp_path: Path) -> None:
+def test_while_the_first_step_compiles_a_signal_just_ends_it(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     run, during = training(linear, tmp_path), []
     step, before = run.parallel.step, signal.getsignal(signal.SIGTERM)
 
@@ -384,7 +386,7 @@ def test_while_the_first_step_compiles_a_signal_just_ends_it(linear: build.Learn
     assert during == [True, *[False] * 7]
 
 
-def test_a_signal_after_the_last_step_is_not_lost(linear: build.Learner, tmp_path: Path) -> None:
+def test_a_signal_after_the_last_step_is_not_lost(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     run = training(linear, tmp_path)
     remove = run.terminate.remove
     run.terminate.remove = lambda: (signal.raise_signal(signal.SIGTERM), remove())  # type: ignore[method-assign]
@@ -415,7 +417,7 @@ run.fit()
 """
 
 
-def test_a_second_signal_ends_it_at_once(linear: build.Learner, tmp_path: Path) -> None:
+def test_a_second_signal_ends_it_at_once(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(
             [*map(str, (Path(__file__).parent, *Path(__file__).parents[1:3])), os.environ.get("PYTHONPATH", "")]
@@ -432,7 +434,7 @@ def test_a_second_signal_ends_it_at_once(linear: build.Learner, tmp_path: Path) 
     assert training(linear, tmp_path).checkpoints.restore(training(linear, tmp_path).state, ABOUT)[0] == 0
 
 
-def test_a_profile_is_jaxs_trace_of_steps(linear: build.Learner, tmp_path: Path) -> None:
+def test_a_profile_is_jaxs_trace_of_steps(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     """XSpace files that name the step's program; none without it, nor of a training that ends before those steps."""
     traces = lambda folder: list(folder.glob("profile/**/*.xplane.pb"))  # noqa: E731
     plain, short, long = tmp_path / "plain", tmp_path / "short", tmp_path / "long"

@@ -11,7 +11,7 @@ import pytest
 import small
 from small import FULL, TWO_TOWER, Frozen, LinearModel
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.training.objectives import Bce
 from cold_jax.training.optimizers import AdamW, Schedule
@@ -116,7 +116,7 @@ def test_the_encoder_s_rate_scales_delta_and_nothing_else():
         np.testing.assert_array_equal(half[name], moved * (0.5 if "encoder" in name else 1.0), err_msg=name)  # 0.5: exactly
 
 
-def test_only_matrices_decay(question: build.Question):
+def test_only_matrices_decay(question: experiment.Prepared):
     """Of the real model, whose layers are stacked: their biases and norms have two axes, and are no matrices."""
     ones = jax.tree.map(jnp.ones_like, small.learner(question, FULL, TWO_TOWER).partition.trainable)
     optimizer = replace(PLAIN, weight_decay=0.5)(9, 1.0)
@@ -131,7 +131,7 @@ def test_only_matrices_decay(question: build.Question):
     assert {"['log_scale'].value", "['bias_F'].value", "['item_bias_I'].value"} <= still
 
 
-def test_a_batch_in_two_halves(question: build.Question):
+def test_a_batch_in_two_halves(question: experiment.Prepared):
     """accumulate=2: two steps of 20 examples update as one of 40, and the first alone does not. Clipped, after the mean."""
     full = InBatchSampling(
         size=40, support=[0], history=None, negatives=0, full_softmax=True, group_by_item=False

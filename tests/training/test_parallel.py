@@ -21,7 +21,7 @@ import small
 from safetensors.numpy import load_file, save_file
 from small import IN_BATCH, STEPS, TWO_TOWER, Frozen, Lstm
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.evaluation.evaluate import EvaluationConfig
 from cold_jax.models.base import score_candidates
 from cold_jax.training.objectives import BceRatings
@@ -36,7 +36,7 @@ def trained(losses: np.ndarray, states: list[State]) -> dict[str, np.ndarray]:
     return {"losses": losses} | {f"{n} {name}": x for n in (0, 1, -1) for name, x in small.leaves(states[n].trainable).items()}
 
 
-def metrics(q: build.Question, le: build.Learner, found: dict[str, np.ndarray]) -> dict[str, float]:
+def metrics(q: experiment.Prepared, le: experiment.TrainSetup, found: dict[str, np.ndarray]) -> dict[str, float]:
     """The validation's, at the parameters after the last step."""
     last = jax.tree_util.tree_map_with_path(lambda path, _: found[f"-1 {jax.tree_util.keystr(path)}"], le.partition.trainable)
     return EVALUATION(le.scorer(last), q.split.validation).mean()["cold"]
@@ -51,25 +51,25 @@ def check(many: dict[str, np.ndarray], one: dict[str, np.ndarray]) -> None:
         np.testing.assert_allclose(many[name], one[name], rtol=0, atol=1e-3 * way, err_msg=name)
 
 
-def frozen(q: build.Question, parallel: Any) -> tuple[build.Learner, dict[str, np.ndarray]]:
+def frozen(q: experiment.Prepared, parallel: Any) -> tuple[experiment.TrainSetup, dict[str, np.ndarray]]:
     le = small.stirred(small.learner(q, Frozen(), TWO_TOWER, parallel=parallel))
     return le, trained(*small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel))
 
 
 @pytest.fixture(scope="module")
-def one_device(question: build.Question) -> tuple[build.Learner, dict[str, np.ndarray]]:
+def one_device(question: experiment.Prepared) -> tuple[experiment.TrainSetup, dict[str, np.ndarray]]:
     return frozen(question, Pmap(1))
 
 
 @pytest.mark.parametrize("parallel", [Pmap(2), Mesh(2)], ids=["pmap", "mesh"])
-def test_two_devices_train_as_one(question: build.Question, one_device: Any, parallel: Any) -> None:
+def test_two_devices_train_as_one(question: experiment.Prepared, one_device: Any, parallel: Any) -> None:
     """On a frozen encoder: in-batch negatives, batches that the devices don't share evenly, and a last one that is not full."""
     (le, one), (_, two) = one_device, frozen(question, parallel)
     check(two, one)
     assert metrics(question, le, two) == pytest.approx(metrics(question, le, one), rel=1e-6)
 
 
-def test_two_devices_train_a_text_metric_as_one(question: build.Question) -> None:
+def test_two_devices_train_a_text_metric_as_one(question: experiment.Prepared) -> None:
     """With dropout, which is of items."""
     found = []
     for parallel in (Pmap(1), Pmap(2)):
@@ -79,7 +79,7 @@ def test_two_devices_train_a_text_metric_as_one(question: build.Question) -> Non
     check(found[1], found[0])
 
 
-def test_two_devices_train_an_lstm_as_one(question: build.Question) -> None:
+def test_two_devices_train_an_lstm_as_one(question: experiment.Prepared) -> None:
     found = []
     for parallel in (Pmap(1), Pmap(2)):
         le = small.remembering(small.learner(question, Frozen(), Lstm(width=3), parallel=parallel))
@@ -87,7 +87,7 @@ def test_two_devices_train_an_lstm_as_one(question: build.Question) -> None:
     check(found[1], found[0])
 
 
-def test_eight_devices_train_as_one(question: build.Question, lora_run: Any, tmp_path: Path) -> None:
+def test_eight_devices_train_as_one(question: experiment.Prepared, lora_run: Any, tmp_path: Path) -> None:
     """The same with Δθ learning and with dropout: the gradient goes back through the gathered vectors, and noise is the text's."""
     le, losses, states = lora_run
     one = trained(losses, states)
@@ -127,7 +127,7 @@ def test_what_these_runs_have_in_them(lora_run: Any) -> None:
 
 
 @pytest.mark.parametrize("parallel", [Pmap(1), Pmap(2), Mesh(2)], ids=["one", "pmap", "mesh"])
-def test_a_state_that_was_put_may_be_donated(question: build.Question, parallel: Any) -> None:
+def test_a_state_that_was_put_may_be_donated(question: experiment.Prepared, parallel: Any) -> None:
     """It is a copy: what the caller holds is there after the step, and comes back as one."""
     many = parallel(lambda constants, state, batch, collectives: (state + constants, collectives.psum(jnp.ones(()))))
     constants, state = jnp.arange(3.0), jnp.ones(3)

@@ -8,7 +8,7 @@ import pytest
 import small
 from small import DROPOUT, FULL, LORA, TWO_TOWER, Frozen, Lstm, replace
 
-from cold_jax import build
+from cold_jax import experiment
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.training.objectives import BceRatings
 from cold_jax.training.step import StepMode, microbatched_step, resolve_mode
@@ -25,7 +25,7 @@ ROWS = InBatchSampling(size=9, support=[0], history=None, negatives=0, full_soft
         (LORA, Lstm(width=4), BceRatings(threshold=4.0)),
     ],
 )
-def test_slices_train_as_the_whole(question: build.Question, adapter: Any, model: Any, objective: Any) -> None:
+def test_slices_train_as_the_whole(question: experiment.Prepared, adapter: Any, model: Any, objective: Any) -> None:
     """With batches whose last slices hold no text, and an update that shows a gradient of another size."""
     le = small.stirred(small.learner(question, adapter, model, ROWS if isinstance(objective, BceRatings) else small.IN_BATCH))
     used = [
@@ -43,7 +43,7 @@ def test_slices_train_as_the_whole(question: build.Question, adapter: Any, model
         np.testing.assert_allclose(value, expected[name], atol=2e-6, err_msg=name)
 
 
-def test_slices_without_a_text_are_left_out(question: build.Question) -> None:
+def test_slices_without_a_text_are_left_out(question: experiment.Prepared) -> None:
     le = small.learner(question, LORA, TWO_TOWER)
     sliced = microbatched_step(small.recipe(le, small.SOFTMAX, optax.sgd(0.3)))
     rows = [sliced.shard_batch(le.batches(n)).rows for n in range(5)]
@@ -73,5 +73,5 @@ def test_slices_where_there_are_none_are_refused(devices: int, packed: bool) -> 
         resolve_mode(StepMode.microbatched, devices, packed)
 
 
-def test_a_frozen_encoder_is_looked_up_in_one_program(question: build.Question) -> None:
+def test_a_frozen_encoder_is_looked_up_in_one_program(question: experiment.Prepared) -> None:
     assert not small.learner(question, Frozen(), TWO_TOWER).batches.packed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import runs
 
-from cold_jax import command
+from cold_jax import cli
 
 
 @pytest.mark.parametrize(
@@ -34,18 +34,18 @@ def test_help_and_cfg_answer_without_a_job(tmp_path: Path) -> None:
 
 
 def test_lists_for_spreadsheets_hold_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
-    command.show_list(("rank", "text"), [(1, "=HYPERLINK(1)"), (2, "@SUM"), (3, "-5"), (4, "fine")], "csv")
+    cli.show_list(("rank", "text"), [(1, "=HYPERLINK(1)"), (2, "@SUM"), (3, "-5"), (4, "fine")], "csv")
     assert capsys.readouterr().out.splitlines() == ["rank,text", "1,'=HYPERLINK(1)", "2,'@SUM", "3,'-5", "4,fine"]
-    command.show_list(("rank", "text"), [(1, "\x1b[31mred")], "table")
+    cli.show_list(("rank", "text"), [(1, "\x1b[31mred")], "table")
     assert "\x1b" not in capsys.readouterr().out
 
 
 MINOR_FAULTS = """
 import resource
 import sys
-from cold_jax import command
+from cold_jax import cli
 if sys.argv[1] == "keep":
-    command.keep_memory()
+    cli.keep_memory()
 import numpy as np
 faults = []
 for _ in range(30):

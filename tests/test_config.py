@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import small
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from cold_jax import CONF, build, command
+from cold_jax import CONF, cli, config, experiment
 from cold_jax.adapters.lora import Lora
+from cold_jax.errors import ConfigError
 from cold_jax.runs.folder import Run
 
 LORA = {
@@ -31,13 +31,13 @@ LORA = {
 }
 
 
-def settings(*overrides: str) -> build.Settings:
+def settings(*overrides: str) -> config.Settings:
     with initialize_config_dir(CONF, version_base="1.3"):
-        return build.settings(compose("train", list(overrides)))
+        return config.settings(compose("train", list(overrides)))
 
 
 def test_make_gives_the_dataclass() -> None:
-    made = build.make(OmegaConf.create(LORA), "adapter")
+    made = config.make(OmegaConf.create(LORA), "adapter")
     assert made == Lora(
         lr_scale=10.0, layers="all", rank=8, alpha=16.0, dropout=0.0, rslora=False, dora=False, targets=(".*",), init_from=None
     )  # type: ignore[arg-type]
@@ -57,13 +57,13 @@ def test_make_gives_the_dataclass() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_by_name(change: dict, message: str) -> None:
-    with pytest.raises(build.ConfigError, match=message):
-        build.make(OmegaConf.create({**LORA, **change}), "adapter")
+    with pytest.raises(ConfigError, match=message):
+        config.make(OmegaConf.create({**LORA, **change}), "adapter")
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(build.ConfigError, match="adapter.rank: is missing"):
-        build.make(OmegaConf.create({key: value for key, value in LORA.items() if key != "rank"}), "adapter")
+    with pytest.raises(ConfigError, match="adapter.rank: is missing"):
+        config.make(OmegaConf.create({key: value for key, value in LORA.items() if key != "rank"}), "adapter")
 
 
 @pytest.mark.parametrize(
@@ -81,40 +81,40 @@ def test_a_missing_key_is_named() -> None:
     ],
 )
 def test_nothing_else_is_made(target: str) -> None:
-    with pytest.raises(build.ConfigError, match=r"adapter._target_"):
-        build.make(OmegaConf.create({"_target_": target, "file": "x"}), "adapter")
+    with pytest.raises(ConfigError, match=r"adapter._target_"):
+        config.make(OmegaConf.create({"_target_": target, "file": "x"}), "adapter")
 
 
 def test_a_nested_target_is_a_value_and_runs_nothing(tmp_path: Path) -> None:
     nested = {"_target_": "pathlib.Path.touch", "self": str(tmp_path / "made")}
-    with pytest.raises(build.ConfigError, match="adapter"):
-        build.make(OmegaConf.create({**LORA, "rank": nested}), "adapter")
+    with pytest.raises(ConfigError, match="adapter"):
+        config.make(OmegaConf.create({**LORA, "rank": nested}), "adapter")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_misspelt_key_of_an_experiment_file_is_refused() -> None:
-    with pytest.raises(build.ConfigError, match=r"loop.epoch: .* did you mean epochs\?"):
+    with pytest.raises(ConfigError, match=r"loop.epoch: .* did you mean epochs\?"):
         settings("+loop.epoch=3")
-    with pytest.raises(build.ConfigError, match="lop: there is no such key; did you mean loop"):
+    with pytest.raises(ConfigError, match="lop: there is no such key; did you mean loop"):
         settings("+lop.epochs=3")
 
 
 def test_a_seed_is_a_number() -> None:
-    with pytest.raises(build.ConfigError, match="seed: 'one'"):
+    with pytest.raises(ConfigError, match="seed: 'one'"):
         settings("seed=one")
 
 
 @pytest.mark.parametrize("payload", ["${oc.env:HOME}", "${oc.decode:1}", "${.x}"])
 def test_a_run_s_config_with_an_interpolation_is_refused(tmp_path: Path, payload: str) -> None:
     (tmp_path / "config.yaml").write_text(f"seed: '{payload}'\n")
-    with pytest.raises(build.ConfigError, match="holds an interpolation"):
-        command.read_config(Run(tmp_path))
+    with pytest.raises(ConfigError, match="holds an interpolation"):
+        cli.read_config(Run(tmp_path))
 
 
 def test_place_names_the_unknown_id() -> None:
-    assert build.place(("7", "007"), "007", "user") == 1
-    with pytest.raises(build.ConfigError, match="user: the data has no id '07'"):
-        build.place(("7", "007"), "07", "user")
+    assert experiment.id_to_index(("7", "007"), "007", "user") == 1
+    with pytest.raises(ConfigError, match="user: the data has no id '07'"):
+        experiment.id_to_index(("7", "007"), "07", "user")
 
 
 # what stands in a run's folder may be somebody else's
@@ -143,11 +143,11 @@ HOSTILE: list[tuple[Callable[[dict], Any], str]] = [
     (replaced("split", {"_target_": "builtins.eval", "_args_": ["open('canary', 'w')"]}), "split._target_"),
     (replaced("split", {"_target_": "pathlib.Path.touch", "_partial_": True, "self": "canary"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.training.loop.os.makedirs", "name": "canary"}), "split._target_"),
-    (replaced("split", {"_target_": "cold_jax.build.dataclasses.make_dataclass", "cls_name": "x"}), "split._target_"),
+    (replaced("split", {"_target_": "cold_jax.config.dataclasses.make_dataclass", "cls_name": "x"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.runs.folder.create", "path": "canary"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.runs.folder.Path"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.train.main"}), "split._target_"),
-    (replaced("split", {"_target_": "cold_jax.build.ConfigError"}), "split._target_"),
+    (replaced("split", {"_target_": "cold_jax.errors.ConfigError"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.nowhere.X"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax.runs.folder.Nothing"}), "split._target_"),
     (replaced("split", {"_target_": "cold_jax..results"}), "split._target_"),
@@ -187,12 +187,12 @@ def test_a_hostile_config_runs_nothing_and_is_refused_by_key(
     smoke: dict[str, Any], number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change, key = HOSTILE[number]
-    config = copy.deepcopy(smoke)
-    change(config)
+    written = copy.deepcopy(smoke)
+    change(written)
     monkeypatch.chdir(tmp_path)
-    Run(tmp_path).write_config(OmegaConf.to_yaml(OmegaConf.create(config)))
-    with pytest.raises(build.ConfigError, match=key):
-        build.settings(command.read_config(Run(tmp_path)))
+    Run(tmp_path).write_config(OmegaConf.to_yaml(OmegaConf.create(written)))
+    with pytest.raises(ConfigError, match=key):
+        config.settings(cli.read_config(Run(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
@@ -200,32 +200,28 @@ def test_a_hostile_config_runs_nothing_and_is_refused_by_key(
 def test_what_is_no_config_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.chdir(tmp_path)
     Run(tmp_path).write_config(text)
-    with pytest.raises(build.ConfigError, match=r"config.yaml: is no config of a run"):
-        build.settings(command.read_config(Run(tmp_path)))
+    with pytest.raises(ConfigError, match=r"config.yaml: not the config of a run"):
+        config.settings(cli.read_config(Run(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
 def test_an_honest_config_is_taken(smoke: dict[str, Any], tmp_path: Path) -> None:
     Run(tmp_path).write_config(OmegaConf.to_yaml(OmegaConf.create(smoke)))
-    assert build.settings(command.read_config(Run(tmp_path))) == settings("+experiment=smoke")
+    assert config.settings(cli.read_config(Run(tmp_path))) == settings("+experiment=smoke")
     (tmp_path / "config.yaml").unlink()
-    with pytest.raises(build.ConfigError, match="no config.yaml in it; give the folder of a run"):
-        command.read_config(Run(tmp_path))
+    with pytest.raises(ConfigError, match="no config.yaml in it; give the folder of a run"):
+        cli.read_config(Run(tmp_path))
 
 
 # resuming: which configs agree
 
 
-def opened(folder: Path, *overrides: str) -> build.Settings:
-    """What a command with these overrides would run, in the folder that Hydra gave it."""
-    with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("train", list(overrides), return_hydra_config=True)
-    cfg.hydra.runtime.output_dir = str(folder)
-    HydraConfig.instance().set_config(cfg)
-    job = cfg.copy()
-    OmegaConf.set_struct(job, False)
-    del job["hydra"]
-    return build.settings(command.open_run(job)[0])
+def opened(folder: Path, *overrides: str) -> config.Settings:
+    """The settings that a command of these overrides goes by, after what it writes."""
+    cfg, job = config.compose(overrides), cli.Invocation(folder, overrides, None)
+    cfg, chosen, run = cli.open_run_dir(cfg, job)
+    with cli.new_folder(run, cfg, job):
+        return chosen
 
 
 FIRST = ("+experiment=smoke", "logger=none", "parallel=mesh", "loop.max_steps=20")
@@ -239,8 +235,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_new_run_writes_its_config_once(first: Path) -> None:
-    assert build.settings(command.read_config(Run(first))) == settings(*FIRST)
-    with pytest.raises(FileExistsError, match="config.yaml"):
+    assert config.settings(cli.read_config(Run(first))) == settings(*FIRST)
+    with pytest.raises(ConfigError, match="holds a run already; choose another folder, or resume="):
         opened(first, *FIRST)
 
 
@@ -279,13 +275,13 @@ def test_resuming_may_take_longer(first: Path, longer: str) -> None:
     ],
 )
 def test_resuming_with_other_figures_is_refused_by_key(first: Path, override: str, message: str) -> None:
-    with pytest.raises(build.ConfigError, match=rf"^{message} .*/config.yaml; resume=.* alone goes on with the saved config"):
+    with pytest.raises(ConfigError, match=rf"^{message} .*/config.yaml; resume=.* alone goes on with the saved config"):
         opened(first, *FIRST, override, f"resume={first}")
 
 
 def test_a_choice_that_only_the_saved_config_has_counts(tmp_path: Path) -> None:
     opened(tmp_path, *FIRST, "baseline=[popularity]")
-    with pytest.raises(build.ConfigError, match="baseline.popularity._target_: None here, .*Popularity in"):
+    with pytest.raises(ConfigError, match="baseline.popularity._target_: None here, .*Popularity in"):
         opened(tmp_path, *FIRST, f"resume={tmp_path}")
 
 
@@ -300,8 +296,8 @@ def test_runs_of_one_moment_get_folders_of_their_own() -> None:
 # the parts
 
 
-def test_rows_of_the_split_are_the_interactions(question: build.Question) -> None:
-    rows, order_N = build.split_rows(question)
+def test_rows_of_the_split_are_the_interactions(question: experiment.Prepared) -> None:
+    rows, order_N = experiment.split_rows(question)
     d = question.dataset
     assert rows.user_id == [d.users.ids[u] for u in d.user_N]
     assert rows.part == question.split.part_N.tolist()
@@ -310,10 +306,10 @@ def test_rows_of_the_split_are_the_interactions(question: build.Question) -> Non
         assert [order_N[n] for n in sorted(mine, key=lambda n: (d.time_N[n], n))] == list(range(len(mine)))
 
 
-def test_what_is_kept_of_a_training_is_delta_and_head(question: build.Question) -> None:
+def test_what_is_kept_of_a_training_is_delta_and_head(question: experiment.Prepared) -> None:
     le = small.learner(question, small.LORA, small.TWO_TOWER)
-    s = build.Settings(**{**dict.fromkeys(build.Settings._fields), "adapter": small.LORA})
-    delta, head = build.learned(s, le, small.stirred(le).partition.trainable)
+    s = config.Settings(**{**dict.fromkeys(config.Settings._fields), "adapter": small.LORA})
+    delta, head = experiment.export_parameters(s, le, small.stirred(le).partition.trainable)
     sizes = sum(array.size for array in (*delta.values(), *head.values()))
     assert sizes == le.sizes[0] < sum(le.sizes)
     assert all(name.startswith("encoder.") for name in delta)
@@ -324,10 +320,10 @@ def test_what_is_kept_of_a_training_is_delta_and_head(question: build.Question) 
 def test_a_split_without_validation_chooses_no_step() -> None:
     """From Python, a split whose labels have no validation; where nothing learns, none is needed."""
     chosen = settings("+experiment=smoke", "logger=none")
-    question = build.question(chosen)
+    question = experiment.prepare(chosen)
     question = question._replace(split=dataclasses.replace(question.split, validation={}))
-    learner = build.learner(chosen, question)
-    with pytest.raises(build.ConfigError, match="it has no validation part"):
+    learner = experiment.setup(chosen, question)
+    with pytest.raises(ConfigError, match="it has no validation part"):
         learner.validate(learner.partition.trainable)
-    learner = build.learner(settings("+experiment=smoke", "logger=none", "adapter=zero_shot", "model=cosine"), question)
+    learner = experiment.setup(settings("+experiment=smoke", "logger=none", "adapter=zero_shot", "model=cosine"), question)
     assert learner.validate(learner.partition.trainable) == (0.0, {})
