@@ -3,14 +3,14 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from cold_jax import seeds
-from cold_jax.batching.batch import Batch, Batching, PackedTexts
-from cold_jax.errors import DataError
+from cold_jax.batching.batch import Batch, Batching, BatchInputs, PackedTexts
+from cold_jax.errors import ConfigError, DataError
 from cold_jax.text.packing import Rows
 
 MASKED, REPLACED = 0.8, 0.1  # shares of the tokens to predict (Devlin et al. 2019, section 3.1); the rest keep theirs

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cold_jax import seeds
-from cold_jax.batching.batch import Batch, Examples, Items, TargetBatches, TextPlacer, row_count
+from cold_jax.batching.batch import Batch, Batching, BatchInputs, Examples, Items, TargetBatches, TextPlacer, row_count
 from cold_jax.splits.tasks import TrainView
 
 

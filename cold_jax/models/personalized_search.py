@@ -78,7 +78,7 @@ class PersonalizedSearch:
             "attributes": [[w for w in line if w not in title] for line, title in zip(line_IL, title_IL, strict=True)],
         }
         self.index = lexical.bm25_index(line_IL, config.k1, config.b)
-        self.vector_ID = self._vectors(main)
+        self.vector_ID = precomputed.vectors(phi, phi.tokenize(main, "items"))
         chosen = self.asked(list(validation.values())[-1], KINDS)  # of the most that is shown
         members = self.members(chosen.query_of)
         joined = {"query": ("vectors", "bm25"), "personal": tuple(members)}
@@ -107,7 +107,7 @@ class PersonalizedSearch:
     def members(self, query_of: Mapping[int, str]) -> dict[str, Scorer]:
         """Each term of the sum alone."""
         users = list(query_of)
-        vector_of = dict(zip(users, self._vectors([query_of[user] for user in users]), strict=True))
+        vector_of = dict(zip(users, precomputed.encode(self.phi, [query_of[user] for user in users], "queries"), strict=True))
 
         def vectors(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             return np.stack([vector_of[int(user)] for user in user_U]) @ self.vector_ID[candidate_I].T
@@ -138,9 +138,6 @@ class PersonalizedSearch:
                 one, all_parts = evaluation(scorer, {name: part}), found.setdefault(method, Evaluation())
                 all_parts.update(one)
         return found
-
-    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
-        return precomputed.vectors(self.phi, self.phi.tokenize(texts, "queries"))
 
 
 def _sum(members: Mapping[str, Scorer], weights: Mapping[str, float]) -> Scorer:
