@@ -16,7 +16,7 @@ from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.text_encoder import Loaded, TextEncoder
 from cold_jax.storage import cache
 from cold_jax.text.packing import Rows, fit_row_length, pack, row_slices
-from cold_jax.text.tokens import Tokens, tokenize
+from cold_jax.text.tokens import Tokens
 from cold_jax.timing import timed
 
 Encoder = TypeVar("Encoder", bound=nnx.Module)
