@@ -1,11 +1,18 @@
 """Strict settings for every test: silent JAX mistakes become failures (after equinox's own conftest)."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["WANDB_MODE"] = "disabled"
+# Compiled programs are shared by all tests of a session, its workers and the processes they start; nothing else is (own_cache below).
+if "TEST_PROGRAMS" not in os.environ:
+    os.environ["TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="programs-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["TEST_PROGRAMS"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import pytest
 

@@ -161,7 +161,7 @@ def learner(
     return experiment.setup(config.Settings(**{**dict.fromkeys(config.Settings._fields), **chosen}), q)
 
 
-def recipe(le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> StepSpec:
+def spec(le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> StepSpec:
     return StepSpec(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed)
 
 
@@ -169,7 +169,7 @@ def step_of(
     le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0
 ) -> tuple[Any, State]:
     """The step of a learner, and the state before the first."""
-    step = fused_step(recipe(le, objective, optimizer, seed))
+    step = fused_step(spec(le, objective, optimizer, seed))
     return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
 
 
@@ -195,11 +195,11 @@ def fit(
     optimizer: optax.GradientTransformation,
     count: int,
     parallel: Any = ONE,
-    form: StepMode = StepMode.fused,
+    mode: StepMode = StepMode.fused,
 ) -> tuple[np.ndarray, list[State]]:
     """The losses of so many steps, and the states on the host, from the one before the first."""
     step, state = step_of(le, objective, optimizer)
-    many = parallel(step) if form is StepMode.fused else microbatched_step(recipe(le, objective, optimizer))
+    many = parallel(step) if mode is StepMode.fused else microbatched_step(spec(le, objective, optimizer))
     frozen, state = many.replicate(le.partition.frozen), many.replicate_state(state)
     host = lambda tree: jax.tree.map(np.array, many.unreplicate(tree))  # noqa: E731  # a copy: the step is given the arrays themselves
     losses, states = [], [host(state)]

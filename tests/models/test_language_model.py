@@ -81,7 +81,7 @@ def test_the_loss_is_the_mean_of_the_tokens(question: experiment.Prepared, gpt: 
 def test_devices_and_slices_find_what_one_finds(question: experiment.Prepared, parallel: Any) -> None:
     one = small.fit(learner(question, small.FULL), OBJECTIVE, small.DESCENT, 3)[0]
     many = small.fit(learner(question, small.FULL, parallel), OBJECTIVE, small.DESCENT, 3, parallel)[0]
-    pieces = small.fit(learner(question, small.FULL), OBJECTIVE, small.DESCENT, 3, form=StepMode.microbatched)[0]
+    pieces = small.fit(learner(question, small.FULL), OBJECTIVE, small.DESCENT, 3, mode=StepMode.microbatched)[0]
     np.testing.assert_allclose(many, one, rtol=1e-5)
     np.testing.assert_allclose(pieces, one, rtol=1e-5)
 

@@ -13,7 +13,7 @@ from small import TWO_TOWER, Frozen, TwoTower, make_train
 
 from cold_jax import experiment
 from cold_jax.encoders.precomputed import VectorTable
-from cold_jax.models.base import TowerInit, attribute_features, score_candidates, tower_features
+from cold_jax.models.base import TowerInit, attribute_features, log_popularity, score_candidates, tower_features
 from cold_jax.models.two_tower import TwoTowerModule
 
 score, features = jax.jit(score_candidates), jax.jit(tower_features)
@@ -66,6 +66,21 @@ def test_only_a_warm_user_has_a_level():
     )
     model = TwoTower(1, False, False, False, user_bias=True, attributes=True)(VectorTable(small.VECTOR_TD), train, start, 0)
     assert model.levels(jnp.array([0, 1, 2, 1])).tolist() == [0, 3, 0, 3]
+
+
+def test_random_towers_are_independent_draws(question: experiment.Prepared) -> None:
+    """Source and target, and another seed's, have a standard deviation of 0.02 and no correlation; the bias is log popularity."""
+    encoder = VectorTable(next(iter(question.train.item_vectors.values())))
+    one, other = (replace(TWO_TOWER, width=64)(encoder, question.train, None, seed) for seed in (0, 1))
+    draws = [np.asarray(tower[...]).ravel() for model in (one, other) for tower in (model.source_FV, model.target_FV)]
+    assert np.std(draws, 1) == pytest.approx([0.02] * 4, rel=0.1)  # of 1,600 numbers or more
+    assert np.abs(np.corrcoef(draws) - np.eye(4)).max() < 0.1
+    again = replace(TWO_TOWER, width=64)(encoder, question.train, None, 0)
+    np.testing.assert_array_equal(again.source_FV[...], one.source_FV[...])
+    bias_I = items(one, one.encoder(jnp.arange(30)), np.arange(30))[2]
+    warm_I = question.train.warm_I
+    np.testing.assert_allclose(bias_I[warm_I], log_popularity(question.train)[warm_I], rtol=1e-5)
+    np.testing.assert_array_equal(bias_I[~warm_I], 0)
 
 
 def test_two_tower_in_numpy(question: experiment.Prepared):

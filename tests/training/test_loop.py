@@ -256,6 +256,25 @@ def test_early_stopping_takes_the_best_step(
     assert again.step == last
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_logged_learning_rate_is_the_updates(linear: experiment.TrainSetup, tmp_path: Path, accumulate: int) -> None:
+    """Two updates of warm-up, then half a cosine, which would reach zero one update after the last."""
+    training(linear, tmp_path, optimizer=replace(ADAMW, accumulate=accumulate)).fit()
+    updates = 8 // accumulate
+    by_update = [0.0, 0.5, *(0.5 + 0.5 * np.cos(np.pi * n / (updates - 2)) for n in range(updates - 2))]
+    got = {line["step"]: line["learning_rate"] for line in lines(tmp_path) if "loss" in line}
+    assert got == pytest.approx({step: 0.01 * by_update[(step - 1) // accumulate] for step in range(1, 9)})
+
+
+def test_a_patience_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="loop.patience: 0 must be 1 or more; null never stops early"):
+        replace(LOOP, patience=0)
+
+
+def test_steps_are_of_epochs_or_fewer() -> None:
+    assert [replace(LOOP, max_steps=limit).steps(5) for limit in (None, 7, 10, 11)] == [10, 7, 10, 10]
+
+
 def test_lines_grow_sparse(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     training(
         linear,
@@ -337,7 +356,7 @@ def test_not_a_number_on_one_device_stops_all(question: experiment.Prepared, tmp
 @pytest.mark.parametrize("how", ["nan", "gradient"])
 def test_the_step_itself_leaves_everything_as_it_was(linear: experiment.TrainSetup, how: str) -> None:
     transformation = ADAMW(8, 1.0)
-    step = fused_step(small.recipe(linear, Breaking(how), transformation))
+    step = fused_step(small.spec(linear, Breaking(how), transformation))
     collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=1)
     run = jax.jit(lambda state, batch: step(linear.partition.frozen, state, batch, collectives))
     _, state = small.step_of(linear, Breaking(how), transformation)

@@ -1,4 +1,4 @@
-"""Losses against numbers written out, SciPy, and what must change nothing."""
+"""Losses against numbers worked by hand and SciPy; what must not change them."""
 
 import functools
 from typing import Any
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from cold_jax.batching.batch import Examples, Items
-from cold_jax.training.objectives import Bce, BceRatings, Bpr, Softmax
+from cold_jax.batching.masked import Predicted
+from cold_jax.training.objectives import Bce, BceRatings, Bpr, Softmax, TokenCrossEntropy
 
 B, J = 4, 6
 OBJECTIVES = [Softmax(temperature=0.7, log_q=True), Softmax(temperature=1.0, log_q=False), Bpr(), Bce()]
@@ -38,7 +39,7 @@ def make(
     return examples, Items(none_J, none_J, none_J, valid_J, np.asarray(none_J if log_q_J is None else log_q_J, np.float32))
 
 
-# Two users. The first wants item 0, knows it and item 2; the second wants item 3 and knows it. Item 4 is filled up.
+# Two users. The first has item 0 as the target, and also took item 2; the second has item 3 as the target. Item 4 is padding.
 SCORE_BJ = np.log([[2, 3, 5, 7, 11], [1, 1, 2, 4, 9]]).astype(np.float32)
 HAND = {"target_B": [0, 3], "seen_BJ": [[1, 0, 1, 0, 0], [0, 0, 0, 1, 0]], "valid_J": [1, 1, 1, 1, 0]}
 
@@ -53,7 +54,7 @@ def sigmoid(x: float) -> float:
         (Softmax(temperature=1.0, log_q=False), {}, [np.log(12 / 2), np.log(8 / 4)]),
         (Softmax(temperature=0.5, log_q=False), {}, [np.log((4 + 9 + 49) / 4), np.log((1 + 1 + 4 + 16) / 16)]),
         (Softmax(temperature=1.0, log_q=False), {"log_q_J": np.log([1, 2, 3, 4, 5])}, [np.log(12 / 2), np.log(8 / 4)]),
-        # each item's number of chances divides its share: 2, 3/3, 7/2 and 1, 1/3, 2/5, 4/2
+        # exp(score) is divided by q: 2, 3/3, 7/2 and 1, 1/3, 2/5, 4/2
         (
             Softmax(temperature=1.0, log_q=True),
             {"log_q_J": np.log([1, 3, 5, 2, 1])},
@@ -73,7 +74,7 @@ def test_written_out(objective: Any, changes: dict, expected: list[float]):
 
 
 def test_ratings_written_out():
-    """The threshold itself is a 1."""
+    """A rating equal to the threshold counts as a 1."""
     examples, items = make([0, 0, 0], np.zeros((3, 1)), value_B=[5, 2, 4], weight_B=[1, 1, 0.5])
     loss, weight = BceRatings(threshold=4.0)(jnp.asarray([1.0, -2.0, 0.5]), examples, items)
     expected = -np.log(sigmoid(1.0)) - np.log(1 - sigmoid(-2.0)) - 0.5 * np.log(sigmoid(0.5))
@@ -81,14 +82,23 @@ def test_ratings_written_out():
     assert float(weight) == 2.5
 
 
+def test_tokens_written_out():
+    """Of three words, of which the first token is the last, the second the first; the third is padding."""
+    logit_BX = np.log([[1, 2, 5], [1, 1, 2], [9, 9, 9]]).astype(np.float32)
+    predicted = Predicted(np.zeros(3, np.int32), np.array([2, 0, 1], np.int32), np.array([1, 0.5, 0], np.float32))
+    loss, weight = TokenCrossEntropy()(jnp.asarray(logit_BX), predicted, None)
+    assert float(loss) == pytest.approx(np.log(8 / 5) + 0.5 * np.log(4), rel=1e-6)
+    assert float(weight) == 1.5
+
+
 @functools.cache
 def compiled(objective: Any) -> Any:
-    """(loss, gradient by the scores); the weights of a step are given, so compiled once for all."""
+    """(loss, its gradient with respect to the scores)."""
     return jax.jit(jax.value_and_grad(lambda score, examples, items: objective(score, examples, items)[0]))
 
 
 def random_step(seed: int) -> tuple[np.ndarray, Examples, Items]:
-    """Every user has a target that he knows and that is there; the rest is chance, with a row that fills up."""
+    """Every user has a valid target, which is among their positives; the rest is random, and the last row is padding."""
     draw = np.random.default_rng(seed)
     valid_J = draw.random(J) < 0.8
     valid_J[0] = True
@@ -101,7 +111,7 @@ def random_step(seed: int) -> tuple[np.ndarray, Examples, Items]:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), far=st.sampled_from([-50.0, 0.0, 50.0]))
-def test_what_is_known_or_filled_up_changes_nothing(objective: Any, seed: int, far: float):
+def test_positives_and_padding_change_nothing(objective: Any, seed: int, far: float):
     score_BJ, examples, items = random_step(seed)
     target_BJ = np.arange(J) == examples.target_B[:, None]
     out_BJ = ((examples.seen_BJ | ~items.valid_J) & ~target_BJ) | (examples.weight_B == 0)[:, None]
@@ -128,7 +138,7 @@ def test_the_loss_falls_as_the_target_rises_above_any_negative(objective: Any, s
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), by=st.permutations(range(J)))
-def test_devices_add_up_and_the_order_of_items_is_none(objective: Any, seed: int, by: list[int]):
+def test_devices_add_up_and_the_order_of_items_does_not_matter(objective: Any, seed: int, by: list[int]):
     score_BJ, examples, items = random_step(seed)
     loss = float(compiled(objective)(score_BJ, examples, items)[0])
     rows = np.array([1, 1, 0, 0])  # a device's share, by weights
@@ -159,11 +169,13 @@ def test_log_q_makes_the_sampled_softmax_the_full_one(seed: int, times: list[int
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_user_who_knows_all_the_items_has_a_finite_loss(objective: Any):
+def test_a_user_without_negatives_has_a_finite_loss(objective: Any):
     examples, items = make([1, 2], np.ones((2, 3)))
     score_BJ = jnp.asarray([[1.0, 2.0, 3.0]] * 2)
     loss, gradient_BJ = compiled(objective)(score_BJ, examples, items)
-    alone = {Bce: -np.log(sigmoid(2.0)) - np.log(sigmoid(3.0))}  # the targets are left; nothing to be above of
+    alone = {
+        Bce: -np.log(sigmoid(2.0)) - np.log(sigmoid(3.0))
+    }  # the target's term is left; there is no negative to rank it above
     assert float(loss) == pytest.approx(alone.get(type(objective), 0.0), rel=1e-6)
     assert np.isfinite(gradient_BJ).all()
 

@@ -1,7 +1,9 @@
-"""A step in slices is the step in one program."""
+"""The microbatched step is the fused one; what its dropout and its mode depend on."""
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -11,6 +13,7 @@ from small import DROPOUT, FULL, LORA, TWO_TOWER, Frozen, Lstm, replace
 from cold_jax import experiment
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.training.objectives import BceRatings
+from cold_jax.training.parallel import single_device
 from cold_jax.training.step import StepMode, microbatched_step, resolve_mode
 
 ROWS = InBatchSampling(size=9, support=[0], history=None, negatives=0, full_softmax=False, group_by_item=False)
@@ -25,34 +28,55 @@ ROWS = InBatchSampling(size=9, support=[0], history=None, negatives=0, full_soft
         (LORA, Lstm(width=4), BceRatings(threshold=4.0)),
     ],
 )
-def test_slices_train_as_the_whole(question: experiment.Prepared, adapter: Any, model: Any, objective: Any) -> None:
-    """With batches whose last slices hold no text, and an update that shows a gradient of another size."""
+def test_microbatched_trains_as_fused(question: experiment.Prepared, adapter: Any, model: Any, objective: Any) -> None:
+    """Also with batches whose last microbatches hold no text; plain gradient descent shows a gradient of another size."""
     le = small.stirred(small.learner(question, adapter, model, ROWS if isinstance(objective, BceRatings) else small.IN_BATCH))
     used = [
-        len([p for p in microbatched_step(small.recipe(le, objective, optax.sgd(0.3))).shard_batch(le.batches(n)).rows if p])
+        len([p for p in microbatched_step(small.spec(le, objective, optax.sgd(0.3))).shard_batch(le.batches(n)).rows if p])
         for n in range(3)
     ]
     assert max(used) > 1
-    (whole, whole_states), (sliced, sliced_states) = (
-        small.fit(le, objective, optax.sgd(0.3), 3, form=form) for form in (StepMode.fused, StepMode.microbatched)
+    (fused, fused_states), (microbatched, microbatched_states) = (
+        small.fit(le, objective, optax.sgd(0.3), 3, mode=mode) for mode in (StepMode.fused, StepMode.microbatched)
     )
-    np.testing.assert_allclose(sliced, whole, rtol=1e-5)
-    assert np.ptp(whole) > 1e-3
-    expected = small.leaves(whole_states[-1].trainable)
-    for name, value in small.leaves(sliced_states[-1].trainable).items():
+    np.testing.assert_allclose(microbatched, fused, rtol=1e-5)
+    assert np.ptp(fused) > 1e-3
+    expected = small.leaves(fused_states[-1].trainable)
+    for name, value in small.leaves(microbatched_states[-1].trainable).items():
         np.testing.assert_allclose(value, expected[name], atol=2e-6, err_msg=name)
 
 
-def test_slices_without_a_text_are_left_out(question: experiment.Prepared) -> None:
+def test_dropout_differs_by_step_and_by_seed(question: experiment.Prepared) -> None:
+    """One batch and the same parameters: the loss is another at another step, or with another seed, and the same at the same."""
+    le = small.stirred(small.learner(question, Frozen(), small.METRIC, small.PREFIXES))
+    batch, losses = le.batches(0), {}
+    for seed in (0, 1):
+        step, state = small.step_of(le, small.SOFTMAX, optax.sgd(0.0), seed)
+        run = jax.jit(lambda state, step=step: step(le.partition.frozen, state, batch, single_device))
+        for n in (0, 1, 2):
+            losses[seed, n] = float(run(state._replace(step=jnp.asarray(n, jnp.int32)))[1]["loss"])
+        assert losses[seed, 0] == float(run(state)[1]["loss"])
+        assert int(run(state)[0].step) == 1
+    assert len(set(losses.values())) == 6
+
+
+def test_without_dropout_a_step_depends_on_the_batch_alone(question: experiment.Prepared) -> None:
+    le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
+    step, state = small.step_of(le, small.SOFTMAX, optax.sgd(0.0))
+    run = jax.jit(lambda state: step(le.partition.frozen, state, le.batches(0), single_device))
+    assert run(state)[1]["loss"] == run(state._replace(step=jnp.ones((), jnp.int32)))[1]["loss"]
+
+
+def test_microbatches_without_a_text_are_skipped(question: experiment.Prepared) -> None:
     le = small.learner(question, LORA, TWO_TOWER)
-    sliced = microbatched_step(small.recipe(le, small.SOFTMAX, optax.sgd(0.3)))
-    rows = [sliced.shard_batch(le.batches(n)).rows for n in range(5)]
+    step = microbatched_step(small.spec(le, small.SOFTMAX, optax.sgd(0.3)))
+    rows = [step.shard_batch(le.batches(n)).rows for n in range(5)]
     assert any(piece is None for pieces in rows for piece in pieces)
     assert {len(pieces) for pieces in rows} == {len(rows[0])}
 
 
 @pytest.mark.parametrize(
-    ("form", "devices", "packed", "expected"),
+    ("mode", "devices", "packed", "expected"),
     [
         (StepMode.auto, 1, True, StepMode.microbatched),
         (StepMode.auto, 2, True, StepMode.fused),
@@ -61,17 +85,15 @@ def test_slices_without_a_text_are_left_out(question: experiment.Prepared) -> No
         (StepMode.microbatched, 1, True, StepMode.microbatched),
     ],
 )
-def test_the_form_of_a_step_follows_from_devices_and_encoder(
-    form: StepMode, devices: int, packed: bool, expected: StepMode
-) -> None:
-    assert resolve_mode(form, devices, packed) is expected
+def test_the_mode_follows_from_devices_and_encoder(mode: StepMode, devices: int, packed: bool, expected: StepMode) -> None:
+    assert resolve_mode(mode, devices, packed) is expected
 
 
 @pytest.mark.parametrize(("devices", "packed"), [(2, True), (1, False)])
-def test_slices_where_there_are_none_are_refused(devices: int, packed: bool) -> None:
+def test_impossible_microbatches_are_refused(devices: int, packed: bool) -> None:
     with pytest.raises(ValueError, match="loop.step: microbatched needs one device"):
         resolve_mode(StepMode.microbatched, devices, packed)
 
 
-def test_a_frozen_encoder_is_looked_up_in_one_program(question: experiment.Prepared) -> None:
+def test_a_frozen_encoder_is_a_table(question: experiment.Prepared) -> None:
     assert not small.learner(question, Frozen(), TWO_TOWER).batches.packed
