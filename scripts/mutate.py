@@ -16,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -208,6 +209,18 @@ def _pytest(copy_of: Path, tests: list[str]) -> int:
     return int(pytest.main([*options, *tests]))
 
 
+def _copy(folder: Path) -> Path:
+    """The repository's own files in another folder."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
 def modules(names: list[str]) -> dict[str, list[Path]]:
     """The modules of each of the packages or modules named."""
     found = {}
@@ -240,8 +253,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copies: Queue[Path] = Queue()
         for n in range(chosen.jobs):
-            ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", "runs", "build", "dist", "shared")
-            copies.put(Path(shutil.copytree(ROOT, Path(folder, str(n)), ignore=ignored)))
+            copies.put(_copy(Path(folder, str(n))))
         return _score(drawn, copies, chosen.jobs)
 
 
@@ -254,7 +266,10 @@ def _score(drawn: list[tuple[str, Mutant]], copies: "Queue[Path]", jobs: int) ->
         run(copy_of, tests_of(path), 600)  # compiles
         passed, seconds = run(copy_of, tests_of(path), 600)
         if not passed:
-            print(f"{path}: {' '.join(tests_of(path))} fail without any fault; it is left out", (copy_of / "output").read_text()[-2000:])
+            print(
+                f"{path}: {' '.join(tests_of(path))} fail without any fault; it is left out",
+                (copy_of / "output").read_text()[-2000:],
+            )
         copies.put(copy_of)
         return seconds if passed else None
 

@@ -1,13 +1,13 @@
-"""Personalised search: which item a user means by some words.
+"""Personalised search: which item a user means by a query.
 
     score(u, q, i) = w_1 cos(φ(q), φ(i)) + w_2 BM25(q, i) + w_3 s(u, i)
 
-s is a run's own score of a user, old or new, for an item, old or new, at mean 0 and deviation 1 over the user's candidates: how far scores
-spread differs with what a user shows. φ is the run's encoder. The weights are chosen on validation users, so that a
-run that says nothing of a user gets none. Where there are no queries, one is made of an item that a user took and the method doesn't see:
+s is a run's own score of an item for a user, standardised to mean 0 and deviation 1 over the user's candidates, since the spread of
+scores differs with the length of a history. φ is the run's encoder. The weights are chosen on validation users, so that a model that
+knows nothing of a user gets none. For data without queries, one is made from a held-out item of each user:
 
-    title        a share of the title's words, drawn, in their order
-    attributes   a share of the other words of the main text (year, genres, categories …)
+    title        a sampled share of the title's words, in their order
+    attributes   a sampled share of the other words of the main text (year, genres, categories …)
 """
 
 import math
@@ -32,15 +32,18 @@ KINDS = ("title", "attributes")
 
 
 class QueryTask(NamedTuple):
-    """A part whose users each mean one item, and their words."""
+    """A task with one target item per user, and the users' queries for it."""
 
-    part: EvalTask
-    query_of: Mapping[int, str]  # user -> query
+    task: EvalTask
+    query_of: Mapping[int, str]  # user → query
 
 
 @dataclass(frozen=True)
 class Search:
-    """title: the text of that name. share: of its words, or of the attributes'. grid, metric: for the weights. k1, b: as of lexical.Bm25."""
+    """title: name of the text that is the title. share: of its words, or of the attributes', in a query. grid, metric: to choose the weights by.
+
+    k1, b: as in baselines.lexical.
+    """
 
     title: str
     share: float
@@ -60,41 +63,41 @@ class Search:
             raise ValueError(f"search.metric: {error}") from None
 
     def __call__(self, train: TrainView, phi: Loaded, model: Scorer, validation: Mapping[str, EvalTask]) -> "PersonalizedSearch":
-        """Raises DataError where the items have no such text, or a split asks for no order of items."""
+        """Raises DataError where the items have no such text, or the split's tasks are pointwise."""
         return PersonalizedSearch(self, train, phi, model, validation)
 
 
 class PersonalizedSearch:
     def __init__(self, config: Search, train: TrainView, phi: Loaded, model: Scorer, validation: Mapping[str, EvalTask]):
         titles = train.items.text(config.title, "search.title")
-        if not validation or any(part.kind is TaskKind.pointwise for part in validation.values()):
-            raise DataError("split: search is for splits that rank items; this one scores given rows")
+        if not validation or any(task.kind is TaskKind.pointwise for task in validation.values()):
+            raise DataError("split: search needs tasks that rank items; the tasks of this split are pointwise")
         self.config, self.phi, self.model = config, phi, model
         main = next(iter(train.items.texts.values()))
-        title_IL, line_IL = ([similarity.words(own) for own in texts] for texts in (titles, main))
+        title_IL, line_IL = ([similarity.words(text) for text in texts] for texts in (titles, main))
         self.word_IL = line_IL
-        self.says = {
+        self.query_words = {
             "title": title_IL,
             "attributes": [[w for w in line if w not in title] for line, title in zip(line_IL, title_IL, strict=True)],
         }
         self.index = lexical.bm25_index(line_IL, config.k1, config.b)
         self.vector_ID = precomputed.vectors(phi, phi.tokenize(main, "items"))
-        chosen = self.asked(list(validation.values())[-1], KINDS)  # of the most that is shown
-        members = self.members(chosen.query_of)
-        joined = {"query": ("vectors", "bm25"), "personal": tuple(members)}
+        queries = self.make_queries(list(validation.values())[-1], KINDS)  # the task with the longest histories
+        members = self.members(queries.query_of)
+        terms = {"query": ("vectors", "bm25"), "personal": tuple(members)}
         self.weights = {
-            name: tune_weights({m: members[m] for m in of}, config.grid, config.metric, chosen.part)[0]
-            for name, of in joined.items()
+            name: tune_weights({member: members[member] for member in names}, config.grid, config.metric, queries.task)[0]
+            for name, names in terms.items()
         }
 
-    def asked(self, part: EvalTask, kinds: Sequence[str]) -> QueryTask:
-        """One item of each user's hidden ones, and words about it; kinds take turns. Users whose item has no such words are left out."""
+    def make_queries(self, task: EvalTask, kinds: Sequence[str]) -> QueryTask:
+        """One of each user's held-out items, and a query for it; kinds alternate. Users whose item has no such words are left out."""
         target_U, query_of, kept = [], {}, []
-        for row, user in enumerate(part.user_U):
-            draw = seeds.generator(self.config.seed, f"query {part.name} {' '.join(kinds)}", int(user))
-            items = part.target_UI.indices[part.target_UI.indptr[row] : part.target_UI.indptr[row + 1]]
+        for row, user in enumerate(task.user_U):
+            draw = seeds.generator(self.config.seed, f"query {task.name} {' '.join(kinds)}", int(user))
+            items = task.target_UI.indices[task.target_UI.indptr[row] : task.target_UI.indptr[row + 1]]
             item = int(draw.choice(items))
-            words = self.says[kinds[row % len(kinds)]][item]
+            words = self.query_words[kinds[row % len(kinds)]][item]
             if words:
                 count = math.ceil(self.config.share * len(words))
                 query_of[int(user)] = " ".join(words[n] for n in np.sort(draw.permutation(len(words))[:count]))
@@ -102,10 +105,10 @@ class PersonalizedSearch:
                 kept.append(row)
         shape = (len(kept), len(self.word_IL))
         target_UI = sparse.csr_array((np.ones(len(kept), np.float32), (np.arange(len(kept)), target_U)), shape=shape)
-        return QueryTask(replace(part.of(np.array(kept, np.int64)), target_UI=target_UI), query_of)
+        return QueryTask(replace(task.of(np.array(kept, np.int64)), target_UI=target_UI), query_of)
 
     def members(self, query_of: Mapping[int, str]) -> dict[str, Scorer]:
-        """Each term of the sum alone."""
+        """A scorer of each term alone."""
         users = list(query_of)
         vector_of = dict(zip(users, precomputed.encode(self.phi, [query_of[user] for user in users], "queries"), strict=True))
 
@@ -125,26 +128,28 @@ class PersonalizedSearch:
         return {"vectors": vectors, "bm25": bm25, "model": model}
 
     def scorers(self, query_of: Mapping[int, str]) -> dict[str, Scorer]:
-        """bm25 and vectors alone, query (both), model (the user alone), personal (all three)."""
+        """bm25 and vectors alone, query (their sum), model (s alone), personal (the sum of all three)."""
         members = self.members(query_of)
-        joined = {name: _sum({m: members[m] for m in weights}, weights) for name, weights in self.weights.items()}
-        return {**members, **joined}
+        sums = {name: _sum({member: members[member] for member in weights}, weights) for name, weights in self.weights.items()}
+        return {**members, **sums}
 
-    def evaluated(self, asked: Mapping[str, QueryTask], evaluation: EvaluationConfig) -> dict[str, Evaluation]:
-        """Each of the scorers on all parts."""
+    def evaluate(self, queries: Mapping[str, QueryTask], evaluation: EvaluationConfig) -> dict[str, Evaluation]:
+        """Each of the scorers on all tasks."""
         found: dict[str, Evaluation] = {}
-        for name, (part, query_of) in asked.items():
+        for name, (task, query_of) in queries.items():
             for method, scorer in self.scorers(query_of).items():
-                one, all_parts = evaluation(scorer, {name: part}), found.setdefault(method, Evaluation())
-                all_parts.update(one)
+                evaluation_of, all_tasks = evaluation(scorer, {name: task}), found.setdefault(method, Evaluation())
+                all_tasks.update(evaluation_of)
         return found
 
 
 def _sum(members: Mapping[str, Scorer], weights: Mapping[str, float]) -> Scorer:
     def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-        parts = (
-            weights[name] * np.asarray(one(user_U, history_UI, candidate_I)) for name, one in members.items() if weights[name]
+        terms = (
+            weights[name] * np.asarray(member(user_U, history_UI, candidate_I))
+            for name, member in members.items()
+            if weights[name]
         )
-        return sum(parts, np.zeros((len(user_U), len(candidate_I)), np.float32))
+        return sum(terms, np.zeros((len(user_U), len(candidate_I)), np.float32))
 
     return scorer
