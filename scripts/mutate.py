@@ -50,6 +50,7 @@ NAMES = {
     "flatnonzero": "nonzero",
     "sum": "mean",
 }
+COMMUTATIVE = ("min", "max", "minimum", "maximum", "add", "multiply", "array_equal", "gcd", "lcm")
 NAMES |= {other: name for name, other in NAMES.items()}
 
 
@@ -116,7 +117,8 @@ def _call_changes(node: ast.Call) -> Iterator[ast.AST]:
         if keyword.arg is not None:
             yield ast.Call(node.func, node.args, node.keywords[:n] + node.keywords[n + 1 :])
     starred = any(isinstance(argument, ast.Starred) for argument in node.args)
-    if len(node.args) > 1 and not starred and ast.dump(node.args[0]) != ast.dump(node.args[1]):
+    commutes = ast.unparse(node.func).rsplit(".", 1)[-1] in COMMUTATIVE
+    if len(node.args) > 1 and not starred and not commutes and ast.dump(node.args[0]) != ast.dump(node.args[1]):
         yield ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords)
 
 
