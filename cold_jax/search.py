@@ -30,13 +30,13 @@ def search(cfg: DictConfig) -> None:
         made = cast("Search", config.make(cfg.search, "search"))
         searcher = experiment.personalized_search(made, p, experiment.adapted(s, p, run), scorer)
         for kind in KINDS:
-            asked = {name: searcher.asked(task, [kind]) for name, task in p.split.test.items()}
-            asked = {name: own for name, own in asked.items() if own.query_of}
-            if not asked:
+            queries = {name: searcher.make_queries(task, [kind]) for name, task in p.split.test.items()}
+            queries = {name: made for name, made in queries.items() if made.query_of}
+            if not queries:
                 continue
-            methods = searcher.evaluated(asked, s.evaluation)
+            methods = searcher.evaluate(queries, s.evaluation)
             personal = methods.pop("personal")
-            of_kind = p._replace(split=replace(p.split, test={name: own.part for name, own in asked.items()}))
+            of_kind = p._replace(split=replace(p.split, test={name: made.task for name, made in queries.items()}))
             named = s._replace(experiment=f"{s.experiment}, search by {kind}")
             results = experiment.results_document(named, of_kind, dict(seconds), personal, methods, {"best_step": best_step})
             folder = run.path / f"search_{kind}"

@@ -12,24 +12,21 @@ from hypothesis import strategies as st
 from cold_jax import config, experiment
 from cold_jax.adapters.full import Frozen, Full  # noqa: F401
 from cold_jax.adapters.lora import Lora
-from cold_jax.batching.batch import BatchInputs, Examples, Items, TextPlacer
+from cold_jax.batching.batch import Batching, BatchInputs, Examples, Items, TextPlacer
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.batching.sequences import SequenceBatching
 from cold_jax.data.dataset import Entities
 from cold_jax.data.matrices import binary
 from cold_jax.data.synthetic import Synthetic
-from cold_jax.encoders import Tiny, precomputed
+from cold_jax.encoders import Tiny
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.models.init import RandomInit
 from cold_jax.models.linear import LinearModel  # noqa: F401
 from cold_jax.models.lstm import Lstm  # noqa: F401
 from cold_jax.models.text_metric import TextMetric
 from cold_jax.models.two_tower import TwoTower
-from cold_jax.splits.assemble import train_view
 from cold_jax.splits.entities import ItemCold
 from cold_jax.splits.tasks import TrainView
-from cold_jax.storage.files import digest
-from cold_jax.text.tokens import join_tokens, tokenize
 from cold_jax.training.loop import Loop
 from cold_jax.training.objectives import Softmax
 from cold_jax.training.parallel import Pmap
@@ -106,21 +103,25 @@ def in_batch_choices() -> st.SearchStrategy[InBatchSampling]:
     )
 
 
+LOOP = Loop(
+    epochs=1, max_steps=None, validate_every=1, patience=None, microbatch_rows=ROWS_AT_ONCE, log_every=1, step=StepMode.auto
+)
+SETTINGS = config.settings(config.compose(["+experiment=smoke", "logger=none"]))._replace(
+    data=DATA,
+    split=SPLIT,
+    encoder=ENCODER,
+    batching=IN_BATCH,
+    objective=SOFTMAX,
+    loop=LOOP,
+    parallel=ONE,
+    init=RandomInit(),
+    seed=0,
+)
+
+
 def question() -> experiment.Prepared:
-    """What a run on the small data is asked."""
-    dataset = DATA()
-    split, loaded = SPLIT(dataset), ENCODER()
-    sides = {"users": dataset.users.texts, "items": dataset.items.texts}
-    tokens = {
-        side: {name: tokenize(loaded.tokenizer, written, loaded.max_length) for name, written in texts.items()}
-        for side, texts in sides.items()
-    }
-    vectors = {
-        side: {name: precomputed.vectors(loaded, one) for name, one in by_name.items()} for side, by_name in tokens.items()
-    }
-    train = train_view(dataset, split, vectors["items"], vectors["users"])
-    main = join_tokens([next(iter(by_name.values())) for by_name in tokens.values()])
-    return experiment.Prepared(dataset, split, train, loaded, main, {"encoder": digest(loaded.digest)})
+    """The small data, prepared as a run prepares it."""
+    return experiment.prepare(SETTINGS)
 
 
 def inputs(
@@ -140,25 +141,13 @@ def learner(
     q: experiment.Prepared,
     adapter: Any,
     model: Any,
-    batching: InBatchSampling | SequenceBatching = IN_BATCH,
+    batching: Batching = IN_BATCH,
     parallel: Any = ONE,
     seed: int = 0,
 ) -> experiment.TrainSetup:
-    """Wired as a run wires it. The adapter gets an encoder of its own, since it wraps layers in place."""
-    loop = Loop(
-        epochs=1, max_steps=None, validate_every=1, patience=None, microbatch_rows=ROWS_AT_ONCE, log_every=1, step=StepMode.auto
-    )
-    chosen = {
-        "adapter": adapter,
-        "model": model,
-        "batching": batching,
-        "parallel": parallel,
-        "loop": loop,
-        "seed": seed,
-        "init": RandomInit(),
-        "objective": SOFTMAX,
-    }
-    return experiment.setup(config.Settings(**{**dict.fromkeys(config.Settings._fields), **chosen}), q)
+    """Set up as a run sets it up. The adapter gets an encoder of its own, since it wraps layers in place."""
+    chosen = SETTINGS._replace(adapter=adapter, model=model, batching=batching, parallel=parallel, seed=seed)
+    return experiment.setup(chosen, q)
 
 
 def spec(le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> StepSpec:
@@ -168,20 +157,20 @@ def spec(le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTra
 def step_of(
     le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0
 ) -> tuple[Any, State]:
-    """The step of a learner, and the state before the first."""
+    """The fused step of a setup, and the state before the first."""
     step = fused_step(spec(le, objective, optimizer, seed))
     return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
 
 
 def stirred(le: experiment.TrainSetup) -> experiment.TrainSetup:
-    """With random numbers added to all that learns, so that nothing is left at a start where its effect is zero."""
+    """With random numbers added to all trainable leaves, so that none is at an initial value where it has no effect."""
     draw = np.random.default_rng(1)
     trainable = jax.tree.map(lambda x: x + jnp.asarray(draw.normal(0, 0.3, x.shape), x.dtype), le.partition.trainable)
     return le._replace(partition=le.partition._replace(trainable=trainable))
 
 
 def remembering(le: experiment.TrainSetup) -> experiment.TrainSetup:
-    """An LSTM stirred, with open forget gates, so that at the end of the item something is left of the profile."""
+    """A stirred LSTM with open forget gates, so that at the end of the item something is left of the profile."""
     le = stirred(le)
     bias = le.partition.trainable["lstm"]["cell"]["dense_h"]["bias"]
     into, forget, *others = jnp.split(bias[...], 4)
@@ -197,7 +186,7 @@ def fit(
     parallel: Any = ONE,
     mode: StepMode = StepMode.fused,
 ) -> tuple[np.ndarray, list[State]]:
-    """The losses of so many steps, and the states on the host, from the one before the first."""
+    """The losses of `count` steps, and the states on the host, beginning with the one before the first."""
     step, state = step_of(le, objective, optimizer)
     many = parallel(step) if mode is StepMode.fused else microbatched_step(spec(le, objective, optimizer))
     frozen, state = many.replicate(le.partition.frozen), many.replicate_state(state)

@@ -74,16 +74,16 @@ class PackedTexts:
 
 
 class BatchInputs(NamedTuple):
-    """All that batches are made of, besides their settings."""
+    """What batches are made from, besides their settings."""
 
     train: TrainView
-    length_T: np.ndarray  # tokens of the users' texts, then of the items'
-    place: TextPlacer
+    length_T: np.ndarray  # number of tokens of the users' texts, then of the items'
+    place_texts: TextPlacer
     tokenizer: Path
     causal: bool  # whether the encoder is a decoder, which predicts the next token
     seed: int
-    multiple: int  # rows come in multiples of it
-    devices: int  # examples come in multiples of it
+    multiple: int  # of rows
+    devices: int  # the multiple of examples
 
 
 class Batches(Protocol):
@@ -91,7 +91,7 @@ class Batches(Protocol):
 
     steps_per_epoch: int
     devices: int
-    packed: bool  # texts are encoded in the step
+    packed: bool  # whether texts are encoded in the step
 
     @property
     def batching(self) -> "Batching": ...
@@ -99,14 +99,14 @@ class Batches(Protocol):
     def __call__(self, step: int) -> "Batch": ...
 
     def describe(self, batch: "Batch") -> str:
-        """Whom and what a batch is about, for an error's message."""
+        """What is in a batch, for error messages."""
         ...
 
 
 class Batching:
-    """What assembly asks of a choice of conf/batching."""
+    """The settings of a choice of conf/batching."""
 
-    predicts_tokens: ClassVar[bool] = False  # of texts alone: nothing is ranked
+    predicts_tokens: ClassVar[bool] = False  # batches of texts alone, from which nothing is ranked
     size: int  # examples, or texts, of a step
 
     def __call__(self, inputs: BatchInputs) -> Batches:

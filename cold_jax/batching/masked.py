@@ -46,10 +46,12 @@ class MaskedTokens(Batching):
     predicts_tokens: ClassVar[bool] = True
 
     def __call__(self, inputs: BatchInputs) -> "TextBatches":
-        """Raises ConfigError where the encoder is frozen: its texts are not in rows then."""
-        if not isinstance(inputs.place, PackedTexts):
+        """Raises ConfigError where the encoder is frozen, since it reads no rows of texts then."""
+        if not isinstance(inputs.place_texts, PackedTexts):
             raise ConfigError("adapter: pre-training changes the encoder; use adapter=full or adapter=lora")
-        return TextBatches(self, inputs.tokenizer, inputs.causal, inputs.place, inputs.seed, inputs.multiple, inputs.devices)
+        return TextBatches(
+            self, inputs.tokenizer, inputs.causal, inputs.place_texts, inputs.seed, inputs.multiple, inputs.devices
+        )
 
 
 class TextBatches:

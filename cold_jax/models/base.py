@@ -1,13 +1,14 @@
-"""Scores from texts: what stands on top of the encoder.
+"""What all models share. A model scores from texts: it is the head on top of the encoder, and the encoder within.
 
     two_tower   score(u, i) = τ · u·v_i + b_i + a_u,   u = P·p(u) + c + Σ_{j in support} s_j / k^½
     linear      score(x) = w·x + b,              x = [profile; mean of the support; item]
     lstm        score(u, i) = w·LSTM(tokens of u, tokens of i) + b
     cosine      score(u, i) = τ · u·v_i,         u = ρ·p(u) + Σ_{j in support} v_j / k^½,   v = φ(text) itself
-    text_vectors  the same of whitened vectors, beside a · log c_i: zero-shot, nothing learns
+    text_vectors  the same of whitened vectors, plus a · log c_i: zero-shot, without a parameter to train
 
-A target vector v_i and a source vector s_i are linear in the item's features f_i = [φ(text); attributes; 1]; a warm item may add a row
-of its own, which a cold item lacks, and a warm user a level a_u, which orders no items. Else a user is a function of profile text and shown items.
+The target vector v_i and the source vector s_i are linear in the item's features f_i = [φ(text); attributes; 1]. A warm item may add
+residuals of its own, which a cold item lacks, and a warm user a bias a_u, which changes no order of items. Otherwise a user is a
+function of the profile text and the items in the support.
 """
 
 from collections.abc import Callable
@@ -27,11 +28,11 @@ from cold_jax.text.packing import Rows
 Tree = Any  # a pytree of arrays
 
 
-ItemEncodings = tuple[jax.Array, jax.Array, jax.Array]  # items' sources and targets of shape (J, V), biases of shape (J,)
+ItemEncodings = tuple[jax.Array, jax.Array, jax.Array]  # source_JV, target_JV, bias_J
 
 
 class TowerInit(NamedTuple):
-    """A closed form's solution for a two-tower to start at: rows of all items, and the ridge of each on the items' features."""
+    """A closed form's solution to initialise a two-tower from: vectors of all items, and their ridge regressions on the items' features."""
 
     source_IV: np.ndarray
     target_IV: np.ndarray
@@ -39,26 +40,26 @@ class TowerInit(NamedTuple):
     source_FV: np.ndarray
     target_FV: np.ndarray
     bias_F: np.ndarray
-    profile_DV: np.ndarray  # of users, on their profile's vector
-    user_bias_U: np.ndarray  # of users
+    profile_DV: np.ndarray  # the regression of users on their profile's vector
+    user_bias_U: np.ndarray
 
 
 class Model(nnx.Module):
-    """What is on top of an encoder, and the encoder within."""
+    """An encoder and the head on top of it."""
 
     reads_states = False
-    random = False  # has dropout of its own
-    history = 0  # how many of the most recent items are read in their order; 0: all, without one
+    random = False  # whether it has dropout of its own
+    history = 0  # how many of the newest items are read in order; 0: all, as a set
 
 
 class ModelConfig:
-    """What assembly asks of a model's settings. Each choice of conf/model derives from it and says what it needs."""
+    """The settings of a model, and what it needs from the assembly. Each choice of conf/model derives from it."""
 
-    reads_states: ClassVar[bool] = False  # token states of the texts, rather than a vector of each
-    row_per_text: ClassVar[bool] = False  # each text has a packed row of its own
-    takes_init: ClassVar[bool] = False  # begins at what conf/init chooses
-    random_init: ClassVar[bool] = False  # begins at random where no closed form is given, so that it must train
-    trains: ClassVar[bool] = True  # False: a scorer as it is, of `scorer`
+    reads_states: ClassVar[bool] = False  # of texts it reads token states, rather than vectors
+    row_per_text: ClassVar[bool] = False  # each text needs a packed row of its own
+    takes_init: ClassVar[bool] = False  # it is initialised by conf/init's choice
+    random_init: ClassVar[bool] = False  # without such a choice it starts from random numbers, so that it must train
+    trains: ClassVar[bool] = True  # False: `scorer` gives its scores as they are
     predicts_tokens: ClassVar[bool] = False  # a language model, which ranks nothing
     width: int
 
@@ -67,7 +68,7 @@ class ModelConfig:
         raise NotImplementedError
 
     def scorer(self, loaded: Loaded, train: TrainView, profile_of: Callable[[int], str]) -> Scorer:
-        """Of a model that does not train: its scores, of users whose main text is `profile_of(user)`."""
+        """The scorer of a model that does not train; `profile_of(user)` is a user's main text."""
         raise NotImplementedError
 
     def visible(self, train: TrainView) -> TrainView:
@@ -76,7 +77,7 @@ class ModelConfig:
 
 
 class Partition(NamedTuple):
-    """A model in pieces: only `trainable` has gradients and optimizer state."""
+    """A model in parts: only `trainable` has gradients and optimizer state."""
 
     graph: nnx.GraphDef
     trainable: Tree
@@ -87,7 +88,7 @@ class Partition(NamedTuple):
 
 
 def partition_model(model: nnx.Module, encoder_trains: nnx.filterlib.Filter, head_trains: nnx.filterlib.Filter) -> Partition:
-    """Splits a model: the adapter says what of the encoder trains, and what of the rest."""
+    """Splits a model by two filters: which of the encoder's variables train, and which of the head's."""
     inside = nnx.PathContains("encoder")
     trains = nnx.Any(nnx.All(inside, encoder_trains), nnx.All(nnx.Not(inside), head_trains))
     return Partition(*nnx.split(model, trains, ...))
@@ -96,57 +97,59 @@ def partition_model(model: nnx.Module, encoder_trains: nnx.filterlib.Filter, hea
 def encode_texts(
     model: Any, rows: Rows | np.ndarray | jax.Array, microbatch_rows: int, key: jax.Array | None = None
 ) -> jax.Array:
-    """Vectors (or token states, where the model reads those) of a step's texts, one for each slot of `rows`.
+    """Vectors (or token states, where the model reads those) of a step's texts, one per slot of `rows`.
 
-    Packed rows go through the encoder in slices of `microbatch_rows`, so that activations stay in the cache. Rows are dealt to slices like
-    cards: each slice then holds rows of every device that the rows are spread over. `key` turns dropout on.
+    Packed rows are encoded `microbatch_rows` at a time, so that activations stay in the cache. Rows are dealt out to the microbatches in
+    turn: each then holds rows of every device that the rows are sharded over. `key` turns dropout on.
     """
     if not isinstance(rows, Rows):
         return (model.encoder.states if model.reads_states else model.encoder)(rows)
     R, L = rows.token_RL.shape
     dealt = jax.tree.map(lambda x_RL: x_RL.reshape(microbatch_rows, R // microbatch_rows, L).swapaxes(0, 1), rows)
-    out = jax.lax.map(lambda piece: encode_rows(model, piece, key), dealt).swapaxes(0, 1)
+    out = jax.lax.map(lambda microbatch: encode_rows(model, microbatch, key), dealt).swapaxes(0, 1)
     return out.reshape(-1, *out.shape[3:])
 
 
-def encode_rows(model: Any, piece: Rows, key: jax.Array | None = None) -> jax.Array:
-    """The same of one slice; a row and its slots have an axis each. A token's noise is a function of (key, text, place) alone."""
+def encode_rows(model: Any, rows: Rows, key: jax.Array | None = None) -> jax.Array:
+    """The same of one microbatch, with an axis for rows and one for slots. A token's noise depends on (key, text, position) alone."""
     read = model.encoder.states if model.reads_states else model.encoder
 
-    def noise(key: jax.Array, text: Any, place: Any) -> jax.Array:
-        return jax.random.fold_in(jax.random.fold_in(key, text), place)
+    def noise(key: jax.Array, text: Any, position: Any) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(key, text), position)
 
     each = jax.vmap(jax.vmap(noise, (None, 0, 0)), (None, 0, 0))
-    out = read(piece, None if key is None else each(key, piece.text_RL, piece.position_RL))
-    return out.reshape(len(piece.token_RL), -1, *out.shape[1:])
+    out = read(rows, None if key is None else each(key, rows.text_RL, rows.position_RL))
+    return out.reshape(len(rows.token_RL), -1, *out.shape[1:])
 
 
 class DotProductModel(Model):
-    """u·v + b of what `users` and `items` give."""
+    """u·v + b of the vectors that `users` and `items` compute."""
 
     def users(self, profile_BD: jax.Array, history_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:
-        """User vectors of shape (B, V); `history_BJ` holds the weights of the shown items."""
+        """User vectors of shape (B, V); `history_BJ` holds the items' weights in the history."""
         raise NotImplementedError
 
-    def levels(self, user_B: jax.Array) -> jax.Array:
-        """What is added to all scores of a user; shape (B,)."""
+    def user_biases(self, user_B: jax.Array) -> jax.Array:
+        """What is added to all scores of a user, of shape (B,)."""
         return jnp.zeros(len(user_B))
 
-    def scores(self, profile_BD: jax.Array, shown: jax.Array, sides: ItemEncodings, candidate_J: jax.Array | slice) -> jax.Array:
-        """score_BJ of the candidates, positions among the items that `sides` holds."""
-        source_JV, target_JV, bias_J = sides
-        return self.users(profile_BD, shown, source_JV) @ target_JV[candidate_J].T + bias_J[candidate_J][None]
+    def scores(
+        self, profile_BD: jax.Array, history: jax.Array, encodings: ItemEncodings, candidate_J: jax.Array | slice
+    ) -> jax.Array:
+        """score_BJ of the candidates, given as positions among the items of `encodings`; `history` is history_BJ or recent_BK."""
+        source_JV, target_JV, bias_J = encodings
+        return self.users(profile_BD, history, source_JV) @ target_JV[candidate_J].T + bias_J[candidate_J][None]
 
 
 def tower_features(vector_JD: jax.Array, attribute_JF: jax.Array) -> jax.Array:
-    """[vector; attributes / 2] at unit length, then a constant 0.3: the reference ridge's features, differentiable in the vectors."""
+    """[vector; attributes / 2] scaled to unit length, then a constant 0.3: the features of baselines.ridge, differentiable in the vectors."""
     both_JF = jnp.concatenate([vector_JD, attribute_JF], 1)
     norm_J = jnp.sqrt(jnp.maximum((both_JF**2).sum(1), 1e-12))
     return jnp.concatenate([both_JF / norm_J[:, None], jnp.full((len(both_JF), 1), 0.3, both_JF.dtype)], 1)
 
 
 def attribute_features(train: TrainView) -> np.ndarray:
-    """All indicators of the items side by side, halved, of shape (I, F)."""
+    """All indicators of the items, halved, of shape (I, F)."""
     indicators = [0.5 * indicator for indicator in train.items.indicators.values()]
     return np.concatenate([np.zeros((len(train.items), 0)), *indicators], 1).astype(np.float32)
 
@@ -158,7 +161,7 @@ def log_popularity(train: TrainView) -> np.ndarray:
 
 
 def popularity_prior(train: TrainView) -> np.ndarray:
-    """log c_i, of shape (I,)."""
+    """log c_i of warm items, and their mean for cold ones; shape (I,)."""
     log_c_I = log_popularity(train)
     return np.where(train.warm_I, log_c_I, log_c_I[train.warm_I].mean()).astype(np.float32)
 
@@ -166,14 +169,16 @@ def popularity_prior(train: TrainView) -> np.ndarray:
 def score_candidates(
     model: Any, vector_TD: jax.Array, examples: Examples, items: Items, key: jax.Array | None = None
 ) -> jax.Array:
-    """score_BJ of a step's examples for the items that the step encoded. `key` turns the model's own dropout on."""
-    sides = model.items(vector_TD[items.slot_J], items.item_J, key)
-    shown = examples.recent_BK if model.history else examples.history_BJ
-    return model.scores(vector_TD[examples.profile_B], shown, sides, slice(None)) + model.levels(examples.user_B)[:, None]
+    """score_BJ of a step's examples and items. `key` turns the model's own dropout on."""
+    encodings = model.items(vector_TD[items.slot_J], items.item_J, key)
+    history = examples.recent_BK if model.history else examples.history_BJ
+    return (
+        model.scores(vector_TD[examples.profile_B], history, encodings, slice(None)) + model.user_biases(examples.user_B)[:, None]
+    )
 
 
 def score_pairs(model: Any, encoded: jax.Array, examples: Examples, items: Items, key: jax.Array | None = None) -> jax.Array:
-    """Logits of shape (B,): each example's user with its target."""
+    """Logits of shape (B,): each example's user with their target."""
     if model.reads_states:
         return model.pairs(
             encoded, examples.profile_B, examples.length_B, items.slot_J[examples.target_B], items.length_J[examples.target_B]

@@ -1,4 +1,4 @@
-"""Cosines of text vectors, as they are or whitened."""
+"""Cosine similarity of text vectors, as they are or whitened."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from cold_jax.text import similarity
 
 
 class CosineModule(DotProductModel):
-    """τ · u·v_i of the vectors as they are, u = ρ·p(u) + Σ_{j in support} v_j / k^½: what trains is the encoder alone."""
+    """τ · u·v_i of the vectors as they are, u = ρ·p(u) + Σ_{j in support} v_j / k^½; only the encoder trains."""
 
     def __init__(self, encoder: Any, config: "Cosine"):
         self.encoder, self.config = encoder, config
@@ -29,7 +29,7 @@ class CosineModule(DotProductModel):
 
 
 class WhitenedCosine(DotProductModel):
-    """The cosine of whitened texts. The whitening is of warm items' texts, the mean of profiles that of warm users'."""
+    """The cosine of whitened texts. The whitening is fitted on warm items' texts, the mean of profiles on warm users'."""
 
     def __init__(self, encoder: Any, config: "TextVectors", train: TrainView):
         vector_ID, profile_UD = (next(iter(vectors.values())) for vectors in (train.item_vectors, train.user_vectors))

@@ -1,10 +1,10 @@
-"""Pre-training on a domain's texts: tokens are foretold, by a BERT where they are masked, by a GPT from those before them.
+"""Pre-training on a domain's texts: a BERT predicts masked tokens, a GPT each token from those before it.
 
     masked   −log p(t | its text, 15 % of its tokens masked)   Devlin et al. 2019, arXiv 1810.04805
     causal   −log p(t | the tokens before it)                  Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training"
 
-p = softmax(E·(M·s) + b) over the vocabulary, s a token's state, E the encoder's own embedding. M begins at the identity; a GPT, whose
-output is E, has neither M nor b. They are left behind; what is kept is φ.
+p = softmax(E·(M·s) + b) over the vocabulary, s a token's state, E the encoder's own embedding. M starts at the identity; a GPT, whose
+output is E, has neither M nor b. Only φ is kept after training.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class LanguageModelModule(Model):
         embedding = getattr(encoder.backbone.embeddings, "word", None)
         if embedding is None:
             raise ValueError(
-                "adapter.layers: model=language_model foretells by the encoder's embedding, which last_N leaves out; use all"
+                "adapter.layers: model=language_model predicts with the encoder's embedding, which last_N leaves out; use all"
             )
         self.encoder = encoder
         self.map_DD = None if encoder.backbone.causal else nnx.Param(jnp.eye(encoder.state_width))
@@ -48,13 +48,13 @@ class LanguageModelModule(Model):
 def token_logits(
     model: LanguageModelModule, state_RLD: jax.Array, examples: Predicted, items: None, key: jax.Array | None = None
 ) -> jax.Array:
-    """logit_BX of a step's foretold tokens."""
+    """logit_BX of a step's tokens to predict."""
     return model.logits(state_RLD.reshape(-1, state_RLD.shape[-1])[examples.position_B])
 
 
 @dataclass(frozen=True)
 class LanguageModel(ModelConfig):
-    """The language model that an encoder is."""
+    """An encoder as a language model."""
 
     reads_states: ClassVar[bool] = True
     predicts_tokens: ClassVar[bool] = True
@@ -66,8 +66,8 @@ class LanguageModel(ModelConfig):
 def held_out_loss(
     partition: Partition, batches: TextBatches, objective: Any, microbatch_rows: int
 ) -> Callable[[Tree], tuple[float, dict[str, float]]]:
-    """(trainable leaves) → (−the mean loss of held-out texts' tokens, {perplexity})."""
-    held, frozen = batches.held_out_batches(), jax.device_put(partition.frozen)
+    """A function of the trainable leaves: (−mean loss of held-out texts' tokens, {perplexity})."""
+    held_out, frozen = batches.held_out_batches(), jax.device_put(partition.frozen)
 
     @jax.jit
     def loss(trainable: Tree, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -76,7 +76,7 @@ def held_out_loss(
         return objective(objective.read(model, encoded, batch.examples, None), batch.examples, None)
 
     def validate(trainable: Tree) -> tuple[float, dict[str, float]]:
-        total, weight = np.sum([np.asarray(loss(trainable, frozen, batch)) for batch in held], 0)
+        total, weight = np.sum([np.asarray(loss(trainable, frozen, batch)) for batch in held_out], 0)
         return -float(total / weight), {"perplexity": float(np.exp(total / weight))}
 
     return validate

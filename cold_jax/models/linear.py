@@ -12,18 +12,18 @@ from cold_jax.splits.tasks import TrainView
 
 
 class LinearModule(DotProductModel):
-    """w·x + b over x = [profile; mean of the shown items; item]: one order of the items for everybody, as a yardstick."""
+    """w·x + b over x = [profile; mean of the support; item]: one order of the items for all users, as a yardstick."""
 
     def __init__(self, encoder: Any):
         D = encoder.width
         self.encoder = encoder
         self.profile_D = nnx.Param(jnp.zeros(D))
-        self.shown_D = nnx.Param(jnp.zeros(D))
+        self.support_D = nnx.Param(jnp.zeros(D))
         self.item_D = nnx.Param(jnp.zeros(D))
         self.bias = nnx.Param(jnp.zeros(()))
 
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> ItemEncodings:
-        source_J = vector_JD @ self.shown_D[...]
+        source_J = vector_JD @ self.support_D[...]
         return source_J[:, None], jnp.ones_like(source_J)[:, None], vector_JD @ self.item_D[...] + self.bias[...]
 
     def users(self, profile_BD: jax.Array, history_BJ: jax.Array, source_JV: jax.Array) -> jax.Array:

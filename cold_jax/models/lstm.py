@@ -1,4 +1,4 @@
-"""score(u, i) = w·LSTM(tokens of u, tokens of i) + b: the published toy."""
+"""score(u, i) = w·LSTM(tokens of u, tokens of i) + b: a published toy model, for pointwise tasks."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from cold_jax.splits.tasks import TrainView
 
 
 class LstmModule(Model):
-    """Token states of the profile, then of the item, through an LSTM and one sigmoid unit (its logit): the published toy."""
+    """An LSTM over the token states of the profile, then of the item, and one sigmoid unit, of which this is the logit."""
 
     reads_states = True
 
@@ -26,7 +26,7 @@ class LstmModule(Model):
     def pairs(
         self, state_TLD: jax.Array, profile_B: jax.Array, first_B: jax.Array, item_B: jax.Array, second_B: jax.Array
     ) -> jax.Array:
-        """Logits of shape (B,) for the pairs of texts (profile_B, item_B), positions in T, of first_B and second_B tokens."""
+        """Logits of shape (B,) for the pairs of texts (profile_B, item_B), indices into T, of first_B and second_B tokens."""
         L = state_TLD.shape[1]
         position_BL = jnp.arange(2 * L)[None] - jnp.zeros_like(first_B)[:, None]
         after_BL = position_BL >= first_B[:, None]

@@ -1,4 +1,4 @@
-"""A trained model as a scorer: every text encoded once, then users in chunks against the candidates."""
+"""A model's scores, for evaluation: every text is encoded once, then users are scored against the candidates in chunks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ PAIRS_AT_ONCE = 4096
 
 
 class HeadScorer:
-    """Scores from texts that are encoded already: what the model has on top of the encoder, compiled once."""
+    """Scores from encoded texts: the model's head, compiled once."""
 
     def __init__(self, partition: Partition):
         self.frozen = jax.device_put(partition.frozen)
@@ -37,11 +37,11 @@ class HeadScorer:
             user_U: jax.Array,
             profile_UD: jax.Array,
             history: jax.Array,
-            sides: Tree,
+            encodings: Tree,
             candidate_I: jax.Array,
         ) -> jax.Array:
-            of_users = model(trainable, frozen)
-            return of_users.scores(profile_UD, history, sides, candidate_I) + of_users.levels(user_U)[:, None]
+            head = model(trainable, frozen)
+            return head.scores(profile_UD, history, encodings, candidate_I) + head.user_biases(user_U)[:, None]
 
         self._items = jax.jit(
             lambda trainable, frozen, vector_ID: model(trainable, frozen).items(vector_ID, jnp.arange(len(vector_ID)))
@@ -50,13 +50,13 @@ class HeadScorer:
         self._scores = jax.jit(scores)
 
     def of_vectors(self, trainable: Tree, profile_of: Callable[[np.ndarray], jax.Array], vector_ID: jax.Array) -> Scorer:
-        """A scorer for models that read a vector of each text.
+        """The scorer of a model that reads a vector per text.
 
         Args:
-            profile_of: user_U → the vectors of their main texts, of shape (U, D).
-            vector_ID: of all items' main texts.
+            profile_of: user_U → vectors of their main texts, of shape (U, D).
+            vector_ID: vectors of all items' main texts.
         """
-        sides = self._items(trainable, self.frozen, vector_ID)
+        encodings = self._items(trainable, self.frozen, vector_ID)
 
         def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> jax.Array:
             if self.history:
@@ -64,13 +64,13 @@ class HeadScorer:
                 history = recent_items(history_UI.data.astype(np.int64), user_N, item_N, (len(user_U), self.history))
             else:
                 history = binarize(history_UI).toarray().astype(np.float32)
-            inputs = jnp.asarray(user_U), profile_of(user_U), history, sides, jnp.asarray(candidate_I)
+            inputs = jnp.asarray(user_U), profile_of(user_U), history, encodings, jnp.asarray(candidate_I)
             return self._scores(trainable, self.frozen, *inputs)
 
         return scorer
 
     def of_states(self, trainable: Tree, state_TLD: jax.Array, length_T: np.ndarray, users: int) -> PointwiseScorer:
-        """A scorer for models that read token states: of the texts of `users` users, then of all items; length_T counts their tokens."""
+        """The scorer of a model that reads token states, of `users` users' texts and then of all items'; length_T holds their lengths."""
 
         def pairs(user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
             score_N = np.empty(len(user_N), np.float32)
@@ -81,7 +81,7 @@ class HeadScorer:
             return score_N
 
         def candidates(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            """Every user with every candidate, pair by pair: for short lists."""
+            """Every user with every candidate, pair by pair: slow, for short lists only."""
             all_pairs = np.repeat(user_U, len(candidate_I)), np.tile(candidate_I, len(user_U))
             return pairs(*all_pairs).reshape(len(user_U), len(candidate_I))
 
@@ -89,18 +89,18 @@ class HeadScorer:
 
 
 class ModelScorer:
-    """Scores at given trainable leaves, of which every text is encoded anew. It is compiled once for all the validations of a run."""
+    """Scores at given trainable leaves; every text is encoded anew for each. It is compiled once for all validations of a run."""
 
-    def __init__(self, partition: Partition, place: TextPlacer, length_T: np.ndarray, users: int, microbatch_rows: int):
-        """`length_T` counts the tokens of the texts of `users` users, then of the items."""
+    def __init__(self, partition: Partition, place_texts: TextPlacer, length_T: np.ndarray, users: int, microbatch_rows: int):
+        """`length_T` holds the number of tokens of `users` users' texts, then of the items'."""
         self.head, self.length_T, self.users = HeadScorer(partition), length_T.astype(np.int32), users
         chunks = [np.arange(t, min(t + TEXTS_AT_ONCE, len(length_T))) for t in range(0, len(length_T), TEXTS_AT_ONCE)]
-        self.placed = [place(text_T, microbatch_rows) for text_T in chunks]
+        self.placed = [place_texts(text_T, microbatch_rows) for text_T in chunks]
         model = lambda trainable, frozen: Partition(partition.graph, trainable, frozen).model()  # noqa: E731
         self._encode = jax.jit(lambda trainable, frozen, rows: encode_texts(model(trainable, frozen), rows, microbatch_rows))
 
     def encode(self, trainable: Tree) -> jax.Array:
-        """What the model reads of every text, users' then items': (T, D) vectors, or (T, L, D) token states."""
+        """The encodings of every text, users' then items': vectors of shape (T, D), or token states of shape (T, L, D)."""
         return jnp.concatenate([self._encode(trainable, self.head.frozen, rows)[slot_T] for rows, slot_T in self.placed])
 
     def __call__(self, trainable: Tree) -> Scorer:

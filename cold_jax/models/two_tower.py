@@ -23,7 +23,7 @@ from cold_jax.splits.tasks import TrainView
 
 
 class TwoTowerModule(DotProductModel):
-    """u·v + b; inductive on both sides. The towers are linear, so that a closed form is a point of the model."""
+    """Inductive on both sides. The towers are linear, so that the model contains the closed forms of models.init."""
 
     def __init__(self, encoder: Any, config: "TwoTower", train: TrainView, init: TowerInit | None, seed: int):
         attribute_IF = attribute_features(train)
@@ -44,39 +44,39 @@ class TwoTowerModule(DotProductModel):
             )
         self.encoder = encoder
         self.attribute_IF = Buffer(jnp.asarray(attribute_IF))
-        self.known_I = Buffer(jnp.asarray(train.warm_I, jnp.float32))
+        self.warm_I = Buffer(jnp.asarray(train.warm_I, jnp.float32))
         self.profile_DV = nnx.Param(jnp.asarray(init.profile_DV))
         self.user_V = nnx.Param(jnp.zeros(V))
         self.source_FV = nnx.Param(jnp.asarray(init.source_FV))
         self.target_FV = nnx.Param(jnp.asarray(init.target_FV))
         self.bias_F = nnx.Param(jnp.asarray(init.bias_F))
         self.log_scale = nnx.Param(jnp.zeros(()))
-        # A warm item's own rows hold what its features leave of the closed form.
+        # A warm item's residuals: the closed form less what its features predict.
         feature_IF = np.asarray(tower_features(jnp.asarray(next(iter(train.item_vectors.values()))), jnp.asarray(attribute_IF)))
-        own = lambda wanted, whole, mapped: nnx.Param(jnp.asarray(whole - feature_IF @ mapped)) if wanted else None  # noqa: E731
-        self.item_source_residual_IV = own(config.item_source_residual, init.source_IV, init.source_FV)
-        self.item_target_residual_IV = own(config.item_target_residual, init.target_IV, init.target_FV)
-        self.item_bias_I = own(config.item_bias, init.bias_I, init.bias_F)
-        users = int(np.flatnonzero(train.warm_U).max(initial=0)) + 1  # one more user, who is asked about later, changes no shape
+        residual = lambda wanted, target, map: nnx.Param(jnp.asarray(target - feature_IF @ map)) if wanted else None  # noqa: E731
+        self.item_source_residual_IV = residual(config.item_source_residual, init.source_IV, init.source_FV)
+        self.item_target_residual_IV = residual(config.item_target_residual, init.target_IV, init.target_FV)
+        self.item_bias_I = residual(config.item_bias, init.bias_I, init.bias_F)
+        users = int(np.flatnonzero(train.warm_U).max(initial=0)) + 1  # a new user, appended later, changes no shape
         self.warm_U = Buffer(jnp.asarray(train.warm_U[:users], jnp.float32))
         self.user_bias_U = nnx.Param(jnp.asarray(init.user_bias_U[:users])) if config.user_bias else None
 
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> ItemEncodings:
         feature_JF = tower_features(vector_JD, self.attribute_IF[...][item_J])
-        known_J = self.known_I[...][item_J]
+        warm_J = self.warm_I[...][item_J]
         source_JV, target_JV = feature_JF @ self.source_FV[...], feature_JF @ self.target_FV[...]
         bias_J = feature_JF @ self.bias_F[...]
         if self.item_source_residual_IV is not None:
-            source_JV += known_J[:, None] * self.item_source_residual_IV[...][item_J]
+            source_JV += warm_J[:, None] * self.item_source_residual_IV[...][item_J]
         if self.item_target_residual_IV is not None:
-            target_JV += known_J[:, None] * self.item_target_residual_IV[...][item_J]
+            target_JV += warm_J[:, None] * self.item_target_residual_IV[...][item_J]
         if self.item_bias_I is not None:
-            bias_J += known_J * self.item_bias_I[...][item_J]
+            bias_J += warm_J * self.item_bias_I[...][item_J]
         return source_JV, target_JV * jnp.exp(self.log_scale[...]), bias_J
 
-    def levels(self, user_B: jax.Array) -> jax.Array:
+    def user_biases(self, user_B: jax.Array) -> jax.Array:
         if self.user_bias_U is None:
-            return super().levels(user_B)
+            return super().user_biases(user_B)
         user_bias_U = self.warm_U[...] * self.user_bias_U[...]
         return jnp.where(user_B < len(user_bias_U), user_bias_U[jnp.minimum(user_B, len(user_bias_U) - 1)], 0)
 
@@ -87,7 +87,10 @@ class TwoTowerModule(DotProductModel):
 
 @dataclass(frozen=True)
 class TwoTower(ModelConfig):
-    """width: V. item_target_residual, item_source_residual, item_bias: rows of their own for warm items. user_bias: a_u of warm users, for given rows. attributes: read beside the text."""
+    """width: V. item_target_residual, item_source_residual, item_bias: parameters of each warm item. user_bias: a_u of warm users.
+
+    attributes: whether they are read in addition to the text.
+    """
 
     takes_init: ClassVar[bool] = True
     random_init: ClassVar[bool] = True
@@ -100,7 +103,7 @@ class TwoTower(ModelConfig):
     attributes: bool
 
     def visible(self, train: TrainView) -> TrainView:
-        """Without the items' attributes, where these are not read."""
+        """Without the items' attributes, unless they are read."""
         return train if self.attributes else replace(train, items=replace(train.items, indicators={}))
 
     def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> TwoTowerModule:

@@ -17,7 +17,7 @@ from cold_jax.models.language_model import token_logits
 
 
 class Objective:
-    """What the training step asks of a choice of conf/objective."""
+    """A training loss, a choice of conf/objective."""
 
     predicts_tokens: ClassVar[bool] = False
     read: ClassVar[Callable[..., jax.Array]]  # (model, encoded, examples, items, key) → scores

@@ -28,9 +28,9 @@ from cold_jax.text.tokens import Tokens
 TITLES = ("a dog", "the dog and cat", "cats", "b")
 LIKELIHOOD = Likelihood(
     title="title",
-    profile="{profile}. ",
-    liked="liked {liked}. ",
-    ask="now",
+    profile_prompt="{profile}. ",
+    liked_prompt="liked {liked}. ",
+    question="now",
     history=2,
     calibration=0.5,
     popularity_weight=0.25,
@@ -126,8 +126,8 @@ def test_what_a_likelihood_refuses(tmp_path: Path) -> None:
     (tmp_path / "bert").mkdir()
     with pytest.raises(WeightsError, match="bert"):
         LIKELIHOOD.scorer(encoder(tmp_path / "bert", "bert_small"), named("", ""), str)
-    node = OmegaConf.merge(OmegaConf.load(Path(CONF, "model/likelihood.yaml")), {"liked": "no place"})
-    with pytest.raises(ConfigError, match="must hold {liked} once"):
+    node = OmegaConf.merge(OmegaConf.load(Path(CONF, "model/likelihood.yaml")), {"liked_prompt": "no place"})
+    with pytest.raises(ConfigError, match="must contain {liked} once"):
         config.make(node, "model")  # pyright: ignore[reportArgumentType]
 
 

@@ -36,7 +36,7 @@ def test_a_text_metric_is_its_formula() -> None:
     white_I1 = np.sign(vector_I - vector_I.mean())[:, None]  # of one dimension unit length leaves the sign
     kernel_II = (every_IF @ every_IF.T + 0.4 * white_I1 @ white_I1.T) * (1 - np.eye(4))
     text_IF = np.concatenate([word_IF, 0.5 * normalize(train.items.indicators["genre"])], 1)
-    f_IV, g_IV, b_I1 = np.split(text_IF @ model.of_word_FV[...] + white_I1 @ model.of_vector_DV[...], [2, 4], axis=1)
+    f_IV, g_IV, b_I1 = np.split(text_IF @ model.map_word_FV[...] + white_I1 @ model.map_vector_DV[...], [2, 4], axis=1)
     alike_II = f_IV @ g_IV.T + 2 * kernel_II
     expected = np.stack([alike_II[0] + 0.5 * alike_II[2], alike_II[3]]) + np.asarray(b_I1).T
     sides = items(model, jnp.asarray(vector_I, jnp.float32)[:, None], jnp.arange(4))

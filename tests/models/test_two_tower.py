@@ -65,7 +65,7 @@ def test_only_a_warm_user_has_a_level():
         zero_I, zero_I, zero_I[:, 0], zero_I[:2], zero_I[:2], zero_I[:2, 0], zero_I[:1], np.array([7, 3], np.float32)
     )
     model = TwoTower(1, False, False, False, user_bias=True, attributes=True)(VectorTable(small.VECTOR_TD), train, start, 0)
-    assert model.levels(jnp.array([0, 1, 2, 1])).tolist() == [0, 3, 0, 3]
+    assert model.user_biases(jnp.array([0, 1, 2, 1])).tolist() == [0, 3, 0, 3]
 
 
 def test_random_towers_are_independent_draws(question: experiment.Prepared) -> None:
