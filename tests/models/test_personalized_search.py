@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small
 from scipy import sparse
 from sklearn.preprocessing import scale
 
 from cold_jax import experiment
 from cold_jax.errors import DataError
-from cold_jax.evaluation.evaluate import EvaluationConfig, Scorer
+from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.models.personalized_search import KINDS, PersonalizedSearch, Search
 from cold_jax.splits.tasks import EvalTask, TaskKind
 from cold_jax.text import similarity
@@ -85,7 +86,7 @@ def test_terms_are_summed_with_their_weights(question: experiment.Prepared, task
 
 
 def test_a_model_that_knows_the_user_gets_a_weight(question: experiment.Prepared, task: EvalTask) -> None:
-    evaluation = EvaluationConfig(metrics=["mrr"], metric="mrr", top=10, chunk=32, resamples=10)
+    evaluation = replace(small.SETTINGS.evaluation, metrics=["mrr"], metric="mrr", top=10, resamples=10)
     found = {}
     for name, model in (("ignorant", ignorant), ("oracle", oracle(task))):
         one = searcher(question, model, task)
