@@ -130,8 +130,22 @@ def training(
         return METRIC.get(run.step, 0.0), {"sum": sum(float(np.asarray(leaf).sum()) for leaf in jax.tree.leaves(trainable))}
 
     folder.mkdir(exist_ok=True)
-    parts = (le.partition, batches or le.batches, objective, optimizer, 1.0, parallelise, validate or by_step, le.dropout, 0)
-    run = Training(loop, *parts, Run(folder), ABOUT, combine([]), profile)
+    run = Training(
+        loop=loop,
+        partition=le.partition,
+        batches=batches or le.batches,
+        objective=objective,
+        optimizer=optimizer,
+        lr_scale=1.0,
+        parallelise=parallelise,
+        validate=validate or by_step,
+        dropout=le.dropout,
+        seed=0,
+        run=Run(folder),
+        fingerprint=ABOUT,
+        logger=combine([]),
+        profile=profile,
+    )
     return run
 
 
