@@ -94,3 +94,26 @@ def test_a_file_says_what_it_is_and_fits_on_a_screen(path: Path) -> None:
 def test_a_sweep_cannot_hide_in_the_defaults() -> None:
     """`experiment` in train.yaml's defaults would make `+experiment=NAME` fail."""
     assert not any("experiment" in entry for entry in OmegaConf.load(FOLDER / "train.yaml").defaults if entry != "_self_")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "item_sets"),
+    [
+        ([], {"categories": " > "}),
+        (["data.item_sets=null"], {}),
+        (["data.item_sets=null", "data.item_sets={brand: ','}"], {"brand": ","}),
+        (["~data.item_sets.categories"], {}),
+    ],
+)
+def test_a_dict_of_a_data_set_can_be_cleared_and_replaced(overrides: list[str], item_sets: dict[str, str]) -> None:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        node = compose("train", ["data=amazon2014", *overrides]).data
+    assert build.make(node, "data").item_sets == item_sets
+
+
+def test_a_separator_and_a_rule_pass_the_command_line() -> None:
+    """As a shell passes them: words for signs, and Hydra's quotes round a comparison."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        node = compose("train", ["data=tables", *GIVEN["data/tables"], "data.separator=semicolon", 'data.positive=">=4"']).data
+    made = build.make(node, "data")
+    assert (made.separator, made.positive) == ("semicolon", ">=4")

@@ -1,7 +1,7 @@
 """A data set: who interacted with what and when, and the attributes of users and items."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -50,6 +50,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.user_N)
+
+    def rows(self, index_N: np.ndarray) -> "Dataset":
+        """The data set of some of its interactions, in this order, all of them positives; users and items stay."""
+        rows = {name: getattr(self, name)[index_N] for name in ("user_N", "item_N", "value_N", "time_N")}
+        return replace(self, **rows, positive_N=None)
 
     @cached_property
     def digest(self) -> str:

@@ -1,12 +1,11 @@
-"""What is hidden from training.
+"""From a label for each interaction to a split: what trains, what is cold, and the tasks of validation and test.
 
-The recipe is ColdRec's (its data/split.py): entities are drawn warm or cold, the cold ones are halved into validation and test,
-and some of the warm ones' interactions are held out. Everything follows from one label for each interaction (`assemble`), so a
-split that is read from a file is the split that was written.
+Everything follows from the labels, so a split that is read from a file is the split that was written.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,28 +13,61 @@ import numpy as np
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.matrices import binary, first_seen
 from cold_jax.errors import DataError, LeakError
-from cold_jax.splits.labels import COLD, KNOWN, OF_ITEMS, OF_USERS, Cold
+from cold_jax.splits.labels import COLD, COLD_ITEMS, COLD_USERS, KNOWN, UNUSED, Cold
 from cold_jax.splits.pointwise import pointwise_tasks
 from cold_jax.splits.ranking import ranking_tasks
 from cold_jax.splits.sequences import next_item_tasks
 from cold_jax.splits.tasks import EvalTask, TrainView
 from cold_jax.splits.ties import with_tie_break
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Split:
-    """`part_N` names for each interaction where it went; all else follows from it, and so it is what is saved."""
+    """`part_N` labels each interaction; all else follows from it, and so it is what is saved."""
 
     part_N: np.ndarray  # of str, "" where an interaction is not used
     train_N: np.ndarray  # indices of the training interactions
     warm_U: np.ndarray  # bool: has a training interaction
     warm_I: np.ndarray  # bool
-    cold_U: np.ndarray  # bool: is asked about as cold, so must have none
+    cold_U: np.ndarray  # bool: is evaluated as cold, so must have none
     cold_I: np.ndarray  # bool
     validation: Mapping[str, EvalTask]
     test: Mapping[str, EvalTask]
-    threshold: float | None  # from which a value is a like; None: that is not asked
-    first_seen_U: np.ndarray | None = None  # each user's first time, told as context; None: it is not
+    threshold: float | None  # from which a value is a like; None: likes are not told apart
+    first_seen_U: np.ndarray | None = None  # each user's first time, given to methods as context; None: not given
+
+
+def over_positives(dataset: Dataset, make: Callable[[Dataset], Split]) -> Split:
+    """The split that `make` gives of the interactions that satisfy data.positive; the others are not used.
+
+    For splits that rank. An item that a user rated lower than data.positive wants is neither a target nor excluded as seen: it stays a
+    candidate for them. Logs a line where values differ and data.positive is not set.
+    """
+    if dataset.positive_N is None:
+        _log_values(dataset)
+        return make(dataset)
+    index_N = np.flatnonzero(dataset.positive_N)
+    split = make(dataset.rows(index_N))
+    part_N = np.full(len(dataset), UNUSED, split.part_N.dtype)
+    part_N[index_N] = split.part_N
+    return replace(split, part_N=part_N, train_N=index_N[split.train_N])
+
+
+def unlabel_negatives(dataset: Dataset, part_N: np.ndarray) -> np.ndarray:
+    """The labels with those removed that data.positive excludes; for labels of a file, as `over_positives` is for a recipe."""
+    if dataset.positive_N is None:
+        _log_values(dataset)
+        return part_N
+    return np.where(dataset.positive_N, part_N, UNUSED)
+
+
+def _log_values(dataset: Dataset) -> None:
+    low, high = dataset.value_N.min(initial=np.inf), dataset.value_N.max(initial=-np.inf)
+    if low < high:
+        message = "data.positive: null, so all %d interactions are positives, whatever their value (%g to %g); '>=%g' would keep the highest"
+        log.info(message, len(dataset), low, high, high)
 
 
 def assemble(
@@ -52,17 +84,18 @@ def assemble(
     """The split that follows from a label for each interaction.
 
     Args:
-        part_N: train, warm_val, warm_test; where one side is cold cold_val, cold_test, where both are cold_users_*, cold_items_*,
-            cold_both_*; next_val, next_test where the next item of a sequence is asked for; "" for what is not used.
-        support: each k of the parts support_k, where users are cold.
-        both_support: how many interactions with warm items a cold user shows, where both sides are cold.
-        threshold: the value from which a given row has label 1, where users are not cold; None: no given rows.
-        exclude_seen, window: of the parts of `parts.next_items`; of given rows the window is of `parts.given_rows`.
-        ranked: where there is a threshold, candidates are ranked too.
+      part_N: train, warm_val, warm_test; where one side is cold cold_val, cold_test, where both are cold_users_*, cold_items_*,
+        cold_both_*; next_val, next_test where the next item of a sequence is the target; "" for what is not used.
+      support: each k of the tasks support_k, where users are cold.
+      both_support: how many interactions with known items are a cold user's history, where both sides are cold.
+      threshold: the value from which a row of a pointwise task has label 1; None: no pointwise tasks.
+      exclude_seen: see `sequences.next_item_tasks`.
+      window: see `sequences.next_item_tasks`; of pointwise tasks `pointwise.pointwise_tasks`.
+      ranked: where there is a threshold, candidates are ranked too.
 
     Raises:
-        DataError: training or a part is empty, or no given row of the test can be told from another.
-        LeakError: a cold entity has interactions among the known ones.
+      DataError: training or a task is empty, or no row of the test can be told from another.
+      LeakError: a cold entity has interactions among the known ones.
     """
     train_N = np.flatnonzero(part_N == "train")
     if not len(train_N):
@@ -73,27 +106,27 @@ def assemble(
 
     users, items = (dataset.user_N, len(dataset.users)), (dataset.item_N, len(dataset.items))
     warm_U, warm_I = occurs(*users, ["train"]), occurs(*items, ["train"])
-    cold_U = occurs(*users, OF_USERS + COLD * (cold is Cold.users))
-    cold_I = occurs(*items, OF_ITEMS + COLD * (cold is Cold.items))
+    cold_U = occurs(*users, COLD_USERS + COLD * (cold is Cold.users))
+    cold_I = occurs(*items, COLD_ITEMS + COLD * (cold is Cold.items))
 
-    wants = (cold, cold_I, support, both_support)
+    settings = (cold, cold_I, support, both_support)
     if (part_N == "next_test").any():
         validation, test = (next_item_tasks(dataset, part_N, stage, exclude_seen, window) for stage in ("val", "test"))
     elif not ranked:
-        of_items = ["cold_val"] if cold is Cold.items else ["warm_val"]
-        validation = pointwise_tasks(dataset, part_N, threshold or 0, of_items, window)
-        validation = {name: part for name, part in validation.items() if name == "all"}
+        labels = ["cold_val"] if cold is Cold.items else ["warm_val"]
+        validation = pointwise_tasks(dataset, part_N, threshold or 0, labels, window)
+        validation = {name: task for name, task in validation.items() if name == "all"}
         test = pointwise_tasks(dataset, part_N, threshold or 0, ["warm_test", "cold_test"], window)
         if not test:
             raise DataError(
-                f"split.threshold: with {threshold} no user has test rows on both sides, so there is nothing to tell apart"
+                f"split.threshold: with {threshold} no user has test rows of both labels, so there is nothing to tell apart"
             )
     else:
-        test = ranking_tasks(dataset, part_N, "test", *wants)
+        test = ranking_tasks(dataset, part_N, "test", *settings)
         if cold is Cold.none and threshold is not None:
             test |= pointwise_tasks(dataset, part_N, threshold, ["warm_test"], window)
-        validated = any(label.endswith("_val") for label in np.unique(part_N) if cold is Cold.none or label not in KNOWN)
-        validation = ranking_tasks(dataset, part_N, "val", *wants) if validated else {}
+        has_validation = any(label.endswith("_val") for label in np.unique(part_N) if cold is Cold.none or label not in KNOWN)
+        validation = ranking_tasks(dataset, part_N, "val", *settings) if has_validation else {}
     validation, test = (with_tie_break(tasks, dataset.items.ids) for tasks in (validation, test))
     split = Split(part_N, train_N, warm_U, warm_I, cold_U, cold_I, validation, test, threshold)
     assert_no_leak(dataset, split)
@@ -101,7 +134,7 @@ def assemble(
 
 
 def assert_no_leak(dataset: Dataset, split: Split) -> None:
-    """The leak guard: LeakError where a cold entity occurs among the known interactions, or a part asks for what is known."""
+    """Raises LeakError where a cold entity occurs among the known interactions, or a target is in training or in the history."""
     known_N = np.isin(split.part_N, KNOWN)
     known_N[split.train_N] = True
     sides = (("user", dataset.user_N, split.cold_U, dataset.users.ids), ("item", dataset.item_N, split.cold_I, dataset.items.ids))
@@ -114,29 +147,24 @@ def assert_no_leak(dataset: Dataset, split: Split) -> None:
                 f"warm_test ({np.count_nonzero(count_X)} such {side}s, {count_X.sum()} interactions); give them one side only"
             )
     train_UI = binary(dataset.user_N[split.train_N], dataset.item_N[split.train_N], (len(dataset.users), len(dataset.items)))
-    for part in (*split.validation.values(), *split.test.values()):
-        for known_UI, what in ((train_UI[part.user_U], "in training"), (part.history_UI, "shown to the method")):
-            if count := part.target_UI.multiply(known_UI).nnz:
-                raise LeakError(f"split: the part '{part.name}' asks for {count} pairs that are {what}")
+    for task in (*split.validation.values(), *split.test.values()):
+        for known_UI, where in ((train_UI[task.user_U], "in training"), (task.history_UI, "in the users' history")):
+            if count := task.target_UI.multiply(known_UI).nnz:
+                raise LeakError(f"split: {count} targets of the task '{task.name}' are {where}")
 
 
 def split_digest(split: Split) -> str:
-    """sha256 over the labels and all parts; a checkpoint of another split is refused by it."""
+    """sha256 over the labels and all tasks; a checkpoint of another split is refused by it."""
     sha = hashlib.sha256("\n".join(split.part_N.tolist()).encode())
-    for stage, asked in (("validation", split.validation), ("test", split.test)):
-        for name, part in asked.items():
-            sha.update(f"{stage} {name} {part.kind.value} {part.exclude_seen}".encode())
-            shown = (part.history_UI.indptr, part.history_UI.indices, part.history_UI.data)
-            matrices = (*shown, part.target_UI.indptr, part.target_UI.indices)
-            liked = (
-                ()
-                if part.liked_history_NI is None
-                else (part.liked_history_NI.indptr, part.liked_history_NI.indices, part.liked_history_NI.data)
-            )
-            among = (
-                () if part.sampled_candidate_UI is None else (part.sampled_candidate_UI.indptr, part.sampled_candidate_UI.indices)
-            )
-            for array in (part.user_U, *matrices, part.candidate_I, part.user_N, part.item_N, part.value_N, *liked, *among):
+    for stage, tasks in (("validation", split.validation), ("test", split.test)):
+        for name, task in tasks.items():
+            sha.update(f"{stage} {name} {task.kind.value} {task.exclude_seen}".encode())
+            history, target = task.history_UI, task.target_UI
+            liked, sampled = task.liked_history_NI, task.sampled_candidate_UI
+            matrices = (history.indptr, history.indices, history.data, target.indptr, target.indices)
+            optional = () if liked is None else (liked.indptr, liked.indices, liked.data)
+            optional += () if sampled is None else (sampled.indptr, sampled.indices)
+            for array in (task.user_U, *matrices, task.candidate_I, task.user_N, task.item_N, task.value_N, *optional):
                 sha.update(np.ascontiguousarray(array, np.float64).tobytes())
     sha.update(b"" if split.first_seen_U is None else split.first_seen_U.tobytes())
     return sha.hexdigest()
@@ -145,7 +173,7 @@ def split_digest(split: Split) -> str:
 def train_view(
     dataset: Dataset, split: Split, item_vectors: Mapping[str, np.ndarray], user_vectors: Mapping[str, np.ndarray]
 ) -> TrainView:
-    """All that a method may see of the data. `*_vectors`: the name of a text → θ's vector of it for each entity."""
+    """All that a method may learn from. `*_vectors`: the name of a text → θ's vector of it for each entity, of shape (entities, D)."""
     index_N = split.train_N[np.lexsort((dataset.time_N[split.train_N], dataset.user_N[split.train_N]))]
     user_N, item_N, value_N = dataset.user_N[index_N], dataset.item_N[index_N], dataset.value_N[index_N]
     known_UI = binary(user_N, item_N, (len(dataset.users), len(dataset.items)))
@@ -157,12 +185,13 @@ def train_view(
 
 
 def with_new_user(dataset: Dataset, split: Split, profile: str) -> tuple[Dataset, Split]:
-    """The same with one more user, the last, of whom only his profile text is known."""
+    """The same with one more user, the last, of whom only their profile text is known."""
     more = {name: np.append(getattr(split, name), False) for name in ("warm_U", "cold_U")}
     first_seen_U = None if split.first_seen_U is None else np.append(split.first_seen_U, np.inf)
     return replace(dataset, users=dataset.users.and_one(profile)), replace(split, **more, first_seen_U=first_seen_U)
 
 
 def first_seen_users(dataset: Dataset) -> np.ndarray:
+    """The time of each user's first interaction, infinity where there is none."""
     first_U = first_seen(dataset.user_N, dataset.time_N)
     return np.pad(first_U, (0, len(dataset.users) - len(first_U)), constant_values=np.inf)

@@ -11,11 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from cold_jax.data.dataset import Dataset
+from cold_jax.data.files import require_file
 from cold_jax.data.matrices import order
 from cold_jax.errors import DataError
-from cold_jax.splits.assemble import Split, assemble, first_seen_users
+from cold_jax.splits.assemble import Split, assemble, first_seen_users, unlabel_negatives
 from cold_jax.splits.checks import require_sizes
-from cold_jax.splits.labels import LABELS, cold_side
+from cold_jax.splits.labels import LABELS, UNUSED, cold_side
+
+log = logging.getLogger(__name__)
 
 
 class SplitRows(NamedTuple):
@@ -27,13 +30,13 @@ class SplitRows(NamedTuple):
 
 
 def read_split_rows(path: Path) -> SplitRows:
-    """A run's, or any CSV file whose first columns are user_id, item_id, part. ValueError with file and line."""
+    """The rows of a CSV file whose first columns are user_id, item_id, part. Raises DataError with file and line."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}:{line}: byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8") from None
+        raise DataError(f"{path}:{line}: byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[list[str]] = []
     try:
@@ -45,11 +48,8 @@ def read_split_rows(path: Path) -> SplitRows:
                 raise ValueError(f"{len(row)} fields where the header has {len(header)}: {','.join(row)[:80]!r}")
             rows.append(row[:3])
     except (csv.Error, ValueError) as error:
-        raise ValueError(f"{path}:{reader.line_num}: {error}") from None
+        raise DataError(f"{path}:{reader.line_num}: {error}") from None
     return SplitRows(*([row[column] for row in rows] for column in range(3)))
-
-
-log = logging.getLogger(__name__)
 
 
 def _read_labels(path: Path, dataset: Dataset) -> np.ndarray:
@@ -61,57 +61,54 @@ def _read_labels(path: Path, dataset: Dataset) -> np.ndarray:
     pair_N, pair_M = dataset.user_N.astype(np.int64) * len(item_of) + dataset.item_N, user_M * len(item_of) + item_M
     sorted_N = np.argsort(pair_N, stable=True)
     at_M = np.searchsorted(pair_N, pair_M, sorter=sorted_N) + order(pair_M, np.zeros(len(pair_M)))
-    there_M = at_M < np.searchsorted(pair_N, pair_M, "right", sorter=sorted_N)
-    for fine_M, column, problem in (
+    exists_M = at_M < np.searchsorted(pair_N, pair_M, "right", sorter=sorted_N)
+    for valid_M, column, problem in (
         (
             np.array([label in LABELS for label in rows.part], bool),
             rows.part,
-            f"is not a part; known are {', '.join(LABELS[:-1])}",
+            f"is not a label; the labels are {', '.join(LABELS[:-1])}",
         ),
         (user_M >= 0, rows.user_id, "is not a user of the data"),
         (item_M >= 0, rows.item_id, "is not an item of the data"),
-        (there_M, list(zip(rows.user_id, rows.item_id, strict=True)), "is not in the data, or is here more often than there"),
+        (exists_M, list(zip(rows.user_id, rows.item_id, strict=True)), "is not in the data, or is here more often than there"),
     ):
-        if not fine_M.all():
-            n = int(np.argmin(fine_M))
+        if not valid_M.all():
+            n = int(np.argmin(valid_M))
             line = n + 2 + "".join([*rows.user_id[:n], *rows.item_id[:n]]).count("\n")
             raise DataError(f"{path}:{line}: {column[n]!r} {problem}")
-    part_N = np.full(len(dataset), "", f"<U{max(map(len, LABELS))}")
+    part_N = np.full(len(dataset), UNUSED, f"<U{max(map(len, LABELS))}")
     part_N[sorted_N[at_M]] = rows.part
-    log.info("%s: %d of %d interactions are in no part", path, np.count_nonzero(part_N == ""), len(part_N))
+    log.info("%s: %d of %d interactions are in no part", path, np.count_nonzero(part_N == UNUSED), len(part_N))
     return part_N
 
 
 @dataclass(frozen=True)
 class FromFile:
-    """A file's labels: columns user_id, item_id, part (a label that `assemble` knows); others are ignored.
-
-    ranked, history: whether candidates are ranked, and how many of the last liked items a given row tells; see `assemble`. use_first_seen: when a
-    user came is told.
-    """
+    """The labels of a file with columns user_id, item_id, part (see `splits.assemble`); other columns are ignored."""
 
     path: str
-    support: list[int]
-    both_support: int
-    threshold: float | None
-    ranked: bool
-    history: int | None
-    use_first_seen: bool
+    support: list[int]  # each k, where users are cold
+    both_support: int  # where users and items are
+    threshold: float | None  # the value from which a row of a pointwise task has label 1; null: no such tasks
+    ranked: bool  # false: rows are scored, nothing is ranked
+    history: int | None  # how many of the last items that its user liked before it a row is given; null: none
+    use_first_seen: bool  # the time of a user's first interaction is given to methods as context
 
     def __post_init__(self) -> None:
         require_sizes(support=self.support, both_support=[self.both_support])
         object.__setattr__(self, "support", tuple(self.support))
         if self.threshold is None and not self.ranked:
-            raise ValueError("split.threshold: null, and ranked=false: there is nothing to ask; give a threshold for given rows")
+            raise ValueError("split.threshold: null, and split.ranked=false: nothing is evaluated; give a threshold or rank")
         if self.history is not None and self.history < 1:
             raise ValueError(f"split.history: {self.history} must be 1 or more, or null")
 
     def __call__(self, dataset: Dataset) -> Split:
         path = Path(self.path)
-        if not path.is_file():
-            raise DataError(f"split.path: there is no file {self.path}")
+        require_file(path, "split.path", self.path)
         part_N = _read_labels(path, dataset)
+        if self.ranked:
+            part_N = unlabel_negatives(dataset, part_N)
         cold = cold_side(path, dataset, part_N)
-        shown = self.support, self.both_support
-        split = assemble(dataset, part_N, cold, *shown, self.threshold, window=self.history, ranked=self.ranked)
+        settings = self.support, self.both_support
+        split = assemble(dataset, part_N, cold, *settings, self.threshold, window=self.history, ranked=self.ranked)
         return replace(split, first_seen_U=first_seen_users(dataset)) if self.use_first_seen else split

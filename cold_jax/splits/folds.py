@@ -16,16 +16,19 @@ from cold_jax.splits.ties import with_tie_break
 def pseudo_cold_folds(
     train: TrainView, axis: Literal["items", "users"], count: int, seed: int, supports: Sequence[int]
 ) -> Iterator[tuple[TrainView, dict[str, EvalTask]]]:
-    """Folds of pseudo-cold entities, to choose settings by: warm items, or users, whose interactions are hidden and asked for.
+    """Folds of warm items, or users, whose interactions are hidden from training and become targets.
 
-    Of items the part is `cold`, with the fold's items as candidates; of users the parts are `support_k`, among all items.
+    A fold of items has the task `cold`, with its items as candidates; a fold of users has the tasks `support_k`, among all items.
+
+    Raises:
+      DataError: there are fewer than two folds, or more than entities.
     """
     warm_X, entity_N = (train.warm_I, train.item_N) if axis == "items" else (train.warm_U, train.user_N)
-    drawn = seeds.generator(seed, f"folds of {axis}").permutation(np.flatnonzero(warm_X))
-    if not 2 <= count <= len(drawn):
-        raise DataError(f"{count} folds of {len(drawn)} warm {axis}: there must be two or more, and no more than {axis}")
+    shuffled = seeds.generator(seed, f"folds of {axis}").permutation(np.flatnonzero(warm_X))
+    if not 2 <= count <= len(shuffled):
+        raise DataError(f"{count} folds of {len(shuffled)} warm {axis}: there must be two or more, and no more than {axis}")
     shape = (len(train.warm_U), len(train.warm_I))
-    for fold in np.array_split(drawn, count):
+    for fold in np.array_split(shuffled, count):
         hidden_N = np.isin(entity_N, fold)
         user_N, item_N = train.user_N[~hidden_N], train.item_N[~hidden_N]
         rest = replace(

@@ -1,4 +1,4 @@
-"""Ranking tasks: which interactions a task asks for, among which candidates."""
+"""Ranking tasks: which interactions are targets, among which candidates."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from scipy import sparse
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.matrices import binary, order
 from cold_jax.errors import DataError
-from cold_jax.splits.labels import Cold
+from cold_jax.splits.labels import UNUSED, Cold
 from cold_jax.splits.tasks import EvalTask, ranking_task, support_tasks
 
-# part -> (the labels that it asks for, less their _val or _test; its candidates: all items, the known ones or the cold ones)
+# task -> (the labels of its targets, without their _val or _test; its candidates: all items, the known ones or the cold ones)
 RANKING_TASKS = {
     Cold.none: {"warm": (("warm",), "all")},
     Cold.users: {"warm": (("warm",), "all")},  # and support_k, for each k
@@ -29,35 +29,36 @@ RANKING_TASKS = {
 def ranking_tasks(
     dataset: Dataset, part_N: np.ndarray, stage: str, cold: Cold, cold_I: np.ndarray, support: Sequence[int], both_support: int
 ) -> dict[str, EvalTask]:
-    """The parts of a stage, "val" or "test", from a label for each interaction (see `splits.assemble`).
+    """The ranking tasks of a stage, "val" or "test", from a label for each interaction (see `splits.assemble`).
 
-    Validation asks about cold entities alone, where there are any: on them a run is to be chosen.
+    Validation is of cold entities alone, where there are any: a run is chosen by them.
+
+    Raises:
+      DataError: a task has no targets.
     """
     shape, all_I = (len(dataset.users), len(dataset.items)), np.arange(len(dataset.items))
-    listed_I = np.isin(all_I, dataset.item_N[part_N != ""])
-    candidates = {"all": all_I, "known": np.flatnonzero(listed_I & ~cold_I), "cold": np.flatnonzero(cold_I)}
+    labelled_I = np.isin(all_I, dataset.item_N[part_N != UNUSED])
+    candidates = {"all": all_I, "known": np.flatnonzero(labelled_I & ~cold_I), "cold": np.flatnonzero(cold_I)}
 
     def pairs(index_N: np.ndarray) -> sparse.csr_array:
         return binary(dataset.user_N[index_N], dataset.item_N[index_N], shape)
 
-    # A cold user's support is of known items: a cold item in it would be cold no more.
+    # A cold user's support is of known items: a cold item in it would no longer be cold.
     cold_N = np.flatnonzero(part_N == f"cold_users_{stage}")
     support_N = cold_N[order(dataset.user_N[cold_N], dataset.time_N[cold_N]) < both_support]
     history_UI = sparse.csr_array(pairs(np.flatnonzero(part_N == "train")) + pairs(support_N))
-    holdout_fraction = np.isin(part_N, ("warm_val", "warm_test")).any()
-    parts = {}
+    has_holdout = np.isin(part_N, ("warm_val", "warm_test")).any()
+    tasks = {}
     for name, (kinds, candidate) in RANKING_TASKS[cold].items():
-        if cold is not Cold.none and (
-            (stage == "val" and name in ("warm", "overall")) or (name == "warm" and not holdout_fraction)
-        ):
+        if cold is not Cold.none and ((stage == "val" and name in ("warm", "overall")) or (name == "warm" and not has_holdout)):
             continue
         labels = [f"{kind}_{stage}" for kind in kinds]
-        asked_N = np.flatnonzero(np.isin(part_N, labels))
-        parts[name] = ranking_task(name, history_UI, pairs(asked_N), candidates[candidate])
-        if not len(parts[name].user_U):
-            why = f"all {len(asked_N)} of them are shown to the method too" if len(asked_N) else "there is none"
-            raise DataError(f"split: the {stage} part '{name}' asks for the interactions in {' and '.join(labels)}, but {why}")
+        target_N = np.flatnonzero(np.isin(part_N, labels))
+        tasks[name] = ranking_task(name, history_UI, pairs(target_N), candidates[candidate])
+        if not len(tasks[name].user_U):
+            why = f"all {len(target_N)} of them are in the users' history too" if len(target_N) else "there is none"
+            raise DataError(f"split: the targets of the {stage} task '{name}' are labelled {' or '.join(labels)}, but {why}")
     if cold is Cold.users:
         cold_N, whose = np.flatnonzero(part_N == f"cold_{stage}"), f"cold {'test' if stage == 'test' else 'validation'} user"
-        parts |= support_tasks(dataset.user_N[cold_N], dataset.item_N[cold_N], dataset.time_N[cold_N], shape, support, whose)
-    return parts
+        tasks |= support_tasks(dataset.user_N[cold_N], dataset.item_N[cold_N], dataset.time_N[cold_N], shape, support, whose)
+    return tasks

@@ -1,4 +1,4 @@
-"""What comes later is hidden from training."""
+"""Splits strictly in time: what comes later is hidden from training."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,22 @@ import numpy as np
 
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.matrices import first_seen
-from cold_jax.splits.assemble import Split, assemble
+from cold_jax.errors import DataError
+from cold_jax.splits.assemble import Split, assemble, over_positives
 from cold_jax.splits.checks import require_fractions, require_sizes
-from cold_jax.splits.labels import Cold
+from cold_jax.splits.labels import UNUSED, Cold
 
 
 @dataclass(frozen=True)
 class TemporalCold:
-    """Strictly in time: what was first seen after a moment is cold, and nothing later than that moment trains.
+    """Users, or items, first seen at or after a moment are cold, and nothing at or after that moment trains.
 
-    The last `test` of all interactions are the test's, the `validation` before them validation's, as shares in the order of time. `side` is
-    users or items. Cold users show their own first items; of cold items only what known users took is asked for, and what the
-    rest took is not used. Other later interactions of known users and items are warm.
+    In the order of time, the last `test_fraction` of all interactions are the test's and the `validation_fraction` before them validation's;
+    interactions at the very moment of a cut belong to the later side. A cold user's history is their own first items. Targets among cold
+    items are those of known users, whoever else took them is not used. Later interactions of known users with known items are warm.
     """
 
-    side: str
+    side: str  # users or items
     validation_fraction: float
     test_fraction: float
     support: list[int]
@@ -37,13 +38,20 @@ class TemporalCold:
         object.__setattr__(self, "support", tuple(self.support))
 
     def __call__(self, dataset: Dataset) -> Split:
-        start, end = np.quantile(dataset.time_N, [1 - self.validation_fraction - self.test_fraction, 1 - self.test_fraction])
+        return over_positives(dataset, self._split)
+
+    def _split(self, dataset: Dataset) -> Split:
+        if len(dataset) and dataset.time_N.min() == dataset.time_N.max():
+            raise DataError("split: all interactions have the same time, so none is later; name the column of times in data.time")
+        # rounded, since 1 - .2 - .2 is a little more than .6, and so would be the time that it cuts at
+        fractions = np.round([1 - self.validation_fraction - self.test_fraction, 1 - self.test_fraction], 9)
+        start, end = np.quantile(dataset.time_N, fractions)
         user_N, item_N = (first_seen(x_N, dataset.time_N)[x_N] for x_N in (dataset.user_N, dataset.item_N))
-        born_N, known_N = user_N if self.side == "users" else item_N, user_N < start
+        first_N, known_N = user_N if self.side == "users" else item_N, user_N < start
         stage_N = np.where(dataset.time_N < end, "val", "test")
-        of_birth_N = np.where(born_N < end, "val", "test")
-        asked_N = born_N >= start if self.side == "users" else (born_N >= start) & known_N & (stage_N == of_birth_N)
-        part_N = np.where(dataset.time_N < start, "train", "")
-        part_N = np.where((part_N == "") & known_N & (item_N < start), np.char.add("warm_", stage_N), part_N)
-        part_N = np.where(asked_N, np.char.add("cold_", of_birth_N), part_N)
+        first_stage_N = np.where(first_N < end, "val", "test")
+        cold_N = first_N >= start if self.side == "users" else (first_N >= start) & known_N & (stage_N == first_stage_N)
+        part_N = np.where(dataset.time_N < start, "train", UNUSED)
+        part_N = np.where((part_N == UNUSED) & known_N & (item_N < start), np.char.add("warm_", stage_N), part_N)
+        part_N = np.where(cold_N, np.char.add("cold_", first_stage_N), part_N)
         return assemble(dataset, part_N, Cold.users if self.side == "users" else Cold.items, self.support)

@@ -1,11 +1,12 @@
-"""What is later than what, by times that are drawn."""
+"""What is later than what, by random times, and by hand at the cuts."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from test_entities import make_dataset
+from split_data import dataset_of, letters, make_dataset
 
+from cold_jax.errors import DataError
 from cold_jax.splits.temporal import TemporalCold
 
 
@@ -13,9 +14,9 @@ from cold_jax.splits.temporal import TemporalCold
 def test_nothing_later_trains_and_what_is_cold_was_not_there_before(side: str):
     generator = np.random.default_rng(3)
     dataset = make_dataset()
-    born = generator.permutation(len(dataset.users if side == "users" else dataset.items)) * 6.0
+    first = generator.permutation(len(dataset.users if side == "users" else dataset.items)) * 6.0
     entity_N = dataset.user_N if side == "users" else dataset.item_N
-    dataset = dataclasses.replace(dataset, time_N=born[entity_N] + generator.exponential(40, len(dataset)))
+    dataset = dataclasses.replace(dataset, time_N=first[entity_N] + generator.exponential(40, len(dataset)))
     split = TemporalCold(side=side, validation_fraction=0.2, test_fraction=0.2, support=[0, 1])(dataset)
     start, end = np.quantile(dataset.time_N, [0.6, 0.8])
     assert (dataset.time_N[split.train_N] < start).all()
@@ -34,3 +35,36 @@ def test_nothing_later_trains_and_what_is_cold_was_not_there_before(side: str):
 def test_a_side_is_one_of_two():
     with pytest.raises(ValueError, match=r"split\.side: 'shops' is neither users nor items"):
         TemporalCold(side="shops", validation_fraction=0.1, test_fraction=0.1, support=[0])
+
+
+def test_interactions_at_a_cut_belong_to_the_later_side():
+    pairs = ["ax", "ay", "bx", "by", "az", "bz", "bx", "bx", "cx", "dx", "ey"]
+    dataset = dataset_of([(user, item, 1, float(time)) for time, (user, item) in enumerate(pairs)])
+    split = TemporalCold(side="users", validation_fraction=0.1, test_fraction=0.1, support=[0])(dataset)
+    assert np.quantile(dataset.time_N, [0.8, 0.9]).tolist() == [8, 9]
+    assert split.part_N.tolist() == ["train"] * 8 + ["cold_val", "cold_test", "cold_test"]
+
+
+def test_known_users_and_items_at_a_cut_are_warm():
+    pairs = ["ax", "ay", "bz", "bw", "ax", "ay", "bz", "dx", "az", "aw", "cx"]
+    dataset = dataset_of([(user, item, 1, float(time)) for time, (user, item) in enumerate(pairs)])
+    split = TemporalCold(side="users", validation_fraction=0.2, test_fraction=0.1, support=[0])(dataset)
+    assert np.quantile(dataset.time_N, [0.7, 0.9]).tolist() == [7, 9]
+    assert split.part_N.tolist() == ["train"] * 7 + ["cold_val", "warm_val", "warm_test", "cold_test"]
+
+
+def test_of_cold_items_only_known_users_count():
+    pairs = ["ax", "ay", "bx", "by", "ax", "ay", "az", "cz", "bz", "bw", "cw"]  # c was first seen at 7, after the first cut at 6
+    dataset = dataset_of([(user, item, 1, float(time)) for time, (user, item) in enumerate(pairs)])
+    split = TemporalCold(side="items", validation_fraction=0.2, test_fraction=0.2, support=[0])(dataset)
+    assert np.quantile(dataset.time_N, [0.6, 0.8]).tolist() == [6, 8]
+    # z was first seen at 6, in validation: b's z at 8 is of the test's time, and not used; c's are not used
+    assert split.part_N.tolist() == ["train"] * 6 + ["cold_val", "", "", "cold_test", ""]
+    assert letters(dataset, split.test["cold"]) == {"b": ("xy", "w")}
+
+
+def test_times_that_are_all_the_same_are_refused():
+    with pytest.raises(DataError, match=r"split: all interactions have the same time, so none is later; .* data\.time"):
+        TemporalCold(side="users", validation_fraction=0.1, test_fraction=0.1, support=[0])(
+            dataset_of([("a", "x", 1, 0), ("b", "y", 1, 0)])
+        )
