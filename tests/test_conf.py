@@ -108,12 +108,12 @@ def test_a_sweep_cannot_hide_in_the_defaults() -> None:
 def test_a_dict_of_a_data_set_can_be_cleared_and_replaced(overrides: list[str], item_sets: dict[str, str]) -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
         node = compose("train", ["data=amazon2014", *overrides]).data
-    assert build.make(node, "data").item_sets == item_sets
+    assert config.make(node, "data").item_sets == item_sets
 
 
 def test_a_separator_and_a_rule_pass_the_command_line() -> None:
     """As a shell passes them: words for signs, and Hydra's quotes round a comparison."""
     with initialize_config_dir(CONF, version_base="1.3"):
         node = compose("train", ["data=tables", *GIVEN["data/tables"], "data.separator=semicolon", 'data.positive=">=4"']).data
-    made = build.make(node, "data")
+    made = config.make(node, "data")
     assert (made.separator, made.positive) == ("semicolon", ">=4")
