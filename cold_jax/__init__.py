@@ -63,10 +63,8 @@ def train(*overrides: str) -> FinishedRun:
     from cold_jax import cli, config
     from cold_jax.runs.finished import FinishedRun
 
-    cfg = config.compose(overrides, with_hydra=True)
-    folder = Path(cfg.hydra.run.dir)
-    del cfg["hydra"]
-    return FinishedRun(cli.train(cfg, cli.Invocation(folder, tuple(overrides), None)))
+    folder = Path(config.compose(overrides, with_hydra=True).hydra.run.dir)
+    return FinishedRun(cli.train(config.compose(overrides), cli.Invocation(folder, tuple(overrides), None)))
 
 
 def load(folder: str | Path, *overrides: str) -> Recommender:

@@ -128,8 +128,8 @@ def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def make_search() -> Search:
-    """conf/search's default."""
-    return cast("Search", make(compose((), "search/default").search, "search"))
+    """The search block of conf/search.yaml."""
+    return cast("Search", make(compose((), "search").search, "search"))
 
 
 def settings(cfg: DictConfig) -> Settings:

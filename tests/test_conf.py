@@ -19,13 +19,9 @@ ADAPTERS = sorted(path.stem for path in (FOLDER / "adapter").glob("*.yaml"))
 PACKAGES = {
     "data": "data",
     "batching": "batching",
-    "evaluation": "evaluation",
     "init": "models",
     "ensemble": "models",
-    "search": "models",
     "objective": "training",
-    "optimizer": "training",
-    "loop": "training",
     "parallel": "training",
 }
 # what a user has to give, for the choices that ask for it
@@ -51,6 +47,33 @@ def test_a_choice_is_its_dataclass(choice: Path) -> None:
     """Its keys are the fields, in each a value of the right type; `make` refuses any other."""
     node = node_of(choice)
     assert type(config.make(node, choice.parent.name)).__name__ == str(node._target_).rsplit(".", 1)[-1]
+
+
+def test_a_group_has_several_choices() -> None:
+    """A single one is a block of base.yaml, or of its command's file."""
+    assert not [folder.name for folder in FOLDER.iterdir() if folder.is_dir() and len(list(folder.rglob("*.yaml"))) < 2]
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+@pytest.mark.parametrize("block", ["optimizer", "loop", "evaluation"])
+def test_a_block_is_its_dataclass(block: str, command: str) -> None:
+    node = config.compose((), command)[block]
+    assert type(config.make(node, block)).__name__ == str(node._target_).rsplit(".", 1)[-1]
+
+
+def test_a_block_is_changed_by_key() -> None:
+    """By an experiment, and by the command line after it."""
+    made = config.settings(
+        config.compose(["+experiment=text_metric", "data.root=.", "optimizer.learning_rate=0.1", "loop.patience=null"])
+    )
+    assert (made.optimizer.learning_rate, made.optimizer.clip, made.optimizer.b2) == (0.1, 1000.0, 0.999)
+    assert (made.loop.patience, made.loop.max_steps, made.loop.epochs) == (None, 400, 10)
+    assert made.evaluation.metric == "ndcg@10"
+    assert config.settings(config.compose((), "pretrain")).optimizer.learning_rate == 5e-5
+
+
+def test_the_search_of_a_command_is_its_dataclass() -> None:
+    assert config.make_search() == config.make(config.compose(["run=."], "recommend").search, "search")
 
 
 def compose_all(experiment: str, pairs: Iterable[tuple[str, str]]) -> None:
@@ -80,7 +103,7 @@ def test_a_group_chooses_by_its_name(choice: Path) -> None:
     """train.yaml has the group; every choice of it is a class of its package."""
     group = choice.parent.name
     package = str(node_of(choice)._target_).split(".")[1]
-    assert group in (*config.GROUPS, "search")
+    assert group in config.GROUPS
     assert package == PACKAGES.get(group, f"{group}s")
 
 
