@@ -1,0 +1,118 @@
+"""The wiring of an experiment: what may depend on the test tasks, and what may not; what jobs of a sweep share."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from cold_jax import config, experiment
+from cold_jax.config import Settings
+from cold_jax.data.dataset import Dataset
+from cold_jax.evaluation.evaluate import Evaluation
+from cold_jax.runs.folder import Run
+from cold_jax.runs.loggers import combine
+from cold_jax.splits.assemble import Split
+from cold_jax.splits.tasks import EvalTask
+
+SMOKE = (
+    "+experiment=smoke",
+    "logger=none",
+    "split=item_cold",
+    "data.users=60",
+    "data.items=50",
+    "data.interactions_per_user=8",
+    "loop.max_steps=4",
+    "loop.validate_every=1",
+    "batching.size=16",
+    "evaluation.resamples=10",
+    "evaluation.metric=ndcg@20",
+)
+BASELINES = "baseline=[popularity,ridge_text,ridge_svd,content_knn,item_knn]"
+
+
+def settings(*overrides: str) -> Settings:
+    return config.settings(config.compose([*SMOKE, *overrides]))
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """A split whose test targets are other items than the users took."""
+
+    split: Callable[[Dataset], Split]
+
+    def __call__(self, dataset: Dataset) -> Split:
+        made = self.split(dataset)
+        return replace(made, test={name: poisoned(task) for name, task in made.test.items()})
+
+
+def poisoned(task: EvalTask) -> EvalTask:
+    free_UI = np.zeros(task.target_UI.shape, bool)
+    free_UI[:, task.candidate_I] = True
+    free_UI &= (task.history_UI.toarray() == 0) & (task.target_UI.toarray() == 0)
+    first_U = free_UI.argmax(1)
+    assert free_UI.any(1).all()
+    rows = np.arange(len(first_U))
+    target_UI = sparse.csr_array((np.ones(len(rows), np.float32), (rows, first_U)), shape=free_UI.shape)
+    return replace(task, target_UI=target_UI)
+
+
+def run_in(folder: Path, s: Settings) -> tuple[Run, dict[str, Evaluation]]:
+    folder.mkdir()
+    run = Run(folder)
+    experiment.train_run(s, run, combine([]))
+    return run, experiment.fit_baselines(s, experiment.prepare(s))
+
+
+def lists(evaluations: Mapping[str, Evaluation]) -> dict[tuple[str, str], list]:
+    """What each baseline ranks first, for each user of each test task."""
+    return {
+        (name, part): ranking.top_UK.tolist() for name, found in evaluations.items() for part, ranking in found.rankings.items()
+    }
+
+
+def test_nothing_but_figures_depends_on_the_test_targets(tmp_path: Path) -> None:
+    """The best step, every baseline's settings and the learned parameters stay as they are when the test targets are poisoned."""
+    s = settings(BASELINES)
+    clean, fitted = run_in(tmp_path / "clean", s)
+    dirty, fitted_dirty = run_in(tmp_path / "dirty", s._replace(split=Poisoned(s.split)))
+    before, after = clean.read_results(), dirty.read_results()
+    assert before["test"] != after["test"]  # the poison works
+    assert before.get("best_step") == after.get("best_step")
+    for name in ("delta.safetensors", "head.safetensors"):
+        digests = {hashlib.sha256((run.path / name).read_bytes()).hexdigest() for run in (clean, dirty)}
+        assert len(digests) == 1, name
+    steps = [[line["metric"] for line in run.read_metrics() if "metric" in line] for run in (clean, dirty)]
+    assert steps[0] == steps[1]
+    assert lists(fitted) == lists(fitted_dirty)
+
+
+@pytest.mark.parametrize(
+    ("override", "differs"),
+    [
+        ("split.seed=7", "split"),
+        ("split.cold_fraction=0.4", "split"),
+        ("data.seed=3", "data"),
+        ("encoder.seed=3", "encoder"),
+    ],
+)
+def test_jobs_of_a_sweep_share_nothing_that_differs(override: str, differs: str) -> None:
+    """In one process, one after the other: the second job has its own data, split and encoder; the same settings are shared."""
+    first = experiment.prepare(settings())
+    other = experiment.prepare(settings(override))
+    assert first.digests[differs] != other.digests[differs]
+    again = experiment.prepare(settings())
+    assert again.digests == first.digests
+    assert experiment.prepare(settings("seed=9")) is again
+
+
+def test_baselines_of_a_sweep_follow_their_split() -> None:
+    fitted = [
+        experiment.fit_baselines(s, experiment.prepare(s)) for s in (settings(BASELINES, "split.seed=7"), settings(BASELINES))
+    ]
+    users = [found["popularity"].users["cold"].tolist() for found in fitted]
+    assert users[0] != users[1]
+    assert lists(fitted[0]) != lists(fitted[1])
