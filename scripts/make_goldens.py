@@ -35,8 +35,13 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertForMaskedLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    Gemma3TextModel,
     GPT2Config,
     GPT2LMHeadModel,
+    GteConfig,
+    GteModel,
     LlamaConfig,
     LlamaForCausalLM,
     LlamaModel,
@@ -45,6 +50,8 @@ from transformers import (
     ModernBertModel,
     MPNetConfig,
     MPNetForMaskedLM,
+    NomicBertConfig,
+    NomicBertModel,
     PreTrainedModel,
     Qwen2Config,
     Qwen2Model,
@@ -52,6 +59,8 @@ from transformers import (
     Qwen3ForCausalLM,
     RobertaConfig,
     RobertaModel,
+    T5Config,
+    T5EncoderModel,
     XLMRobertaConfig,
     XLMRobertaForMaskedLM,
 )
@@ -131,8 +140,11 @@ def write_bert(folder: Path, config: BertConfig, lengths: list[int], legacy: boo
 def write_other(folder: Path, model: PreTrainedModel, lengths: list[int], generator: np.random.Generator) -> None:
     randomise(model, 0.2)
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(model.config.to_json_string())
-    save_file({name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
+    if model.config.model_type in ("nomic_bert", "gte"):  # whose checkpoints have other names than the modules
+        model.save_pretrained(folder)
+    else:
+        (folder / "config.json").write_text(model.config.to_json_string())
+        save_file({name: tensor.numpy().copy() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
     tokens = random_tokens(lengths, model.config.vocab_size - 5, generator)
     real_TL = np.arange(max(lengths)) < tokens["length_T"][:, None]
     tokens = {
@@ -178,6 +190,35 @@ def others() -> dict[str, tuple[PreTrainedModel, list[int]]]:
         "llama_bias": (LlamaModel(LlamaConfig(rope_parameters=rope["full_attention"], head_dim=10, **bias, **llama)), lengths),
         "qwen2": (Qwen2Model(Qwen2Config(**llama)), lengths),
         "qwen3": (Qwen3ForCausalLM(Qwen3Config(head_dim=10, **llama)), lengths),
+    }
+
+
+def later() -> dict[str, tuple[PreTrainedModel, list[int]]]:
+    """As `others`, of which the random numbers were drawn before these."""
+    common = {"vocab_size": 70, "attn_implementation": "eager"}
+    narrow = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24, **common}
+    t5 = {"d_model": 16, "d_kv": 6, "d_ff": 24, "num_layers": 2, "num_heads": 3, **common}
+    gemma = {
+        "num_key_value_heads": 2,
+        "head_dim": 6,
+        "query_pre_attn_scalar": 5,
+        "sliding_window": 8,
+        "max_position_embeddings": 64,
+    }
+    gemma |= {"layer_types": ["sliding_attention", "full_attention"], **narrow}
+    qwen = {"max_position_embeddings": 64, "num_key_value_heads": 2, **narrow}
+    rotary = {"max_position_embeddings": 64, **narrow}
+    linear = {"rope_type": "linear", "factor": 1.25, "rope_theta": 500.0}
+    lengths = [1, 2, 3, 5, 8, 16, 31, 33, 63, 64]
+    return {
+        "t5": (T5EncoderModel(T5Config(relative_attention_num_buckets=16, relative_attention_max_distance=40, **t5)), lengths),
+        "t5_gated": (T5EncoderModel(T5Config(feed_forward_proj="gated-gelu", **t5)), [1, 7, 40, 129, 200]),
+        "gemma3": (Gemma3ForCausalLM(Gemma3TextConfig(attention_bias=True, **gemma)), lengths),
+        "gemma3_bidirectional": (Gemma3TextModel(Gemma3TextConfig(use_bidirectional_attention=True, **gemma)), lengths),
+        "qwen2_bidirectional": (Qwen2Model(Qwen2Config(is_causal=False, **qwen)), lengths),
+        "nomic_bert": (NomicBertModel(NomicBertConfig(pad_token_id=0, **rotary)), lengths),
+        "gte": (GteModel(GteConfig(pad_token_id=0, type_vocab_size=0, rope_parameters=linear, **rotary)), lengths),
+        "gte_types": (GteModel(GteConfig(pad_token_id=0, type_vocab_size=2, **rotary)), lengths),
     }
 
 
@@ -268,7 +309,7 @@ def main(minilm: Path, smollm2: Path, folder: Path) -> None:
     write_smollm2(smollm2, folder)
     write_lora(folder, "peft_lora", tokens, ["query", "value"], False, generator)
     write_lora(folder, "peft_lora_all", tokens, ["query", "key", "value", "dense"], True, generator)
-    for name, (model, lengths) in others().items():
+    for name, (model, lengths) in [*others().items(), *later().items()]:
         write_other(folder / name, model, lengths, generator)
 
 

@@ -17,8 +17,22 @@ from cold_jax.encoders import ARCHITECTURES, architecture
 from cold_jax.encoders.layers import Linear
 from cold_jax.errors import WeightsError
 
-ENCODERS = ["bert_small", "roberta", "distilbert", "mpnet", "modernbert", "gpt2", "llama", "qwen2", "qwen3"]
-NO_BIASES = ("llama", "modernbert", "qwen3")
+ENCODERS = [
+    "bert_small",
+    "roberta",
+    "distilbert",
+    "mpnet",
+    "modernbert",
+    "gpt2",
+    "llama",
+    "qwen2",
+    "qwen3",
+    "t5",
+    "gemma3",
+    "nomic_bert",
+    "gte",
+]
+NO_BIASES = ("llama", "modernbert", "qwen3", "t5")
 SMALL = [
     "data.users=24",
     "data.items=20",
@@ -37,7 +51,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 def test_the_grid_has_every_architecture() -> None:
     kinds = {json.loads((PARITY / name / "config.json").read_text())["model_type"] for name in ENCODERS}
-    assert kinds | {"xlm-roberta"} == set(ARCHITECTURES)
+    assert kinds | {"xlm-roberta", "mt5", "new"} == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

@@ -42,6 +42,9 @@ def write_encoder(folder: Path, loaded: Loaded, phi: TextEncoder) -> None:
             "model_max_length": loaded.max_length,
             "model_input_names": ["input_ids", "attention_mask"],
             "pad_token": pad_token,
+            "extra_special_tokens": sorted(
+                {t["content"] for t in tokenizer.get("added_tokens", []) if t["special"]} - {pad_token}
+            ),
             "truncation_side": ((tokenizer.get("truncation") or {}).get("direction") or "Right").lower(),
         },
         "modules.json": [
@@ -53,7 +56,7 @@ def write_encoder(folder: Path, loaded: Loaded, phi: TextEncoder) -> None:
         "1_Pooling/config.json": {
             "word_embedding_dimension": phi.state_width,
             **{f"pooling_mode_{name}": pooling is phi.pooling for name, pooling in POOLINGS.items()},
-            "include_prompt": loaded.include_prompt,
+            "include_prompt": not loaded.left_out,
         },
     }
     for path, dense in zip(paths[2:], phi.dense, strict=False):

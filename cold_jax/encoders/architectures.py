@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from cold_jax.encoders import bert, distilbert, gpt2, llama, modernbert, mpnet, roberta
+from cold_jax.encoders import bert, distilbert, gemma3, gpt2, gte, llama, modernbert, mpnet, nomic_bert, roberta, t5
 from cold_jax.encoders.weights import Architecture
 from cold_jax.errors import WeightsError
 
 ARCHITECTURES = {
     model_type: module.ARCHITECTURE
-    for module in (bert, roberta, distilbert, mpnet, modernbert, gpt2, llama)
+    for module in (bert, roberta, distilbert, mpnet, modernbert, nomic_bert, gte, t5, gpt2, llama, gemma3)
     for model_type in module.ARCHITECTURE.model_types
 }
 

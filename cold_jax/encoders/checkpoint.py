@@ -40,27 +40,43 @@ def locate(id: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    kept = None
+    found, problem = None, "it has not all of the files"
     with contextlib.suppress(LocalEntryNotFoundError, HFValidationError):
-        kept = Path(snapshot_download(id, allow_patterns=_WANTED, local_files_only=True))
-    if kept is not None and _usable(kept) and (kept / "modules.json").is_file():
-        return kept
-    try:
-        return Path(snapshot_download(id, allow_patterns=_WANTED))
-    except Exception as error:  # the hub's, the file system's and the network library's have nothing narrower in common
-        if kept is not None and _usable(kept):
-            _log.warning(
-                "encoder.id: %s has no modules.json in the cache, and the hub cannot be asked for one; if the repository has one, "
-                "its pooling and prompts are not known here: give encoder.pooling and encoder.prompts",
-                id,
-            )
-            return kept
-        where = f"in {constants.HF_HUB_CACHE} without all of its files" if kept else f"not in {constants.HF_HUB_CACHE}"
+        found = Path(snapshot_download(id, allow_patterns=_WANTED, local_files_only=True))
+    if found is None or not _usable(found) or not (found / "modules.json").is_file():
+        try:
+            found = Path(snapshot_download(id, allow_patterns=_WANTED))
+        except Exception as error:  # the hub's, the file system's and the network library's have nothing narrower in common
+            problem = str(error)
+    if found is None or not _usable(found):
         wanted = " ".join(f"--include '{pattern}'" for pattern in _WANTED)
         raise WeightsError(
-            f"encoder.id: {id!r} is no folder, is {where} and could not be fetched "
-            f"({error}). Where the hub can be reached, run: hf download {id} {wanted}"
-        ) from error
+            f"encoder.id: {id!r} is no folder, is not whole in {constants.HF_HUB_CACHE} and could not be fetched "
+            f"({problem}). Where the hub can be reached, run: hf download {id} {wanted}"
+        )
+    if not (found / "modules.json").is_file() and not _known_to_lack(id, "modules.json"):
+        _log.warning(
+            "encoder.id: %s has no modules.json in the cache, and the hub cannot be asked for one; if the repository has one, "
+            "its pooling and prompts are not known here: give encoder.pooling and encoder.prompts",
+            id,
+        )
+    return found
+
+
+def _known_to_lack(id: str, name: str) -> bool:
+    """Whether the hub, or its cache, says that a repository has no such file."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(id, name)
+    except LocalEntryNotFoundError:  # out of reach
+        return False
+    except EntryNotFoundError:
+        return True
+    except Exception:  # as above
+        return False
+    return True
 
 
 def weight_files(folder: Path) -> list[Path]:

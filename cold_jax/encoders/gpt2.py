@@ -47,6 +47,7 @@ class Gpt2Config:
             "scale_attn_weights": [True],
             "scale_attn_by_inverse_layer_idx": [False],
             "add_cross_attention": [False],
+            "is_causal": [True],
         }
         names = {
             "vocabulary": "vocab_size",
@@ -63,6 +64,7 @@ class Gpt2Config:
             "scale_attn_weights": True,
             "scale_attn_by_inverse_layer_idx": False,
             "add_cross_attention": False,
+            "is_causal": True,
             "n_inner": None,
         }
         values = read_config(path, supported, names, implied)

@@ -77,6 +77,7 @@ class Attention(nnx.Module):
       key_heads: heads of keys and values, each shared by as many of the queries' (Ainslie et al. 2023, arXiv 2305.13245).
       norm: makes a norm of each head's queries, and of its keys.
       output: makes the last linear map, where it isn't as the others.
+      divisor: of the scores, where it isn't √C.
     """
 
     def __init__(
@@ -90,8 +91,10 @@ class Attention(nnx.Module):
         head_width: int | None = None,
         norm: Callable[..., nnx.Module] | None = None,
         output: Callable[..., Linear] | None = None,
+        divisor: float | None = None,
     ):
         C = head_width or width // heads
+        self.divisor = C**0.5 if divisor is None else divisor
         self.heads = heads
         self.query = linear(width, heads * C, rngs=rngs)
         self.key = linear(width, (key_heads or heads) * C, rngs=rngs)
@@ -113,7 +116,7 @@ class Attention(nnx.Module):
         if (shared := self.heads // k_RLHC.shape[2]) > 1:
             k_RLHC, v_RLHC = jnp.repeat(k_RLHC, shared, axis=2), jnp.repeat(v_RLHC, shared, axis=2)
 
-        score_RHLL = jnp.einsum("rqhc,rkhc->rhqk", q_RLHC, k_RLHC, preferred_element_type=jnp.float32) / C**0.5
+        score_RHLL = jnp.einsum("rqhc,rkhc->rhqk", q_RLHC, k_RLHC, preferred_element_type=jnp.float32) / self.divisor
         if seen.bias_RHLL is not None:
             score_RHLL += seen.bias_RHLL
         weight_RHLL = jax.nn.softmax(jnp.where(seen.visible_RLL[:, None], score_RHLL, -jnp.inf))
@@ -135,13 +138,22 @@ class Mlp(nnx.Module):
 
 
 class GatedMlp(nnx.Module):
-    """down(activation(gate(x)) · up(x)): Shazeer 2020, arXiv 2002.05202."""
+    """down(activation(gate(x)) · up(x)): Shazeer 2020, arXiv 2002.05202. `down` makes the last map, where it isn't as the others."""
 
-    def __init__(self, width: int, hidden: int, activation: str, linear: Callable[..., Linear], *, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        activation: str,
+        linear: Callable[..., Linear],
+        *,
+        rngs: nnx.Rngs,
+        down: Callable[..., Linear] | None = None,
+    ):
         self.activation = activation
         self.gate = linear(width, hidden, rngs=rngs)
         self.up = linear(width, hidden, rngs=rngs)
-        self.down = linear(hidden, width, rngs=rngs)
+        self.down = (down or linear)(hidden, width, rngs=rngs)
 
     def __call__(self, x_RLD: jax.Array, noise_RL: jax.Array | None = None) -> jax.Array:
         hidden_RLM = ACTIVATIONS[self.activation](self.gate(x_RLD, noise_RL)) * self.up(x_RLD, noise_RL)
@@ -175,6 +187,7 @@ class Embeddings(nnx.Module):
         offset: int = 0,
         types: int = 0,
         norm: Callable[[jax.Array], jax.Array] | None = None,
+        factor: float | None = None,
     ):
         embed = partial(nnx.Embed, features=width, dtype=dtype, rngs=rngs)
         self.word = embed(tokens)
@@ -182,9 +195,12 @@ class Embeddings(nnx.Module):
         self.type = embed(types) if types else None
         self.norm: Any = norm
         self.offset = offset
+        self.factor = factor  # of the words' rows
 
     def __call__(self, rows: Rows) -> jax.Array:
         x_RLD = self.word(jnp.asarray(rows.token_RL))
+        if self.factor is not None:
+            x_RLD *= jnp.asarray(self.factor, x_RLD.dtype)
         if self.place is not None:
             x_RLD += self.place(jnp.asarray(rows.position_RL) + self.offset)
         if self.type is not None:
@@ -235,9 +251,13 @@ def causal_mask(rows: Rows) -> jax.Array:
     return segment_mask(rows) & (relative_position(rows) <= 0)
 
 
-def rotary_angles(rows: Rows, head_width: int, theta: float) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines of rotary places: Su et al. 2021, arXiv 2104.09864, equation 15, in torch's float32."""
+def rotary_angles(rows: Rows, head_width: int, theta: float, factor: float = 1.0) -> tuple[jax.Array, jax.Array]:
+    """Cosines and sines of rotary positions: Su et al. 2021, arXiv 2104.09864, equation 15, in torch's float32.
+
+    Frequencies are divided by `factor` ("linear" scaling).
+    """
     frequency_C = 1 / np.float32(theta) ** (np.arange(0, head_width, 2, dtype=np.float32) / np.float32(head_width))
+    frequency_C = frequency_C / np.float32(factor)
     angle_RLC = jnp.asarray(rows.position_RL, jnp.float32)[:, :, None] * frequency_C[None, None]
     return jnp.cos(angle_RLC), jnp.sin(angle_RLC)
 

@@ -19,9 +19,10 @@ from cold_jax.encoders.layers import (
     Transformer,
     causal_mask,
     rotary_angles,
+    segment_mask,
     stack_layers,
 )
-from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
+from cold_jax.encoders.weights import Architecture, Table, as_is, check_number, read_config, transposed
 from cold_jax.errors import WeightsError
 from cold_jax.text.packing import Rows
 
@@ -47,11 +48,17 @@ class LlamaConfig:
     output_bias: bool
     mlp_bias: bool
     head_norm: bool
+    causal: bool
 
     @classmethod
     def from_json(cls, path: Path) -> "LlamaConfig":
         """Reads a checkpoint's config.json. Raises WeightsError where it describes something that this Llama is not."""
-        supported = {"model_type": MODEL_TYPES, "hidden_act": list(ACTIVATIONS), "use_sliding_window": [False]}
+        supported = {
+            "model_type": MODEL_TYPES,
+            "hidden_act": list(ACTIVATIONS),
+            "use_sliding_window": [False],
+            "is_causal": [True, False],
+        }
         names = {
             "vocabulary": "vocab_size",
             "width": "hidden_size",
@@ -65,6 +72,7 @@ class LlamaConfig:
             "epsilon": "rms_norm_eps",
             "attention_bias": "attention_bias",
             "mlp_bias": "mlp_bias",
+            "causal": "is_causal",
             # for what follows
             "kind": "model_type",
             "rope_theta": "rope_theta",
@@ -77,6 +85,7 @@ class LlamaConfig:
             "attention_bias": False,
             "mlp_bias": False,
             "use_sliding_window": False,
+            "is_causal": True,
             "rope_theta": 1e4,
             "rope_scaling": None,
             "rope_parameters": None,
@@ -86,7 +95,8 @@ class LlamaConfig:
         rope = rope or {"rope_theta": values["rope_theta"], **(scaling or {})}
         if (wanted := rope.get("rope_type", rope.get("type", "default"))) != "default":
             raise WeightsError(f"{path}: rope_type {wanted!r} is not supported; supported: 'default'")
-        values["rope_theta"] = rope["rope_theta"]
+        values["rope_theta"] = rope.get("rope_theta")
+        check_number(path, "rope_theta", values["rope_theta"])
         values["key_heads"] = values["key_heads"] or values["heads"]
         values["head_width"] = values["head_width"] or values["width"] // values["heads"]
         values["output_bias"] = values["attention_bias"]
@@ -115,17 +125,17 @@ class Layer(PreNormLayer):
 
 
 class Llama(Transformer):
-    causal = True
-
     def __init__(self, config: LlamaConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         self.config = config
+        self.causal = config.causal
         self.dtype = dtype
         self.embeddings = Embeddings(config.vocabulary, config.width, dtype, rngs=rngs)
         self.layers = stack_layers(lambda rngs: Layer(config, dtype, rngs=rngs), config.layers, rngs)
         self.norm = RmsNorm(config.width, config.epsilon, rngs=rngs)
 
     def seen(self, rows: Rows) -> AttentionContext:
-        return AttentionContext(causal_mask(rows), turn_RLC=rotary_angles(rows, self.config.head_width, self.config.rope_theta))
+        visible_RLL = causal_mask(rows) if self.causal else segment_mask(rows)
+        return AttentionContext(visible_RLL, turn_RLC=rotary_angles(rows, self.config.head_width, self.config.rope_theta))
 
 
 CHECKPOINT: Table = {

@@ -25,7 +25,7 @@ from cold_jax.encoders.layers import (
     segment_mask,
     stack_layers,
 )
-from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
+from cold_jax.encoders.weights import Architecture, Table, as_is, check_number, read_config, transposed
 from cold_jax.errors import WeightsError
 from cold_jax.text.packing import Rows
 
@@ -88,6 +88,7 @@ class ModernBertConfig:
             if (wanted := own.get("rope_type", "default")) != "default":
                 raise WeightsError(f"{path}: rope_type {wanted!r} is not supported; supported: 'default'")
             values[name] = own.get("rope_theta", values[name])
+            check_number(path, f"rope_theta of {kind}", values[name])
         kinds = kinds or ["sliding_attention" if layer % every else "full_attention" for layer in range(values["layers"])]
         return cls(**values, far=tuple(kind == "full_attention" for kind in kinds))
 

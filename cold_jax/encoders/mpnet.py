@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from cold_jax.encoders import bert
 from cold_jax.encoders.bert import IMPLIED, Bert, BertConfig
-from cold_jax.encoders.layers import ACTIVATIONS, AttentionContext, relative_position
+from cold_jax.encoders.layers import ACTIVATIONS, AttentionContext
+from cold_jax.encoders.relative_bias import relative_bias
 from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
 from cold_jax.text.packing import Rows
 
@@ -29,22 +29,10 @@ def config(path: Path) -> BertConfig:
 class Mpnet(Bert):
     def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         super().__init__(config, dtype, rngs=rngs)
-        self.nearness = nnx.Embed(BUCKETS, config.heads, dtype=jnp.float32, rngs=rngs)
+        self.relative_bias = nnx.Embed(BUCKETS, config.heads, dtype=jnp.float32, rngs=rngs)
 
     def seen(self, rows: Rows) -> AttentionContext:
-        L = np.shape(rows.position_RL)[1]
-        bucket = jnp.asarray(buckets(np.arange(-L, L + 1)))
-        bias_RLLH = self.nearness(bucket[relative_position(rows) + L])
-        return super().seen(rows)._replace(bias_RHLL=jnp.moveaxis(bias_RLLH, -1, 1))
-
-
-def buckets(ahead: np.ndarray) -> np.ndarray:
-    """A bucket for each distance: half of them for tokens ahead; of each half, half exact, the rest even in the logarithm."""
-    half = BUCKETS // 2
-    exact, distance = half // 2, np.abs(ahead)
-    far = np.log(np.maximum(distance, 1).astype(np.float32) / exact) / np.float32(np.log(FARTHEST / exact)) * (half - exact)
-    within = np.where(distance < exact, distance, np.minimum(exact + far.astype(np.int32), half - 1))
-    return (within + half * (ahead > 0)).astype(np.int32)
+        return super().seen(rows)._replace(bias_RHLL=relative_bias(self.relative_bias, rows, FARTHEST))
 
 
 CHECKPOINT: Table = {
@@ -52,7 +40,7 @@ CHECKPOINT: Table = {
     "embeddings.position_embeddings.weight": ("embeddings.place.embedding", as_is),
     "embeddings.LayerNorm.weight": ("embeddings.norm.scale", as_is),
     "embeddings.LayerNorm.bias": ("embeddings.norm.bias", as_is),
-    "encoder.relative_attention_bias.weight": ("nearness.embedding", as_is),
+    "encoder.relative_attention_bias.weight": ("relative_bias.embedding", as_is),
     "encoder.layer.{layer}.attention.attn.q.weight": ("layers.attention.query.kernel", transposed),
     "encoder.layer.{layer}.attention.attn.q.bias": ("layers.attention.query.bias", as_is),
     "encoder.layer.{layer}.attention.attn.k.weight": ("layers.attention.key.kernel", transposed),

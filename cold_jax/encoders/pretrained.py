@@ -11,7 +11,7 @@ from cold_jax.encoders.architectures import architecture
 from cold_jax.encoders.pipeline import Pipeline, read_pipeline
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.encoders.text_encoder import SIDES, EncoderConfig, Loaded, TextEncoder
-from cold_jax.encoders.tokenizer import model_max_length, tokenizer_file
+from cold_jax.encoders.tokenizer import model_max_length, prompt_length, tokenizer_file
 from cold_jax.errors import WeightsError
 from cold_jax.storage import assets, files
 from cold_jax.storage.files import file_digest
@@ -68,15 +68,18 @@ def load_folder(config: EncoderConfig, folder: Path) -> Loaded:
     normalize = own.normalize if config.normalize is None else config.normalize
     encoder = TextEncoder(backbone, pooling, config.texts_per_row, own.dense, normalize)
     prompts = {side: own.prompts.get(side, "") if config.prompts.get(side) is None else config.prompts[side] for side in SIDES}
+    prompts = {side: prompt for side, prompt in prompts.items() if prompt}
+    max_length = _max_length(config, own, shape.max_positions)
+    lengths = {side: prompt_length(own.checkpoint, tokenizer, prompt, max_length) for side, prompt in prompts.items()}
     return Loaded(
         encoder,
         tokenizer,
-        _max_length(config, own, shape.max_positions),
+        max_length,
         config.row_length,
         files.digest(*map(file_digest, (config_file, *weight_files, *own.files))),
         json.loads(config_file.read_text()),
-        {side: prompt for side, prompt in prompts.items() if prompt},
-        own.include_prompt,
+        prompts,
+        {} if own.include_prompt else lengths,
     )
 
 

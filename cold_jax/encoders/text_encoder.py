@@ -80,7 +80,9 @@ class Loaded:
     digest: str  # sha256 of all that a vector depends on besides its text
     config: Mapping[str, Any]  # the contents of a config.json
     prompts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # side → what its texts begin with
-    include_prompt: bool = True  # whether a prompt's tokens are pooled
+    left_out: Mapping[str, int] = dataclasses.field(
+        default_factory=dict
+    )  # side → tokens of its prompt, where pooling leaves them out
     name: str | None = None  # the checkpoint's: a repository of the hub, or an absolute path
 
     def tokenize(self, texts: Sequence[str], side: str, *, keep: bool = True) -> Tokens:
@@ -96,16 +98,9 @@ class Loaded:
             raise WeightsError(
                 f"{self.tokenizer}: token {token!r} has id {largest}, and the encoder's embedding has {vocabulary} rows"
             )
-        if not prompt or self.include_prompt:
+        if side not in self.left_out:
             return tokens
-        return tokens._replace(prompt_T=np.full(len(texts), self._prompt_length(prompt), np.int32))
-
-    def _prompt_length(self, prompt: str) -> int:
-        """Tokens of a prompt, without a special token at its end, as sentence-transformers counts them."""
-        tokens = tokenize(self.tokenizer, [prompt], self.max_length).token_N
-        added = Tokenizer.from_file(str(self.tokenizer)).get_added_tokens_decoder()
-        special = {number for number, token in added.items() if token.special}
-        return len(tokens) - (len(tokens) > 0 and int(tokens[-1]) in special)
+        return tokens._replace(prompt_T=np.full(len(texts), self.left_out[side], np.int32))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from cold_jax.encoders.weights import read_json
 from cold_jax.errors import WeightsError
 from cold_jax.storage import cache
 from cold_jax.storage.files import digest, private_folder, write_synced
+from cold_jax.text.tokens import tokenize
 
 # classes of transformers that set up BERT's normaliser from tokenizer_config.json, whatever tokenizer.json says
 _BERT_LIKE = ("Bert", "DistilBert", "Electra", "MPNet", "MobileBert")
@@ -26,6 +27,27 @@ def model_max_length(folder: Path) -> int | None:
     file = folder / "tokenizer_config.json"
     length = read_json(file).get("model_max_length") if file.is_file() else None
     return int(length) if isinstance(length, int | float) and 0 < length < 10**9 else None  # 10^30: no limit
+
+
+def prompt_length(folder: Path, tokenizer: Path, prompt: str, max_length: int) -> int:
+    """Tokens of a prompt, less a special one at the end, as sentence-transformers counts: special are those that tokenizer_config.json names."""
+    reader, config_file = Tokenizer.from_file(str(tokenizer)), folder / "tokenizer_config.json"
+    tokens = tokenize(tokenizer, [prompt], max_length).token_N
+    named = special_tokens(read_json(config_file)) if config_file.is_file() else _added(reader)
+    return len(tokens) - (len(tokens) > 0 and reader.id_to_token(int(tokens[-1])) in named)
+
+
+def special_tokens(config: dict[str, Any]) -> set[str]:
+    """The special tokens that a tokenizer_config.json names."""
+    given = [value for key, value in config.items() if key.endswith("_token")]
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        more = config.get(key) or []
+        given += list(more.values()) if isinstance(more, dict) else list(more)
+    return {str(token["content"] if isinstance(token, dict) else token) for token in given if isinstance(token, str | dict)}
+
+
+def _added(tokenizer: Tokenizer) -> set[str]:
+    return {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
 
 
 def tokenizer_file(folder: Path, lower_case: bool) -> Path:

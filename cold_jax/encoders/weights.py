@@ -222,9 +222,10 @@ def _read(
                         name = re.sub(pattern, replacement, name)
                     if any(re.fullmatch(pattern, name) for pattern in ignored):
                         continue
-                    if name in tensors:
+                    tensor = _tensor(file, original, path)
+                    if name in tensors and not np.array_equal(tensors[name], tensor):  # tied tensors may be there twice
                         twice.append(f"{name}: there twice, the second time as {original} in {path.name}")
-                    tensors[name] = _tensor(file, original, path)
+                    tensors[name] = tensor
         except SafetensorError as error:
             raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
     return tensors, twice

@@ -13,7 +13,7 @@ from cold_jax.encoders import llama, weights
 from cold_jax.errors import WeightsError
 
 
-@pytest.mark.parametrize("name", ["llama", "llama_bias", "qwen2", "qwen3"])
+@pytest.mark.parametrize("name", ["llama", "llama_bias", "qwen2", "qwen2_bidirectional", "qwen3"])
 @pytest.mark.parametrize("texts_per_row", [1, 8])
 def test_parity(name: str, texts_per_row: int) -> None:
     state, vector = states.parity(name, texts_per_row)
@@ -59,3 +59,9 @@ def test_config_refuses_what_it_is_not(tmp_path: Path, key: str, value: object, 
     (tmp_path / "config.json").write_text(json.dumps({**values, key: value}))
     with pytest.raises(WeightsError, match=message):
         llama.LlamaConfig.from_json(tmp_path / "config.json")
+
+
+def test_is_causal_is_read() -> None:
+    """gte-Qwen2 says that it is not."""
+    assert states.load(PARITY / "qwen2").causal
+    assert not states.load(PARITY / "qwen2_bidirectional").causal

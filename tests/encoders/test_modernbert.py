@@ -46,3 +46,15 @@ def test_config_refuses_what_it_is_not(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(WeightsError, match="rope_type 'yarn' is not supported; supported: 'default'"):
         modernbert.ModernBertConfig.from_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "10000"])
+def test_a_base_of_rotary_frequencies_that_is_no_number_is_named(tmp_path: Path, value: object) -> None:
+    values = json.loads((PARITY / "modernbert/config.json").read_text())
+    for changed in (
+        {"rope_parameters": None, "local_rope_theta": value},
+        {"rope_parameters": {"sliding_attention": {"rope_theta": value}}},
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**values, **changed}))
+        with pytest.raises(WeightsError, match=r"config.json: .*rope_theta.* is no finite number"):
+            modernbert.ModernBertConfig.from_json(tmp_path / "config.json")

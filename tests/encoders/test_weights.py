@@ -9,7 +9,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
-from huggingface_hub import constants
 from safetensors.numpy import load_file, save_file
 
 from cold_jax.encoders import bert, checkpoint, weights
@@ -125,24 +124,39 @@ def test_a_truncated_file_is_an_error(tmp_path: Path, length: int) -> None:
         _load(SMALL, [tmp_path / "model.safetensors"])
 
 
-def test_a_folder_without_weights_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(WeightsError, match=r"neither model.safetensors nor .* read from safetensors only"):
-        checkpoint.weight_files(tmp_path)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_named(tmp_path: Path, value: float) -> None:
+    array = load_file(SMALL / "model.safetensors")[QUERY].copy()
+    array[0, :3] = value
+    files = _changed(tmp_path, encoder__layer__1__attention__self__query__weight=array)
+    with pytest.raises(WeightsError, match=rf"{re.escape(QUERY)}: 3 of 1024 values are NaN or infinite"):
+        _load(SMALL, files)
 
 
-def test_locate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert checkpoint.locate(str(SMALL)) == SMALL
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match=r"hf download some/bert --include 'config.json'") as raised:
-        checkpoint.locate("some/bert")
-    assert str(tmp_path) in str(raised.value)
-    with pytest.raises(WeightsError, match=r"'/no/such/folder' is no folder"):
-        checkpoint.locate("/no/such/folder")
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(ml_dtypes.float8_e4m3fn, "F8_E4M3"), (ml_dtypes.float8_e5m2, "F8_E5M2"), (np.int8, "I8")]
+)
+def test_types_without_a_scale_are_refused_by_name(tmp_path: Path, dtype: type, name: str) -> None:
+    header = {"a": {"dtype": name, "shape": [2], "data_offsets": [0, 2]}}
+    text = json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + np.zeros(2, dtype).tobytes())
+    with pytest.raises(WeightsError, match=rf"a is of type {name}, which is not supported; supported: F64, F32, F16, BF16"):
+        _load(SMALL, [tmp_path / "model.safetensors"])
+    with pytest.raises(WeightsError, match=rf"a is of type {name}"):
+        list(weights.read_tensors(tmp_path / "model.safetensors"))
 
-    snapshot = tmp_path / "models--some--bert/snapshots/abc"  # as the hub's own client lays it out
-    snapshot.mkdir(parents=True)
-    (tmp_path / "models--some--bert/refs").mkdir()
-    (tmp_path / "models--some--bert/refs/main").write_text("abc")
-    assert checkpoint.locate("some/bert") == snapshot
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "a JSON object is needed, and this is a list"),
+        ('{"eps": null}', "eps null is no finite number"),
+        ('{"eps": NaN}', "eps NaN is no finite number"),
+        ('{"eps": "1e-5"}', 'eps "1e-5" is no finite number'),
+    ],
+)
+def test_a_setting_that_is_no_number_is_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(WeightsError, match=f"config.json: {message}"):
+        weights.read_config(tmp_path / "config.json", {}, {"epsilon": "eps"}, {"eps": 1e-5})
