@@ -195,10 +195,16 @@ def others() -> dict[str, tuple[PreTrainedModel, list[int]]]:
 
 def later() -> dict[str, tuple[PreTrainedModel, list[int]]]:
     """As `others`, of which the random numbers were drawn before these."""
-    common = {"vocab_size": 70, "attn_implementation": "eager"}
-    narrow = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24, **common}
-    t5 = {"d_model": 16, "d_kv": 6, "d_ff": 24, "num_layers": 2, "num_heads": 3, **common}
-    gemma = {
+    common: dict[str, Any] = {"vocab_size": 70, "attn_implementation": "eager"}
+    narrow: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 24,
+        **common,
+    }
+    t5: dict[str, Any] = {"d_model": 16, "d_kv": 6, "d_ff": 24, "num_layers": 2, "num_heads": 3, **common}
+    gemma: dict[str, Any] = {
         "num_key_value_heads": 2,
         "head_dim": 6,
         "query_pre_attn_scalar": 5,
@@ -206,9 +212,9 @@ def later() -> dict[str, tuple[PreTrainedModel, list[int]]]:
         "max_position_embeddings": 64,
     }
     gemma |= {"layer_types": ["sliding_attention", "full_attention"], **narrow}
-    qwen = {"max_position_embeddings": 64, "num_key_value_heads": 2, **narrow}
-    rotary = {"max_position_embeddings": 64, **narrow}
-    linear = {"rope_type": "linear", "factor": 1.25, "rope_theta": 500.0}
+    qwen: dict[str, Any] = {"max_position_embeddings": 64, "num_key_value_heads": 2, **narrow}
+    rotary: dict[str, Any] = {"max_position_embeddings": 64, **narrow}
+    linear: dict[str, Any] = {"rope_type": "linear", "factor": 1.25, "rope_theta": 500.0}
     lengths = [1, 2, 3, 5, 8, 16, 31, 33, 63, 64]
     return {
         "t5": (T5EncoderModel(T5Config(relative_attention_num_buckets=16, relative_attention_max_distance=40, **t5)), lengths),

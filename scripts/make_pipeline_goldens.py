@@ -43,7 +43,13 @@ MEAN: dict[str, Any] = {"word_embedding_dimension": 16, "pooling_mode_mean_token
 
 def bases() -> dict[str, tuple[PreTrainedModel, str, bool]]:
     """Name → a model, its tokens round a text, and whether the tokenizer lowers case."""
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "vocab_size": 109}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "vocab_size": 109,
+    }
     gemma = {
         "num_key_value_heads": 1,
         "head_dim": 8,
