@@ -7,11 +7,11 @@ import numpy as np
 
 from cold_jax.text.tokens import Tokens
 
-PREFIX = -1  # the segment of tokens that all texts of their row begin with
+PREFIX = -1  # the segment of tokens that all texts of a row begin with
 
 
 class Rows(NamedTuple):
-    """Texts packed into rows, as an encoder reads them; all int32. A place that holds no token has segment 0."""
+    """Texts packed into rows, as an encoder reads them; all int32. A position without a token has segment 0."""
 
     token_RL: np.ndarray
     type_RL: np.ndarray
@@ -30,7 +30,7 @@ def fit_row_length(tokens: Tokens, least: int) -> int:
 
 
 def pack(tokens: Tokens, text_T: np.ndarray, row_length: int, texts_per_row: int, row_multiple: int) -> tuple[Rows, np.ndarray]:
-    """Packs texts into rows, first-fit-decreasing: the longest first, each into the first row that still holds it.
+    """Packs texts into rows, first-fit-decreasing: the longest first, each into the first row with room for it.
 
     Args:
       text_T: the texts to pack, as indices into `tokens`.
@@ -39,12 +39,12 @@ def pack(tokens: Tokens, text_T: np.ndarray, row_length: int, texts_per_row: int
       row_multiple: the number of rows is rounded up to a multiple of it, by empty rows.
 
     Returns:
-      the rows, and slot_T: `row * texts_per_row + segment - 1`, where the pooled vector of each text stands.
+      the rows, and slot_T: `row * texts_per_row + segment - 1`, the index of each text's pooled vector.
 
     Raises:
       ValueError: a text is longer than a row.
     """
-    length_T = np.maximum(tokens.length_T[text_T], 1)  # a text of no token takes an empty place
+    length_T = np.maximum(tokens.length_T[text_T], 1)  # a text without tokens takes an empty position
     if len(text_T) and length_T.max() > row_length:
         longest = text_T[length_T.argmax()]
         raise ValueError(f"text {longest} has {length_T.max()} tokens, a row holds {row_length}; truncate, or make rows longer")
@@ -74,7 +74,7 @@ def pack(tokens: Tokens, text_T: np.ndarray, row_length: int, texts_per_row: int
 
 
 def row_slices(rows: Rows, size: int) -> Iterator[Rows]:
-    """So many rows at a time, in their order."""
+    """Slices of `size` rows, in their order; the last may be shorter."""
     for start in range(0, len(rows.token_RL), size):
         yield Rows(*(array_RL[start : start + size] for array_RL in rows))
 
@@ -82,8 +82,8 @@ def row_slices(rows: Rows, size: int) -> Iterator[Rows]:
 def _first_fit(length_T: np.ndarray, row_length: int, texts_per_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Row, start and segment of each text, and the number of rows.
 
-    Texts of one length go in together: they fill the first row as far as it goes, then the next, which is what first fit does
-    with them one by one. So the loop is over lengths, not over texts.
+    Texts of one length are placed together: they fill the first row with room, then the next, as first fit places them one by
+    one. So the loop is over lengths, not over texts.
     """
     T = len(length_T)
     row_T, start_T, segment_T = np.zeros((3, T), np.int64)

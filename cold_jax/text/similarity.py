@@ -1,4 +1,4 @@
-"""What texts have in common without training: TF-IDF of their words, and vectors whose directions all count alike."""
+"""Similarity of texts without training: TF-IDF of their words, and whitened vectors."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,13 @@ def words(text: str) -> list[str]:
 
 
 def with_pairs(word_L: Sequence[str]) -> list[str]:
-    """Words, and each with the next."""
+    """Words, and pairs of neighbours."""
     return [*word_L, *map(" ".join, pairwise(word_L))]
 
 
 def tfidf(terms: Iterable[Sequence[str]], least: int = 1) -> sparse.csr_array:
     """Rows of unit length, or of zeros: (1 + log tf) · (log((1 + n) / (1 + df)) + 1) of each document's terms (Salton & Buckley 1988,
-    smoothed), columns in the order of text. Terms of fewer than `least` documents are left out.
+    smoothed), columns in the order of the terms. Terms of fewer than `least` documents are left out.
     """
     counts = [dict(zip(*np.unique(list(own), return_counts=True), strict=True)) if own else {} for own in terms]
     frequency: dict[str, int] = {}
@@ -44,13 +44,13 @@ def of_words(texts: Iterable[str], least: int = 1) -> sparse.csr_array:
 
 
 def unit_rows(value_NF: sparse.csr_array) -> sparse.csr_array:
-    """Rows divided by their length; those of zeros stay."""
+    """Rows divided by their Euclidean length; rows of zeros stay."""
     norm_N = np.sqrt(value_NF.power(2).sum(1))
     return sparse.csr_array(value_NF.multiply(1 / np.where(norm_N > 0, norm_N, 1)[:, None]))
 
 
 def whitening(vector_ND: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray]:
-    """(mean_D, map_DD): to PCA's axes, each over the root of its variance + `floor` (Su et al. 2021, arXiv 2103.15316)."""
+    """(mean_D, map_DD): to the principal axes, each over the root of its variance + `floor` (Su et al. 2021, arXiv 2103.15316)."""
     vector_ND = vector_ND.astype(np.float64)
     mean_D = vector_ND.mean(0)
     variance_D, axis_DD = eigh((vector_ND - mean_D).T @ (vector_ND - mean_D) / len(vector_ND))
@@ -58,7 +58,7 @@ def whitening(vector_ND: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarr
 
 
 def unit(vector_ND: Any) -> Any:
-    """Rows of NumPy's or JAX's over their length; next to nothing stays so, and has a gradient."""
+    """Rows, of NumPy or JAX, over their Euclidean length; a row of zeros stays, and has a gradient."""
     return vector_ND / ((vector_ND**2).sum(1) + 1e-12)[:, None] ** 0.5
 
 

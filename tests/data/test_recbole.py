@@ -196,7 +196,10 @@ def test_neither_folder_nor_package() -> None:
 def test_of_mutated_bytes_comes_a_data_set_or_a_data_error(
     tmp_path_factory: pytest.TempPathFactory, changes: list, cut: int, half: bool
 ) -> None:
-    folder = tmp_path_factory.getbasetemp()
+    check_mutated(tmp_path_factory.getbasetemp(), changes, cut, half)
+
+
+def check_mutated(folder: Path, changes: list, cut: int, half: bool) -> None:
     item = "item_id:token\ttitle:token_seq\tyear:float\na\tA é\t1999\nb\tB\t\n"
     for name, content in (("x.inter", INTER), ("x.item", item)):
         data = bytearray(content.encode())
@@ -227,3 +230,23 @@ def test_movielens_100k() -> None:
     assert data.items.indicators["release_year"].sum() == 1680  # two rows have no year
     assert np.bincount(data.value_N.astype(int)).tolist() == [0, 6110, 11370, 27145, 34174, 21201]  # GroupLens' own counts
     assert (data.users.ids[data.user_N[0]], data.items.ids[data.item_N[0]], data.time_N[0]) == ("196", "242", 881250949)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(st.lists(st.tuples(FIELD, FIELD), min_size=1), st.sampled_from(["\n", "\r\n"]))
+def test_what_is_written_is_read_two_thousand_times(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], end: str
+) -> None:
+    lines = end.join(["user_id:token\titem_id:token", *(f"{user}\t{item}" for user, item in rows)])
+    data = read(tmp_path_factory.getbasetemp(), lines + end)
+    assert [(data.users.ids[u], data.items.ids[i]) for u, i in zip(data.user_N, data.item_N, strict=True)] == rows
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4), st.integers(0, 10**6), st.booleans())
+def test_of_mutated_bytes_comes_a_data_set_or_a_data_error_two_thousand_times(
+    tmp_path_factory: pytest.TempPathFactory, changes: list, cut: int, half: bool
+) -> None:
+    check_mutated(tmp_path_factory.getbasetemp(), changes, cut, half)

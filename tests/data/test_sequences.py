@@ -1,8 +1,12 @@
 """Sequences and items of a folder become a data set whose order is the files'."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.sequences import Sequences
@@ -85,3 +89,47 @@ def test_positives_need_values(tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_text(ITEMS)
     with pytest.raises(DataError, match=r"data\.positive: '>=4' compares values, but data\.value names no column"):
         Sequences(**SETTINGS | {"positive": ">=4"}, root=str(tmp_path))()
+
+
+ID = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=4)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(
+    sequences=st.dictionaries(ID, st.lists(ID, min_size=1, max_size=5), min_size=1, max_size=5),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_is_written_is_read_two_thousand_times(
+    tmp_path_factory: pytest.TempPathFactory, sequences: dict[str, list[str]], end: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    items = list(dict.fromkeys(item for own in sequences.values() for item in own))
+    lines = "".join(json.dumps({"item": item, "title": item, "categories": [item]}) + "\n" for item in items)
+    data = read(folder, "".join(" ".join([user, *own]) + end for user, own in sequences.items()), lines)
+    found = {user: [data.items.ids[i] for i in data.item_N[data.user_N == n]] for n, user in enumerate(data.users.ids)}
+    assert found == sequences
+    assert data.items.texts["title"] == tuple(items)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),
+    name=st.sampled_from(["sequences.txt", "items.jsonl"]),
+)
+def test_of_mutated_bytes_comes_a_data_set_or_a_data_error_two_thousand_times(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], name: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    read(folder, "7 x 0 2\n007\t2 x\n")
+    data = bytearray((folder / name).read_bytes())
+    for at, byte in changes:
+        data[at % len(data)] = byte
+    (folder / name).write_bytes(data)
+    try:
+        made = Sequences(**SETTINGS, root=str(folder))()
+    except DataError as error:
+        assert re.search(r"(sequences\.txt|items\.jsonl):", str(error))  # noqa: PT017
+    else:
+        assert 0 < len(made) == len(made.user_N)

@@ -276,7 +276,10 @@ ROWS = {"user_id": ["a", "é", "a"], "item_id": ["x", "y", "x"], "stars": ["1", 
 def test_of_mutated_bytes_comes_a_data_set_or_a_data_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, changes: list[tuple[int, int]], cut: int | None
 ) -> None:
-    folder = tmp_path_factory.getbasetemp()
+    check_mutated(tmp_path_factory.getbasetemp(), name, changes, cut)
+
+
+def check_mutated(folder: Path, name: str, changes: list[tuple[int, int]], cut: int | None) -> None:
     WRITERS[name](folder / name, ROWS)
     data = bytearray((folder / name).read_bytes())
     for at, byte in changes:
@@ -371,3 +374,52 @@ def test_positives_are_marked_and_no_row_is_lost(tmp_path: Path) -> None:
     assert read(tmp_path, value="stars").positive_N is None
     assert "data.positive: no value of x.csv is >5; they lie in 1 to 5" in refused(tmp_path, value="stars", positive=">5")
     assert "data.positive: '>=4' compares values, but data.value names no column" in refused(tmp_path, positive=">=4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz", "x.jsonl", "array.json", "x.parquet"])
+@settings(deadline=None, max_examples=2000)
+@given(rows=ROWS_OF_IDS)
+def test_what_is_written_is_read_two_thousand_times(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], name: str
+) -> None:
+    check_round_trip(tmp_path_factory.getbasetemp(), rows, name)
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4)
+CUT = st.none() | st.integers(0, 10**6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz", "x.jsonl", "array.json", "x.parquet"])
+@settings(deadline=None, max_examples=2000)
+@given(changes=CHANGES, cut=CUT)
+def test_of_mutated_bytes_comes_a_data_set_or_a_data_error_two_thousand_times(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], cut: int | None, name: str
+) -> None:
+    check_mutated(tmp_path_factory.getbasetemp(), name, changes, cut)
+
+
+LINES = st.lists(
+    st.lists(st.sampled_from(["a", "b c", '"', '""', "\t", ",", ";", "\r", "1", "", "\x00", "é"]), max_size=6).map("".join),
+    max_size=6,
+)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(lines=LINES, name=st.sampled_from(["x.csv", "x.tsv"]))
+def test_no_line_of_a_table_is_lost_in_silence(tmp_path_factory: pytest.TempPathFactory, lines: list[str], name: str) -> None:
+    """Of arbitrary lines with quotes each is a row, is empty, belongs to a field that is quoted over lines, or the file is refused."""
+    folder, separator = tmp_path_factory.getbasetemp(), "\t" if name == "x.tsv" else ","
+    (folder / name).write_bytes("\n".join([f"user_id{separator}item_id", *lines]).encode())
+    try:
+        data = read(folder, interactions=name)
+    except DataError:
+        return
+    ids = [*data.users.ids, *data.items.ids]
+    over_lines = sum(field.count("\n") + field.replace("\r\n", "\n").count("\r") for field in ids)
+    filled = [line for line in "\n".join(lines).replace("\r\n", "\n").replace("\r", "\n").split("\n") if line]
+    assert len(data) + over_lines >= len(filled)
+    if name == "x.tsv":
+        assert not any("\t" in field and field.count("\t") == field.count("\n") for field in ids if "\n" in field)

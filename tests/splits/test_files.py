@@ -1,12 +1,17 @@
 """Files by the splits that wrote them, and wrong lines by their number."""
 
+import csv
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from split_data import KINDS, USER_COLD, from_file, hand_dataset, make_dataset, write
 
-from cold_jax.errors import DataError
+from cold_jax.errors import DataError, LeakError
 from cold_jax.splits.assemble import split_digest
+from cold_jax.splits.files import read_split_rows
 from cold_jax.splits.next_item import NextItem
 
 
@@ -73,3 +78,38 @@ def test_a_file_of_sequences_is_the_split_that_was_written(tmp_path: Path):
     again = from_file(write(tmp_path, dataset, split.part_N))(dataset)
     assert split_digest(again) == split_digest(split)
     assert split_digest(again) != split_digest(NextItem(exclude_seen=False, cold_window=None)(dataset))
+
+
+LABEL = st.sampled_from(["train", "warm_val", "warm_test", "cold_test", "", "test", "next_test"])
+CELL = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(rows=st.lists(st.tuples(CELL, CELL, LABEL), min_size=1, max_size=8))
+def test_rows_that_are_written_are_read_two_thousand_times(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
+):
+    path = tmp_path_factory.getbasetemp() / "split.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("user_id", "item_id", "part"), *rows])
+    assert list(zip(*read_split_rows(path), strict=True)) == rows
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4), cut=st.none() | st.integers(0, 10**6))
+def test_of_mutated_bytes_comes_a_split_or_an_error_of_the_file_two_thousand_times(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]], cut: int | None
+):
+    path = tmp_path_factory.getbasetemp() / "split.csv"
+    data = bytearray(b"user_id,item_id,part\na,x,train\nb,y,train\nc,x,cold_val\nd,y,cold_test\nb,x,warm_test\n")
+    for at, byte in changes:
+        data[at % len(data)] = byte
+    path.write_bytes(data if cut is None else data[: cut % len(data)])
+    try:
+        split = from_file(path, [0])(hand_dataset())
+    except (DataError, LeakError) as error:
+        assert re.search(r"split\.csv|^split", str(error))  # noqa: PT017
+    else:
+        assert len(split.train_N)
