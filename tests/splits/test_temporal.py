@@ -46,19 +46,19 @@ def test_interactions_at_a_cut_belong_to_the_later_side():
 
 
 def test_known_users_and_items_at_a_cut_are_warm():
-    pairs = ["ax", "ay", "bz", "bw", "ax", "ay", "bz", "dx", "az", "aw", "cx"]
-    dataset = dataset_of([(user, item, 1, float(time)) for time, (user, item) in enumerate(pairs)])
+    pairs, times = ["ax", "ay", "bz", "bw", "ax", "ay", "bx", "dx", "az", "aw", "cx"], [0, 1, 2, 3, 4, 5, 7, 7, 8, 9, 10]
+    dataset = dataset_of([(user, item, 1, time) for time, (user, item) in zip(times, pairs, strict=True)])
     split = TemporalCold(side="users", validation_fraction=0.2, test_fraction=0.1, support=[0])(dataset)
     assert np.quantile(dataset.time_N, [0.7, 0.9]).tolist() == [7, 9]
-    assert split.part_N.tolist() == ["train"] * 7 + ["cold_val", "warm_val", "warm_test", "cold_test"]
+    assert split.part_N.tolist() == ["train"] * 6 + ["warm_val", "cold_val", "warm_val", "warm_test", "cold_test"]
 
 
 def test_of_cold_items_only_known_users_count():
-    pairs = ["ax", "ay", "bx", "by", "ax", "ay", "az", "cz", "bz", "bw", "cw"]  # c was first seen at 7, after the first cut at 6
-    dataset = dataset_of([(user, item, 1, float(time)) for time, (user, item) in enumerate(pairs)])
+    pairs, times = ["ax", "ay", "bx", "by", "ax", "ay", "az", "cz", "bz", "bw", "cw"], [0, 1, 2, 3, 4, 5, 6, 6, 8, 9, 10]
+    dataset = dataset_of([(user, item, 1, time) for time, (user, item) in zip(times, pairs, strict=True)])
     split = TemporalCold(side="items", validation_fraction=0.2, test_fraction=0.2, support=[0])(dataset)
     assert np.quantile(dataset.time_N, [0.6, 0.8]).tolist() == [6, 8]
-    # z was first seen at 6, in validation: b's z at 8 is of the test's time, and not used; c's are not used
+    # z is first seen at the first cut, and so is c, whose interactions are not used; b's z at 8 is of the test's time, and not used either
     assert split.part_N.tolist() == ["train"] * 6 + ["cold_val", "", "", "cold_test", ""]
     assert letters(dataset, split.test["cold"]) == {"b": ("xy", "w")}
 
