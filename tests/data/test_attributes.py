@@ -67,7 +67,7 @@ def test_a_numeric_column_holds_numbers(year: str) -> None:
 def test_an_absent_column_names_the_setting(gone: str) -> None:
     columns = {name + "s" * (name == gone): values for name, values in COLUMNS.items()}
     with pytest.raises(
-        DataError, match=rf"data\.item_(texts\.title|sets\.genres|bins\.year): no column '{gone}'; the nearest is '{gone}s'"
+        DataError, match=rf"data\.item_(texts\.title|sets\.genres|bins\.year): no column '{gone}'; did you mean {gone}s\?"
     ):
         PLAIN.entities("item", ["1", "2", "3"], columns, where)
 

@@ -30,7 +30,7 @@ def test_a_header_names_each_column_once() -> None:
     assert column_places(Path("f.csv"), ["a", "b", "c"], {"c": "user", "a": "item"}) == [2, 0]
     with pytest.raises(DataError, match=r"f\.csv:1: column 'a' occurs twice"):
         column_places(Path("f.csv"), ["a", "b", "a"], {"b": "user"})
-    with pytest.raises(DataError, match=r"f\.csv:1: no column 'user' \(for data.user\); the nearest is 'user_id'"):
+    with pytest.raises(DataError, match=r"f\.csv:1: no column 'user' \(for data.user\); did you mean user_id?"):
         column_places(Path("f.csv"), ["user_id", "b"], {"user": "user"})
 
 

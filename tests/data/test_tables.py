@@ -215,7 +215,7 @@ def test_json_keeps_the_spelling_of_numbers(tmp_path: Path) -> None:
         ("x.csv", 'user_id,item_id,stars\na,b,1\n"c"d,e,1\n', "x.csv:3: ',' expected after '\"'"),
         ("x.csv", "user_id,item_id,stars\na,b,inf\n", "x.csv:2: stars 'inf' is not a finite number"),
         ("x.csv", "user_id,item_id,stars\na,b," + "\x1b" * 900 + "\n", "x.csv:2: stars '" + "\\x1b" * 80 + "'… is not a number"),
-        ("x.csv", "user,item_id,stars\na,b,1\n", "x.csv:1: no column 'user_id' (for data.user); the nearest is 'user'"),
+        ("x.csv", "user,item_id,stars\na,b,1\n", "x.csv:1: no column 'user_id' (for data.user); did you mean user?"),
         ("x.csv", "user_id,item_id,user_id,stars\n", "x.csv:1: column 'user_id' occurs twice"),
         ("x.csv", "user_id,item_id,stars\na,,1\n", "x.csv:2: no item id; every row needs one"),
         ("x.csv", 'user_id,item_id,stars\na,b,1\n"",b,1\n', "x.csv:3: no user id; every row needs one"),
@@ -254,7 +254,7 @@ def test_malformed_interactions_are_named(name: str, content: str, says: str, tm
         (b"item_id,title,year\na,A,\nb,B,\na,A,\n", "m.csv:4: item 'a' is in line 2 already"),
         (b"item_id,title,year\na,A,\nb,\xff,\n", "m.csv:3: b'\\xff,\\n' is not UTF-8"),
         (b"item_id,title,year\na,A,1999\nb,B,V\n", "m.csv:3: year 'V' is not a number; or name the value in data.unknown"),
-        (b"item_id,titel,year\na,A,1999\n", "m.csv:1: no column 'title' (for data.item_texts.line); the nearest is 'titel'"),
+        (b"item_id,titel,year\na,A,1999\n", "m.csv:1: no column 'title' (for data.item_texts.line); did you mean titel?"),
         (b"item,title,year\na,A,1999\n", "m.csv:1: no column 'item_id' (for data.item_id)"),
     ],
 )

@@ -44,7 +44,7 @@ def test_words_replace_whole_values_of_their_own_column() -> None:
 
 @pytest.mark.parametrize(
     ("template", "says"),
-    [("{titel}", "nearest is 'title'"), ("{title.__class__}", "title.__class__"), ("{}", "''"), ("{0}", "'year'")],
+    [("{titel}", "did you mean title"), ("{title.__class__}", "title.__class__"), ("{}", "''"), ("{0}", "'year'")],
 )
 def test_an_unknown_column_is_named(template: str, says: str) -> None:
     with pytest.raises(ValueError, match="no column") as raised:
