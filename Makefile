@@ -8,7 +8,7 @@ train: $(VENV)/installed        ## install, fetch data and weights, train and pr
 	$(BIN)/python -m cold_jax.train +experiment=lora_user_cold
 
 test: $(VENV)/installed         ## the fast tests: no network, no assets
-	$(BIN)/python -m pytest -n 2 -m "not slow and not faults and not assets and not network"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not faults and not assets and not network"
 
 check: $(VENV)/installed        ## style and types
 	$(BIN)/ruff check .

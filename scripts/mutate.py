@@ -3,7 +3,7 @@
     python scripts/mutate.py splits batching training/loop --count 30 --seed 0
 
 plants up to 30 faults in each of the packages or modules named, drawn at random from all that the operators below find, and prints the
-share that a test noticed, and each one that none did. A fault counts as noticed where a test fails or the tests take three times as long.
+share that a test noticed, and each one that none did. A fault counts as noticed where a test fails or the tests take twice as long.
 
 The third-party libraries are imported once; each mutant runs in a fork of that process, on a copy of the repository.
 """
@@ -263,9 +263,8 @@ def _score(drawn: list[tuple[str, Mutant]], copies: "Queue[Path]", jobs: int) ->
     scores: dict[str, Score] = {name: Score() for name, _ in drawn}
 
     def baseline(path: Path) -> float | None:
-        """Seconds of a module's tests without a fault; None where they fail."""
+        """Seconds of a module's tests without a fault, compilation included; None where they fail."""
         copy_of = copies.get()
-        run(copy_of, tests_of(path), 600)  # compiles
         passed, seconds = run(copy_of, tests_of(path), 600)
         if not passed:
             print(
@@ -289,8 +288,10 @@ def _score(drawn: list[tuple[str, Mutant]], copies: "Queue[Path]", jobs: int) ->
         paths = sorted({mutant.path for _, mutant in drawn})
         times = dict(zip(paths, pool.map(baseline, paths), strict=True))
         usable = [(name, mutant) for name, mutant in drawn if times[mutant.path] is not None]
-        outcomes = pool.map(lambda pair: kill(pair[1], 3 * (times[pair[1].path] or 0) + 20), usable)
-        for (name, mutant), killed in zip(usable, outcomes, strict=True):
+        outcomes = pool.map(lambda pair: kill(pair[1], 2 * (times[pair[1].path] or 0) + 20), usable)
+        for n, ((name, mutant), killed) in enumerate(zip(usable, outcomes, strict=True), 1):
+            if n % 20 == 0:
+                print(f"{n} of {len(usable)}", flush=True)
             if killed:
                 scores[name].killed += 1
             else:

@@ -1,8 +1,11 @@
 """Strict settings for every test: silent JAX mistakes become failures (after equinox's own conftest)."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
@@ -10,6 +13,7 @@ os.environ["WANDB_MODE"] = "disabled"
 # Compiled programs are shared by all tests of a session, its workers and the processes they start; nothing else is (own_cache below).
 if "TEST_PROGRAMS" not in os.environ:
     os.environ["TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="programs-")
+    atexit.register(shutil.rmtree, os.environ["TEST_PROGRAMS"], ignore_errors=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["TEST_PROGRAMS"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
@@ -33,6 +37,17 @@ def own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"  # half the time of the tests was compilation
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that python -m cold_jax.train made, with its cache beside it, for tests that only read it."""
+    import runs
+
+    folder = tmp_path_factory.mktemp("finished")
+    done = runs.run("train", *runs.smoke(folder / "run", "baseline=[popularity,random]"), cwd=folder, cache=folder / "cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "run"
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-VOLATILE = ("seconds", "peak_memory", "versions", "devices", "examples_per_second")
+VOLATILE = ("seconds", "peak_memory", "versions", "devices", "examples_per_second", "sha256")
+XLA_FLAGS = "--xla_backend_optimization_level=0"  # half the time of a short run is compilation
 
 
 def environment(cache: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return {**kept, "COLD_JAX_CACHE": str(cache), "WANDB_MODE": "disabled", "PYTHONUNBUFFERED": "1"}
+    """A user's, on one device, with a cache of the test's own but for compiled programs, which all tests of a session share."""
+    cache.mkdir(parents=True, exist_ok=True)
+    if not (cache / "programs").exists():
+        (cache / "programs").symlink_to(os.environ["TEST_PROGRAMS"])
+    settings = {"COLD_JAX_CACHE": str(cache), "WANDB_MODE": "disabled", "PYTHONUNBUFFERED": "1", "XLA_FLAGS": XLA_FLAGS}
+    return {**os.environ, **settings}
 
 
 def command(module: str, *arguments: str) -> list[str]:

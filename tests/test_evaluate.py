@@ -5,15 +5,13 @@ from pathlib import Path
 import runs
 
 
-def test_a_run_s_checkpoint_gives_its_figures_again_and_nothing_is_unpickled(tmp_path: Path) -> None:
-    done = runs.run("train", *runs.smoke(tmp_path / "run"), cwd=tmp_path, cache=tmp_path / "cache")
-    assert done.returncode == 0, done.stderr
+def test_a_checkpoint_gives_the_run_s_figures_again_and_nothing_is_unpickled(finished: Path, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     trap.mkdir()
     (trap / "sitecustomize.py").write_text(
         "import pickle\ndef loads(*a, **k): raise SystemExit('unpickled')\npickle.loads = pickle.load = loads\n"
     )
-    again = runs.run("evaluate", f"run={tmp_path / 'run'}", cwd=tmp_path, cache=tmp_path / "cache", PYTHONPATH=str(trap))
+    again = runs.run("evaluate", f"run={finished}", cwd=tmp_path, cache=finished.parent / "cache", PYTHONPATH=str(trap))
     assert again.returncode == 0, again.stderr
     assert "the largest difference" in again.stdout
     assert again.stdout.rstrip().endswith(": 0")

@@ -2,18 +2,29 @@
 
 from pathlib import Path
 
+import numpy as np
 import runs
 from safetensors.numpy import load_file
 
 
-def test_a_run_is_exported_to_both_formats(tmp_path: Path) -> None:
-    done = runs.run("train", *runs.smoke(tmp_path / "run", "adapter=lora"), cwd=tmp_path, cache=tmp_path / "cache")
-    assert done.returncode == 0, done.stderr
+def test_a_run_is_exported_to_both_formats(finished: Path, tmp_path: Path) -> None:
+    """φ = θ + Δθ in hf's file, Δθ's A and B alone in PEFT's."""
+    exported = {}
     for form, name in (("hf", "model"), ("peft", "adapter_model")):
-        arguments = (f"run={tmp_path / 'run'}", f"to={tmp_path / form}", f"format={form}")
-        done = runs.run("export", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
+        arguments = (f"run={finished}", f"to={tmp_path / form}", f"format={form}")
+        done = runs.run("export", *arguments, cwd=tmp_path, cache=finished.parent / "cache")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert load_file(tmp_path / form / f"{name}.safetensors")
-    done = runs.run("export", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
+        exported[form] = load_file(tmp_path / form / f"{name}.safetensors")
+    delta = load_file(finished / "delta.safetensors")
+    layers = len(delta["encoder.backbone.layers.attention.query.A"])
+    for layer in range(layers):  # PEFT's matrices are the transposes of ours
+        for linear in ("query", "value"):
+            for matrix in ("A", "B"):
+                ours = delta[f"encoder.backbone.layers.attention.{linear}.{matrix}"][layer]
+                name = f"base_model.model.encoder.layer.{layer}.attention.self.{linear}.lora_{matrix}.weight"
+                np.testing.assert_array_equal(exported["peft"][name], ours.T)
+    assert len(exported["peft"]) == 4 * layers
+    assert all(np.isfinite(array).all() for array in exported["hf"].values())
+    done = runs.run("export", *arguments, cwd=tmp_path, cache=finished.parent / "cache")
     assert done.returncode == 1
-    assert "is there already; name a new folder" in done.stdout + done.stderr
+    assert "exists already; name a new folder" in done.stdout + done.stderr

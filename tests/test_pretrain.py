@@ -1,30 +1,82 @@
 """python -m cold_jax.pretrain."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import runs
-from safetensors.numpy import load_file
 
-SMALL = ("data=synthetic", "encoder=tiny", "logger=console", "loop.max_steps=4", "loop.validate_every=2", "batching.size=16")
+from cold_jax import cli, config, experiment
+from cold_jax.encoders import precomputed
+from cold_jax.runs.folder import Run
 
-
-@pytest.mark.parametrize(
-    "how", [(), ("+experiment=contrastive", "adapter=lora"), ("+experiment=queries",)], ids=["tokens", "contrastive", "queries"]
+SMALL = (
+    "data=synthetic",
+    "data.users=60",
+    "data.items=40",
+    "encoder=tiny",
+    "logger=console",
+    "loop.max_steps=4",
+    "loop.validate_every=2",
+    "batching.size=16",
+    "optimizer.learning_rate=0.01",
 )
-def test_a_pretrained_encoder_is_where_a_run_starts(tmp_path: Path, how: tuple[str, ...]) -> None:
-    folder, places = tmp_path / "run", {"cwd": tmp_path, "cache": tmp_path / "cache"}
-    done = runs.run("pretrain", *SMALL, *how, f"hydra.run.dir={folder}", **places)
+HOW = {
+    "tokens": (),
+    "contrastive": ("+experiment=contrastive", "adapter=lora"),
+    "queries": ("+experiment=queries",),
+}
+
+
+@pytest.fixture(scope="module", params=HOW)
+def pretrained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The run's folder, with its cache beside it, and what it printed."""
+    folder = tmp_path_factory.mktemp(request.param)
+    arguments = (*SMALL, *HOW[request.param], f"hydra.run.dir={folder / 'run'}")
+    done = runs.run("pretrain", *arguments, cwd=folder, cache=folder / "cache")
     assert done.returncode == 0, done.stdout + done.stderr
-    before = load_file(folder / "encoder" / "model.safetensors")
-    assert f"encoder=hub encoder.id={folder}/encoder" in done.stdout
-    again = runs.run("pretrain", f"resume={folder}", **places)  # finished: says so again
+    return folder / "run", done.stdout
+
+
+def test_the_encoder_written_is_the_run_s(pretrained: tuple[Path, str]) -> None:
+    """encoder=hub reads from it the vectors of θ + Δθ, which are not θ's."""
+    folder, _ = pretrained
+    s = config.settings(cli.read_config(Run(folder)))
+    p = experiment.prepare(s)
+    texts = next(iter(p.dataset.items.texts.values()))
+    overrides = [
+        "+experiment=smoke",
+        "encoder=hub",
+        f"encoder.id={folder / 'encoder'}",
+        "encoder.max_length=32",
+        "encoder.dtype=float32",
+    ]
+    written = config.settings(config.compose(overrides)).encoder()
+    encoders = {"theta": p.loaded, "phi": experiment.adapted(s, p, Run(folder)), "written": written}
+    vectors = {name: precomputed.vectors(one, one.tokenize(texts, "items")) for name, one in encoders.items()}
+    np.testing.assert_allclose(vectors["written"], vectors["phi"], atol=1e-5)
+    assert np.abs(vectors["written"] - vectors["theta"]).max() > 1e-3
+
+
+def test_the_last_lines_are_the_validation_and_the_next_override(pretrained: tuple[Path, str]) -> None:
+    folder, output = pretrained
+    checks = [line for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "best_step" in line]
+    assert [line["step"] for line in checks] == [0, 2, 4]
+    best = max(checks, key=lambda line: line["metric"])
+    assert output.splitlines()[-2:] == [
+        f"validation: {checks[0]['metric']:.4f} before, {best['metric']:.4f} at step {best['step']}",
+        f"encoder=hub encoder.id={folder}/encoder",
+    ]
+
+
+def test_a_finished_run_says_so_again(pretrained: tuple[Path, str]) -> None:
+    folder, output = pretrained
+    written = (folder / "encoder" / "model.safetensors").read_bytes()
+    again = runs.run("pretrain", f"resume={folder}", cwd=folder.parent, cache=folder.parent / "cache")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert again.stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
-    start = ("encoder=hub", f"encoder.id={folder}/encoder", "encoder.max_length=32")
-    done = runs.run("train", *runs.smoke(tmp_path / "next", *start, "adapter=zero_shot", "model=text_vectors"), **places)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert before
+    assert again.stdout.splitlines()[-2:] == output.splitlines()[-2:]
+    assert (folder / "encoder" / "model.safetensors").read_bytes() == written
 
 
 def test_a_frozen_encoder_is_not_pretrained(tmp_path: Path) -> None:

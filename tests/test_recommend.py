@@ -4,51 +4,66 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
-import pytest
 import runs
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recommend")
-    done = runs.run("train", *runs.smoke(folder / "run"), cwd=folder, cache=folder / "cache")
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def recommend(shared: Path, *arguments: str) -> tuple[int, str, str]:
-    done = runs.run("recommend", f"run={shared / 'run'}", *arguments, cwd=shared, cache=shared / "cache")
+def recommend(finished: Path, *arguments: str) -> tuple[int, str, str]:
+    done = runs.run("recommend", f"run={finished}", *arguments, cwd=finished.parent, cache=finished.parent / "cache")
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_known_user_gets_what_he_has_not_taken(shared: Path) -> None:
-    with open(shared / "run" / "split.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    user = rows[0]["user_id"]
-    code, out, err = recommend(shared, f"user='{user}'", "k=7", "format=json")
+def ranked(finished: Path, *arguments: str) -> list[dict[str, Any]]:
+    code, out, err = recommend(finished, *arguments, "format=json")
     assert code == 0, err
-    listed = json.loads(out)
-    assert [row["rank"] for row in listed] == list(range(1, 8))
-    assert not {row["item_id"] for row in listed} & {row["item_id"] for row in rows if row["user_id"] == user}
-    assert [row["score"] for row in listed] == sorted((row["score"] for row in listed), reverse=True)
+    return json.loads(out.splitlines()[-1])
 
 
-def test_a_new_user_s_list_depends_on_what_he_likes(shared: Path) -> None:
-    with open(shared / "run" / "split.csv", newline="") as file:
-        item = next(csv.DictReader(file))["item_id"]
-    lists = []
-    for liked in ("", item):
-        code, out, err = recommend(
-            shared, "profile='likes space'", f"liked=['{liked}']" if liked else "liked=[]", "format=csv", "k=5"
-        )
-        assert code == 0, err
-        lists.append([row["item_id"] for row in csv.DictReader(io.StringIO(out))])
-    assert item not in lists[1]
-    assert len(lists[0]) == len(lists[1]) == 5
+def interactions(finished: Path) -> list[dict[str, str]]:
+    with open(finished / "split.csv", newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def test_an_unknown_id_is_named(shared: Path) -> None:
-    code, out, err = recommend(shared, "user=nobody")
+def test_a_known_user_gets_items_they_have_not_taken(finished: Path) -> None:
+    """The best by score: of a longer list the first are the same."""
+    rows = interactions(finished)
+    user = rows[0]["user_id"]
+    rows_5, rows_all = (ranked(finished, f"user='{user}'", f"k={k}") for k in (5, 1000))
+    taken = {row["item_id"] for row in rows if row["user_id"] == user}
+    assert rows_all[:5] == rows_5
+    assert [row["rank"] for row in rows_all] == list(range(1, len(rows_all) + 1))
+    assert {row["item_id"] for row in rows_all} == {row["item_id"] for row in rows} - taken
+    scores = [row["score"] for row in rows_all]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > len(scores) / 2
+
+
+def test_a_new_user_s_list_depends_on_their_profile_and_on_what_they_like(finished: Path) -> None:
+    item = interactions(finished)[0]["item_id"]
+    nothing, liking, other = (
+        ranked(finished, f"profile='{profile}'", f"liked={liked}", "k=1000")
+        for profile, liked in (("likes space", "[]"), ("likes space", f"['{item}']"), ("a cook of 50 years", "[]"))
+    )
+    scores = [{row["item_id"]: row["score"] for row in rows} for rows in (nothing, liking, other)]
+    assert item in scores[0]
+    assert item not in scores[1]
+    for changed in scores[1:]:
+        assert max(abs(changed[i] - scores[0][i]) for i in changed) > 1e-4  # six steps from a random start
+    order = [row["item_id"] for row in nothing if row["item_id"] != item]
+    assert order != [row["item_id"] for row in liking]
+    assert ranked(finished, "profile='likes space'", "liked=[]", "k=1000") == nothing
+
+
+def test_a_list_as_csv(finished: Path) -> None:
+    code, out, err = recommend(finished, "profile='likes space'", "format=csv", "k=3")
+    assert code == 0, err
+    rows = list(csv.DictReader(io.StringIO(out)))
+    expected = ranked(finished, "profile='likes space'", "k=3")
+    assert [{**row, "rank": int(row["rank"]), "score": float(row["score"])} for row in rows] == expected
+
+
+def test_an_unknown_id_is_named(finished: Path) -> None:
+    code, out, err = recommend(finished, "user=nobody")
     assert code == 1
     assert "user: the data has no id 'nobody'" in out + err

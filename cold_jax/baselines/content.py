@@ -5,16 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from cold_jax.baselines.base import Baseline, Tasks, history_scorer
+from cold_jax.baselines.base import Tasks, history_scorer
 from cold_jax.baselines.features import text_vectors
-from cold_jax.baselines.gram import row_blocks
 from cold_jax.baselines.neighbours import nearest_weights
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.tasks import TrainView
 
 
 @dataclass(frozen=True)
-class ContentMean(Baseline):
+class ContentMean:
     """score_ui = e_i · Σ_{j shown by u} e_j, the order by cosine with the mean of what a user shows; nothing is trained."""
 
     text: str
@@ -25,7 +24,7 @@ class ContentMean(Baseline):
 
 
 @dataclass(frozen=True)
-class ContentKnn(Baseline):
+class ContentKnn:
     """score_ui = Σ_{j in N(i), shown by u} cos(e_i, e_j) / Σ_{j in N(i)} cos(e_i, e_j), N(i) the warm items nearest in text."""
 
     text: str
@@ -35,15 +34,13 @@ class ContentKnn(Baseline):
         vector_ID = text_vectors(train, "items", self.text)
 
         def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            blocks = row_blocks(len(candidate_I), len(vector_ID))
-            weights = (nearest_weights(vector_ID, candidate_I[own], train.warm_I, self.neighbours) for own in blocks)
-            return np.concatenate([history_UI @ weight_CI.T for weight_CI in weights], 1)
+            return history_UI @ nearest_weights(vector_ID, candidate_I, train.warm_I, self.neighbours).T
 
         return history_scorer(train, score)
 
 
 @dataclass(frozen=True)
-class ProfileKnn(Baseline):
+class ProfileKnn:
     """score_ui = Σ_{v in N(u)} cos(e_u, e_v) R_vi / Σ_{v in N(u)} cos(e_u, e_v), N(u) the warm users nearest in profile text."""
 
     text: str

@@ -30,7 +30,7 @@ def make(
 
 
 def texts_of(q: experiment.Prepared, rows: Rows) -> set[bytes]:
-    token_N, offset_T = q.tokens
+    token_N, offset_T = q.tokens.token_N, q.tokens.offset_T
     return {token_N[offset_T[t] : offset_T[t + 1]].tobytes() for t in np.unique(rows.text_RL[rows.segment_RL > 0])}
 
 
