@@ -49,7 +49,7 @@ def test_the_encoder_written_is_the_run_s(pretrained: tuple[Path, str]) -> None:
         "+experiment=smoke",
         "encoder=hub",
         f"encoder.id={folder / 'encoder'}",
-        "encoder.max_length=32",
+        "encoder.max_length=64",
         "encoder.dtype=float32",
     ]
     written = config.settings(config.compose(overrides)).encoder()
