@@ -74,13 +74,20 @@ def open_run(path: Path) -> "Run":
             count += 1
             entry = Path(folder, name)
             mode = entry.lstat().st_mode
-            if stat.S_ISLNK(mode) and not entry.resolve().is_relative_to(inside):
+            if stat.S_ISLNK(mode) and not _leads_into(entry, inside):
                 raise RunError(f"{entry}: a link that leads out of the run's folder; put the file itself there, or delete it")
             if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise RunError(f"{entry}: neither a plain file nor a folder; delete it")
         if count > MOST_FILES:
             raise RunError(f"{path}: more than {MOST_FILES:,} files; give the folder of one run")
     return Run(path)
+
+
+def _leads_into(link: Path, folder: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(folder)
+    except (OSError, RuntimeError):  # it leads to itself
+        return False
 
 
 @dataclass(frozen=True)

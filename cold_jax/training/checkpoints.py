@@ -7,6 +7,7 @@ fails is set aside by name and the one before it is taken. A reader changes noth
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 Tree = Any
 META_LARGEST = 64 * MiB  # bytes of a step's metadata
+_ATTEMPTS = 100
 
 
 class Checkpoints:
@@ -34,14 +36,25 @@ class Checkpoints:
     def __init__(self, folder: Path, read_only: bool):
         self.folder = folder.resolve()  # orbax fails in the background on a relative path
         self.read_only = read_only
+        if not read_only:
+            for left in self.folder.glob("*.orbax-checkpoint-tmp*"):  # by a save that was killed; orbax does it in the background
+                shutil.rmtree(left, ignore_errors=True)
+        self.manager = self._manager()
+
+    def _manager(self) -> ocp.CheckpointManager:
         # orbax's own choice of the best takes NaN for it, and a damaged metric of one step makes all of them unreadable
-        if read_only:
-            options = ocp.CheckpointManagerOptions(
-                enable_async_checkpointing=False, read_only=True, create=False, save_interval_steps=0
-            )
-        else:
-            options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, cleanup_tmp_directories=True)
-        self.manager = ocp.CheckpointManager(self.folder, options=options)
+        options = ocp.CheckpointManagerOptions(
+            enable_async_checkpointing=False,
+            read_only=self.read_only,
+            create=not self.read_only,
+            save_interval_steps=0 if self.read_only else 1,
+        )
+        for _ in range(_ATTEMPTS):
+            try:
+                return ocp.CheckpointManager(self.folder, options=options)
+            except FileNotFoundError:  # the training deletes a step while orbax lists it
+                continue
+        raise CheckpointError(f"{self.folder}: the steps change all the time; try again later")
 
     def save(self, step: int, state: Tree, fingerprint: Mapping[str, Any], progress: Mapping[str, Any], best: int) -> None:
         """Saves a step, and deletes all before it but the newest and the `best`.
@@ -76,9 +89,11 @@ class Checkpoints:
                 self.manager.delete(old)
 
     def steps(self) -> list[int]:
-        """Steps on disk, newest first."""
-        self.manager.reload()
-        return sorted(self.manager.all_steps(), reverse=True)
+        """Steps on disk, newest first. A save takes its name when it is whole."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(
+            (int(path.name) for path in found if path.name.isascii() and path.name.isdecimal() and path.is_dir()), reverse=True
+        )
 
     def restore(self, like: Tree, fingerprint: Mapping[str, Any], step: int | None = None) -> tuple[int, Tree, dict[str, Any]]:
         """The newest whole step, or exactly `step`: (step, state shaped as `like`, its progress).

@@ -1,9 +1,11 @@
 """Every file of a run's folder comes back as written, or is seen to be damaged; full disks and kills leave no half of one."""
 
 import csv
+import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import ml_dtypes
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -25,12 +26,13 @@ import safetensors.numpy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cold_jax.errors import ExistsError
+from cold_jax.errors import ExistsError, RunError, WriteError
 from cold_jax.evaluation.tables import PerUser, Rankings
-from cold_jax.runs.folder import Run, create, new_name
-from cold_jax.runs.results import Results
+from cold_jax.runs.folder import FORMAT, Run, create, new_name, open_run
+from cold_jax.runs.results import Results, results_digest, to_json
 from cold_jax.splits.files import SplitRows, read_split_rows
-from cold_jax.storage.files import array_digest, atomic
+from cold_jax.storage.files import atomic
+from cold_jax.storage.tensors import pack_tensors
 
 IDS = [
     "007", "1e5", "NA", "null", "True", "", " x", "x ", "X", "x", "\u00e9", "e\u0301", "\U0001f600", "\u202ertl", "\ufeffbom",
@@ -277,70 +279,257 @@ def test_damaged_metrics_name_file_and_line(run: Run):
         run.read_metrics()
 
 
-# damage
+# damage, and files of others
 
 
-@pytest.mark.parametrize("name", ["rankings.parquet", "per_user.parquet"])
-def test_each_flipped_bit_and_each_missing_end_is_an_error(run: Run, name: str):
-    user_id = [f"user {i}" for i in np.random.default_rng(0).integers(0, 10**9, 400)]
-    run.write_rankings(rankings(user_id))
-    run.write_per_user(per_user(user_id))
-    path, read = run.path / name, run.read_rankings if name == "rankings.parquet" else run.read_per_user
-    data, generator = path.read_bytes(), random.Random(0)
-    for number in range(200):
-        footer = len(data) - 1400 if number % 2 else 0  # which is what the checksums of pages leave out
-        damaged = bytearray(data)
-        damaged[generator.randrange(footer, len(data))] ^= 1 << generator.randrange(8)
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=f"{name}: damaged"):
+def altered(path: Path) -> Iterator[int]:
+    """The file with one bit flipped, many times over; the place of the bit's byte."""
+    data, draw = path.read_bytes(), random.Random(0)
+    for _ in range(200):
+        broken, place = bytearray(data), draw.randrange(len(data))
+        broken[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(broken)
+        yield place
+    path.write_bytes(data)
+
+
+def test_no_flipped_bit_of_results_changes_a_figure(run: Run):
+    run.write_results(results())
+    seen = 0
+    for _ in altered(run.path / "results.json"):
+        try:
+            assert run.read_results() == results()  # a space that became another
+        except RunError as error:
+            assert str(run.path / "results.json") in str(error)  # noqa: PT017
+            seen += 1
+    assert seen > 150
+    assert run.read_results() == results()
+
+
+def test_the_digest_of_results_is_the_documented_one(run: Run):
+    run.write_results(results())
+    document = json.loads((run.path / "results.json").read_text())
+    written = document.pop("sha256")
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    assert hashlib.sha256(text.encode()).hexdigest() == written
+    assert document["format"] == FORMAT
+    (run.path / "results.json").write_text(json.dumps({**document, "sha256": written}))  # another layout is the same document
+    assert run.read_results() == results()
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut", "empty", "nan", "no digest"])
+@pytest.mark.parametrize("name", ["delta", "head"])
+def test_damaged_parameters_are_refused_by_name(run: Run, name: str, damage: str):
+    run.write_parameters({"a": np.ones((30, 30), np.float32)}, {"b": np.ones(700, np.float32)})
+    path, read = run.path / f"{name}.safetensors", run.read_delta if name == "delta" else run.read_head
+    data = path.read_bytes()
+    if damage == "bit":
+        for place in altered(path):
+            if place > 8 + int.from_bytes(data[:8], "little"):
+                with pytest.raises(RunError, match=rf"{name}\.safetensors: damaged \(sha256"):
+                    read()
+    else:
+        tensors = {"a": np.array([1, np.nan], np.float32)}
+        path.write_bytes(
+            {"cut": data[:-1], "empty": b"", "nan": pack_tensors(tensors, {}), "no digest": safetensors.numpy.save(tensors)}[
+                damage
+            ]
+        )
+        with pytest.raises(RunError, match=rf"{name}\.safetensors: damaged"):
             read()
-    for length in [0, 1, 4, 12, *(generator.randrange(len(data)) for _ in range(40)), len(data) - 1]:
-        path.write_bytes(data[:length])
-        with pytest.raises(ValueError, match=f"{name}: damaged"):
+    path.unlink()
+    with pytest.raises(RunError, match=rf"{name}\.safetensors: is not there; only a finished run has it"):
+        read()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"[" * 50_000, b"[]", b"{}", b"null", b"", b'{"format": 2}', b'{"format": true}', b'{"format": "2"}', b'{"format": 1e999}',
+        b'{"format": 2, "sha256": ["x"]}', b'{"format": 2, "test": 1e999, "sha256": ""}', b"\xff", b'{"format": NaN}',
+    ],
+)  # fmt: skip
+def test_results_that_are_none_are_one_line(run: Run, document: bytes):
+    (run.path / "results.json").write_bytes(document)
+    with pytest.raises(RunError, match=r"results\.json: ") as raised:
+        run.read_results()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"test": {"cold": {"recall@20": "0.1"}}}, "test.cold.recall@20"),
+        ({"test": {"cold": [1]}}, "test.cold"),
+        ({"baselines": {"p": {"cold": {"auc": True}}}}, "baselines.p.cold.auc"),
+        ({"seconds": {"total": None}}, "seconds.total"),
+        ({"experiment": 3}, "experiment"),
+        ({"seed": "1"}, "seed"),
+        ({"protocol": {"cold": {"users": "\x1b[31m"}}}, "protocol.cold.users"),
+        ({"protocol": {"cold": 1}}, "protocol.cold"),
+        ({"versus": {"p": {"cold": {"auc": {"difference": 1.0}}}}}, "versus.p.cold.auc"),
+        ({"versus": {"p": {"cold": {"auc": {"difference": 1.0, "p": 0.5, "ci95": [1, "x"]}}}}}, "versus.p.cold.auc.ci95.1"),
+        ({"versus": {"p": 1}}, "versus.p"),
+        ({"best_step": "\x1b[31m"}, "best_step"),
+        ({"devices": 1}, "devices"),
+    ],
+)
+def test_results_of_wrong_types_are_refused_with_a_right_digest_too(run: Run, changed: dict[str, Any], name: str):
+    document = {**json.loads(to_json(results())), **changed, "format": FORMAT}
+    (run.path / "results.json").write_bytes(to_json({**document, "sha256": results_digest(document)}))
+    with pytest.raises(RunError, match=rf"results\.json: {re.escape(name)}"):
+        run.read_results()
+    with pytest.raises(ValueError, match=re.escape(name)):
+        run.write_results(results(**changed))
+
+
+def test_older_runs_are_refused_in_one_sentence(run: Run):
+    """Their keys and classes have other names: groups `start` and `blend`, cold_jax.adapters.Lora."""
+    (run.path / "config.yaml").write_text("adapter: {_target_: cold_jax.adapters.Lora, rank: 8}\nstart: {}\n")
+    (run.path / "results.json").write_text(json.dumps(results()))
+    for read in (run.read_config, run.read_results):
+        with pytest.raises(
+            RunError, match="the format of runs has changed: this one has an older one, and format 2 is read; train it again"
+        ):
             read()
+    for other in ("1", "3", "true", "2.0", "[2]", "'2'"):
+        (run.path / "config.yaml").write_text(f"format: {other}\nseed: 1\n")
+        with pytest.raises(RunError, match="the format of runs has changed"):
+            run.read_config()
 
 
-def test_the_signature_is_not_taken_for_an_id(run: Run):
-    zeros, digest_like = "0" * 64, "ab" * 32
-    for _ in range(2):
-        run.write_rankings(rankings([zeros, digest_like]))
-        assert run.read_rankings().user_id == [zeros, digest_like]
-        metadata = pyarrow.parquet.read_metadata(run.path / "rankings.parquet").metadata
-        digest_like = metadata[b"sha256"].decode()
+# config.yaml of others
 
 
-def test_pages_carry_checksums_for_other_readers(run: Run):
-    run.write_rankings(rankings([f"user {i}" for i in range(1000)]))
-    path = run.path / "rankings.parquet"
-    data, generator = path.read_bytes(), random.Random(0)
-    column = pyarrow.parquet.read_metadata(path).row_group(0).column(4)  # of scores: its last bytes are values
-    end = column.dictionary_page_offset + column.total_compressed_size
-    for _ in range(20):
-        damaged = bytearray(data)
-        damaged[end - 1 - generator.randrange(500)] ^= 1 << generator.randrange(8)
-        path.write_bytes(damaged)
-        with pytest.raises(OSError, match=r"CRC|checksum"):
-            pyarrow.parquet.ParquetFile(path, page_checksum_verification=True).read()
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('a: "\\x24{oc.env:HOME}"', "a holds an interpolation"),
+        ("a: ${oc.env:HOME}", "a holds an interpolation"),
+        ("a: {b: [1, 'x\\${y}', '\\\\${y}']}", "a.b.1 holds an interpolation"),
+        ('a: {b: [1, {c: "\\u0024{y}"}]}', r"a\.b\.1\.c holds an interpolation"),
+        ('"\\x24{oc.env:HOME}": 1', "is not one that a run has written"),
+        ('a: {"b\\ncurl evil": 1}', r"the key 'b\\ncurl evil' under a is not one that a run has written"),
+        ('"\\e[31m": 1', "is not one that a run has written"),
+        ("a: &x [1]\nb: [*x, *x]", "holds an anchor or an alias"),
+        ("a: !!python/name:os.system", "holds a tag"),
+        ("[1]", "is no config of a run"),
+        ("x", "is no config of a run"),
+        ("", "is no config of a run"),
+        ("a: [" * 10_000, "nested more than 64 deep"),
+        ("a: " + "x" * 300_000, "300,013 bytes, more than the 262,144"),
+    ],
+)
+def test_config_that_no_run_has_written(run: Run, text: str, message: str):
+    (run.path / "config.yaml").write_text(f"format: 2\n{text}" if text not in ("[1]", "x", "") else text)
+    with pytest.raises(RunError, match=message) as raised:
+        run.read_config()
+    assert "\n" not in str(raised.value)
 
 
-def test_another_parquet_file_is_refused(run: Run):
-    pyarrow.parquet.write_table(pa.table({"user_id": ["a"]}), run.path / "rankings.parquet")
-    with pytest.raises(
-        ValueError, match=r"rankings.parquet: damaged, or not a file of this project: its columns are \['user_id'\]"
-    ):
-        run.read_rankings()
-    with pytest.raises(FileNotFoundError, match=r"per_user.parquet"):
-        run.read_per_user()
+def test_the_signature_is_of_the_file_as_it_stands(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    run.write_config("seed: 1")
+    assert run.made_here
+    for _ in altered(run.path / "config.yaml"):
+        assert not run.made_here
+    assert run.made_here
+    data = (run.path / "config.yaml").read_bytes()
+    for other in (data + b"a: 1\n", data + b"# signature: " + b"0" * 64 + b"\n", data.split(b"# sig")[0], b"\n" + data):
+        (run.path / "config.yaml").write_bytes(other)
+        assert not run.made_here
+    (run.path / "config.yaml").write_bytes(data)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another user's"))
+    assert not run.made_here
 
 
-def test_digest_tells_type_shape_and_bits():
-    types = (np.float32, np.int32, ml_dtypes.bfloat16)
-    shapes = ((4,), (2, 2), (1, 4), (), (0, 4), (4, 0))
-    arrays = [np.zeros(shape, dtype) for dtype in types for shape in shapes] + [np.array([0, 0, 0, -0.0], np.float32)]
-    assert len({array_digest(array) for array in arrays}) == len(arrays)
-    array = np.arange(12).reshape(3, 4)
-    assert array_digest(array) == array_digest(np.asfortranarray(array)) == array_digest(np.repeat(array, 2, 0)[::2])
-    assert array_digest(array) != array_digest(array.T)
+# links
+
+
+NAMES = [
+    "config.yaml",
+    "results.json",
+    "metrics.jsonl",
+    "per_user.parquet",
+    "rankings.parquet",
+    "delta.safetensors",
+    "head.safetensors",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_file_is_read_through_a_link_or_from_a_pipe(run: Run, name: str, tmp_path: Path):
+    (tmp_path / "secret").write_text('format: 2\n{"step": 1}\n')
+    readers = {
+        "config.yaml": run.read_config,
+        "results.json": run.read_results,
+        "metrics.jsonl": run.read_metrics,
+        "per_user.parquet": run.read_per_user,
+        "rankings.parquet": run.read_rankings,
+        "delta.safetensors": run.read_delta,
+        "head.safetensors": run.read_head,
+    }
+    (run.path / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(RunError, match=rf"{name}: cannot be read"):
+        readers[name]()
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    with pytest.raises(RunError, match=rf"{name}: cannot be read"):
+        readers[name]()
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "dangling"])
+def test_nothing_is_written_through_a_link(run: Run, kind: str, tmp_path: Path):
+    target = tmp_path / "bashrc"
+    if kind != "dangling":
+        target.write_text("mine")
+    for name in [*NAMES, "split.csv"]:
+        if kind == "hard":
+            os.link(target, run.path / name)
+        else:
+            (run.path / name).symlink_to(target)
+    with pytest.raises(WriteError, match=r"metrics\.jsonl: cannot be written"):
+        run.append_metrics({"step": 1})
+    with pytest.raises(ExistsError):
+        run.write_config("seed: 1")
+    run.write_results(results())
+    run.write_split(SplitRows(["a"], ["b"], ["train"]), np.zeros(1, int))
+    run.write_per_user(per_user(["a"]))
+    run.write_rankings(rankings(["a"]))
+    run.write_parameters({}, {})
+    assert (target.read_text() if target.exists() else None) == (None if kind == "dangling" else "mine")
+
+
+def test_a_run_is_opened_where_nothing_leads_out_of_it(tmp_path: Path):
+    run = create(tmp_path / "run")
+    (run.path / "wandb" / "run-1").mkdir(parents=True)
+    (run.path / "wandb" / "latest-run").symlink_to("run-1")  # as W&B itself makes it
+    assert open_run(run.path) == run
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(run.path)
+    assert open_run(tmp_path / "link").path == tmp_path / "link"  # the user's own word
+    for name in ("checkpoints", "profile", "wandb/run-1/x", "cold_jax.log", "search_title"):
+        for target in (tmp_path / "elsewhere", tmp_path / "nowhere", Path("../../../../x"), Path("/")):
+            (run.path / name).symlink_to(target)
+            with pytest.raises(RunError, match=f"{name}: a link that leads out of the run's folder"):
+                open_run(run.path)
+            (run.path / name).unlink()
+    (run.path / "loop").symlink_to("loop")
+    with pytest.raises(RunError, match="loop: a link"):
+        open_run(run.path)
+    (run.path / "loop").unlink()
+    os.mkfifo(run.path / "pipe")
+    with pytest.raises(RunError, match="pipe: neither a plain file nor a folder"):
+        open_run(run.path)
+    for nothing in (tmp_path / "nowhere", tmp_path / "link" / "config.yaml"):
+        with pytest.raises(RunError, match="there is no such folder; give the folder of a run"):
+            open_run(nothing)
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"step": "1"}', '{"step": true}', "{}", "null", "[" * 5000, '{"step": NaN}'])
+def test_a_line_that_is_no_record_of_a_step_is_named(run: Run, line: str):
+    (run.path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n')
+    with pytest.raises(RunError, match=r"metrics\.jsonl:2: damaged"):
+        run.cut_metrics(5)
 
 
 # full disks, kills, races

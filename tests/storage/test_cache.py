@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from cold_jax.errors import ConfigError
 from cold_jax.storage import cache
 from cold_jax.storage.files import digest
 
@@ -150,6 +151,102 @@ def test_what_dead_processes_left_is_swept(caplog: pytest.LogCaptureFixture) -> 
     os.utime(old, (time.time() - 2e5, time.time() - 2e5))
     cache.arrays("things", KEY, lambda: ENTRY)
     assert {p.name for p in folder.iterdir() if p.suffix == ".tmp"} == {living.name, recent.name}
+
+
+# its size
+
+
+def fill(count: int, start: float) -> list[Path]:
+    """Entries of 100 kB, each used a second after the one before."""
+    made = []
+    for n in range(count):
+        before = set(files())
+        cache.arrays("things", {"n": n}, lambda: {"a": np.zeros(100_000, np.uint8)})
+        (path,) = set(files()) - before
+        os.utime(path, (start + n, start + n))
+        made.append(path)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ("1000", 1000),
+        ("500MB", 500 * 10**6),
+        ("20GB", 20 * 10**9),
+        ("1.5g", 1_500_000_000),
+        (" 2 kB ", 2000),
+        ("1T", 10**12),
+        ("", 20 * 10**9),
+    ],
+)
+def test_sizes_as_people_write_them(given: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLD_JAX_CACHE_SIZE", given)
+    assert cache.limit() == size
+    monkeypatch.delenv("COLD_JAX_CACHE_SIZE")
+    assert cache.limit() == 20 * 10**9
+
+
+@pytest.mark.parametrize("given", ["lots", "-1", "1e9", "20 GiB", "GB", "1,000", "nan"])
+def test_a_size_that_is_none_is_refused_by_name(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLD_JAX_CACHE_SIZE", given)
+    with pytest.raises(ConfigError, match="COLD_JAX_CACHE_SIZE: .* is not a size; give bytes, or as in 500MB"):
+        cache.limit()
+
+
+def test_what_was_not_used_for_longest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fill(5, time.time() - 1000)
+    cache.arrays("things", {"n": 0}, absent)  # used now
+    monkeypatch.setenv("COLD_JAX_CACHE_SIZE", "450kB")
+    cache.arrays("things", {"n": "new"}, lambda: {"a": np.zeros(100_000, np.uint8)})
+    assert [path.exists() for path in made] == [True, False, False, True, True]
+    assert sum(entry.size for entry in cache.entries()) < 450_000
+    cache.arrays("things", {"n": "new"}, absent)
+
+
+def test_a_single_entry_beyond_the_limit_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fill(2, time.time() - 1000)
+    monkeypatch.setenv("COLD_JAX_CACHE_SIZE", "250kB")
+    entry = {"a": np.zeros(300_000, np.uint8)}
+    assert_same(cache.arrays("things", {"large": 1}, lambda: entry), entry)
+    assert files() == sorted(made)
+
+
+def test_a_folder_of_files_goes_whole_unless_it_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, age in (("old", 100_000.0), ("new", 10.0)):
+        folder = cache.root() / "assets" / name
+        (folder / "sub").mkdir(parents=True)
+        for path in (folder / "a", folder / "sub" / "b"):
+            path.write_bytes(bytes(50_000))
+        for path in (folder / "a", folder / "sub" / "b", folder / "sub", folder):
+            os.utime(path, (time.time() - age, time.time() - age))
+    monkeypatch.setenv("COLD_JAX_CACHE_SIZE", "10kB")
+    assert cache.evict() == 100_000
+    assert [path.name for path in (cache.root() / "assets").iterdir()] == ["new"]
+    assert len([path for path in files() if path.parent.name in ("new", "sub")]) == 2
+
+
+def test_what_is_being_written_and_what_lies_outside_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = cache.root() / "things" / f".{os.getpid()}-{socket.gethostname()}-x.tmp"
+    half.mkdir(parents=True)
+    (half / "half").write_bytes(bytes(10_000))
+    (tmp_path / "mine").write_bytes(bytes(10_000))
+    (cache.root() / "things" / "link").symlink_to(tmp_path)
+    monkeypatch.setenv("COLD_JAX_CACHE_SIZE", "0")
+    cache.evict()
+    assert (half / "half").exists()
+    assert (tmp_path / "mine").exists()
+
+
+def test_a_new_user_s_texts_leave_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    cache.arrays("things", KEY, lambda: ENTRY)
+    before = files()
+    with cache.nothing_written():
+        assert_same(cache.arrays("things", {"secret": 1}, lambda: ENTRY), ENTRY)
+        assert_same(cache.arrays("things", KEY, absent), ENTRY)  # what is there is used
+    assert files() == before
+    cache.arrays("things", {"after": 1}, lambda: ENTRY)
+    assert len(files()) == len(before) + 1
 
 
 WORKER = """

@@ -95,6 +95,35 @@ def test_only_what_is_known_to_be_dead_is_replaced(tmp_path: Path, changed: dict
         child.kill()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\0" * 200, b"garbage", b"\xff", b"[]", b"{}", b"null", b"[" * 4000, b'{"pid": 1}',
+        b'{"pid": "../../etc", "host": "a", "boot": "b", "started": "c"}', b'{"pid": true, "host": "a", "boot": "b", "started": "c"}',
+        b'{"pid": 1, "host": 2, "boot": "b", "started": "c"}', b"x" * 5000,
+    ],
+)  # fmt: skip
+def test_a_lock_that_names_nobody_is_one_line_that_says_what_to_do(tmp_path: Path, content: bytes):
+    (tmp_path / "lock").write_bytes(content)
+    with pytest.raises(LockedError, match=r"lock.*(delete the file|bytes, more than)") as raised:
+        enter(tmp_path)
+    assert "\n" not in str(raised.value)
+    assert (tmp_path / "lock").read_bytes() == content
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path, there: bool):
+    target = tmp_path / "target"
+    if there:
+        target.write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "lock").symlink_to(target)
+    with pytest.raises(LockedError, match="lock"):
+        enter(folder)
+    assert target.exists() == there
+
+
 def test_no_lock_is_taken_away_from_who_came_after(tmp_path: Path):
     with lock(tmp_path):
         (tmp_path / "lock").write_text("another's")  # a person deleted ours, and started a run

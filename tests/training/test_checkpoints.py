@@ -3,6 +3,7 @@
 import logging
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,6 +196,64 @@ def test_a_step_that_was_asked_for_has_no_substitute(copy: Path) -> None:
     with pytest.raises(CheckpointError, match="step 5 cannot be restored"):
         restore(copy, 5)
     assert names(copy) == {"5", "10"}
+
+
+# readers
+
+
+def reader(folder: Path) -> Checkpoints:
+    return Checkpoints(folder, read_only=True)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+def test_a_reader_changes_nothing_in_the_folder(copy: Path) -> None:
+    """Not what another process is just writing, nor a broken step."""
+    shutil.copytree(copy / "10", copy / "15.orbax-checkpoint-tmp-0")
+    (copy / "12").mkdir()
+    (copy / "10" / "meta" / "metadata").write_text("{}")
+    before = tree(copy)
+    found, got, _ = reader(copy).restore(state(0), ABOUT)
+    assert found == 5
+    assert bits(got) == bits(state(5))
+    assert tree(copy) == before
+
+
+def test_a_reader_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no step can be restored"):
+        reader(tmp_path / "checkpoints").restore(state(0), ABOUT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_readers_beside_a_training_disturb_nothing(copy: Path) -> None:
+    """Each save deletes the step before the last two, each reader finds one that is whole."""
+    writing, found = writer(copy), set()
+    with ThreadPoolExecutor(1) as pool:
+
+        def save_all() -> None:
+            for step in range(11, 31):
+                writing.save(step, state(step), ABOUT, {"best": 0.1 + step, "best_step": step}, step)
+
+        saving = pool.submit(save_all)
+        while not saving.done():
+            step, got, _ = reader(copy).restore(state(0), ABOUT)
+            assert bits(got) == bits(state(step))
+            found.add(step)
+        saving.result()
+    assert len(found) > 2
+    assert names(copy) == {"29", "30"}
+
+
+def test_a_file_allocates_no_more_than_the_run_has(copy: Path, tmp_path: Path) -> None:
+    """A step whose arrays claim another shape than its record does is refused before they are read."""
+    other = tmp_path / "other"
+    large = state(10)._replace(step=np.zeros((2**12, 2**12), np.int32))
+    writer(other).save(10, large, ABOUT, {}, 10)
+    shutil.rmtree(copy / "10" / "state")
+    shutil.copytree(other / "10" / "state", copy / "10" / "state")
+    assert restore(copy) == 5
 
 
 # other runs
