@@ -24,24 +24,28 @@ def read_file(path: Path, largest: int, error: type[UserError]) -> bytes:
     Raises:
       FileNotFoundError: there is nothing at `path`.
     """
-    require_plain(path, largest, error)
     try:
         with open(path, "rb", opener=_plain) as file:
-            return file.read(largest)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(size) if size <= largest else b""
+    except FileNotFoundError:
+        raise
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
+    if size > largest:
+        raise error(f"{path}: {size:,} bytes, more than the {largest:,} that are read of such a file")
+    return data
 
 
 def require_plain(path: Path, largest: int, error: type[UserError]) -> None:
     """Refuses what `read_file` refuses, for readers that take a path. Raises FileNotFoundError as it does."""
     try:
-        descriptor = _plain(str(path), os.O_RDONLY)
+        size = os.stat(descriptor := _plain(str(path), os.O_RDONLY)).st_size
+        os.close(descriptor)
     except FileNotFoundError:
         raise
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
-    size = os.fstat(descriptor).st_size
-    os.close(descriptor)
     if size > largest:
         raise error(f"{path}: {size:,} bytes, more than the {largest:,} that are read of such a file")
 
