@@ -75,11 +75,16 @@ def load(folder: str | Path, *overrides: str) -> Recommender:
         overrides: of its config, where its data or encoder has moved since: "data.root=DIR", "encoder.id=DIR".
 
     Raises:
-        cold_jax.errors.ConfigError: the folder does not hold a finished run, or its config is not one.
+        cold_jax.errors.ConfigError: the folder does not hold a finished run, or an override is not a KEY=VALUE of its config.
+        cold_jax.errors.RunError: the run was made by somebody else, and its config names what no override gives; or it is damaged.
     """
+    from cold_jax.errors import ConfigError
     from cold_jax.recommender import Recommender
 
-    return Recommender(Path(folder), overrides)
+    if wrong := [override for override in overrides if "=" not in override]:
+        raise ConfigError(f"{wrong[0]}: not KEY=VALUE")
+    given = {key: None if value == "null" else value for key, _, value in (override.partition("=") for override in overrides)}
+    return Recommender(Path(folder), given)
 
 
 def compare(runs: Sequence[FinishedRun | str | Path], metrics: Sequence[str] = ()) -> Rendered:

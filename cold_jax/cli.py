@@ -10,7 +10,7 @@ import importlib.util
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from cold_jax import config
-from cold_jax.errors import ConfigError
+from cold_jax.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from cold_jax.runs.folder import Run
@@ -32,6 +32,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # on resuming, besides longer loop.epochs and loop.max_steps
 RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
+OPENS_A_RUN = ("evaluate", "recommend", "search", "export")  # commands with run=DIR
 log = logging.getLogger(__name__)
 
 
@@ -80,7 +81,9 @@ def prepare_process(keep: bool) -> None:
     import jax
 
     from cold_jax.storage import cache
+    from cold_jax.storage.logs import escape_handlers
 
+    escape_handlers()
     for library in ("jax", "absl", "orbax"):
         logging.getLogger(library).setLevel(logging.WARNING)
     jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
@@ -95,9 +98,9 @@ def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
     except MissingMandatoryValue as error:
         log.error("%s: is missing; give it, as in %s=VALUE", error.full_key, error.full_key)
         sys.exit(1)
-    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN or not type(error).__module__.startswith("cold_jax"):
-            raise  # a sweep goes on to its next job and reports this one; what is nobody's mistake keeps its traceback
+    except UserError as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise  # a sweep goes on to its next job and reports this one
         log.error("%s", error)
         sys.exit(1)
 
@@ -141,22 +144,26 @@ def pretrain(cfg: DictConfig, job: Invocation) -> Path:
 def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.Settings, Run]:
     """(the config to go by, its settings, the run). Nothing is written.
 
-    With nothing but `resume=DIR` the folder's config is taken; beside other overrides both must agree but for RESUME_MAY_CHANGE.
-    Raises ConfigError, also where a new run's folder holds a run already.
+    With nothing but `resume=DIR`, and places that are given anew, the folder's config is taken; beside other overrides both must agree
+    but for RESUME_MAY_CHANGE. Raises ConfigError, also where a new run's folder holds a run already; RunError as `trust.accept` does.
     """
-    from cold_jax.runs.folder import Run
+    from cold_jax.runs.folder import Run, open_run
+    from cold_jax.runs.trust import PLACES, accept
 
     run = Run(job.folder)
     if cfg.resume is None:
         if (run.path / "config.yaml").exists():
             raise ConfigError(f"hydra.run.dir: {run.path} holds a run already; choose another folder, or resume={run.path}")
         return cfg, config.settings(cfg), run
-    saved = read_config(run)
-    given = {override.split("=")[0].lstrip("+~").split("/")[0].split(".")[0] for override in job.overrides}
-    if given <= set(RESUME_MAY_CHANGE):
-        for group in given:
+    run = open_run(job.folder)
+    keys = {override.split("=")[0].lstrip("+~").split("@")[0].split("/")[0] for override in job.overrides}
+    groups = {key.split(".")[0] for key in keys - set(PLACES)}
+    if groups <= set(RESUME_MAY_CHANGE):
+        saved = DictConfig(accept(run, {key: OmegaConf.select(cfg, key) for key in keys & set(PLACES)}))
+        for group in groups:
             saved[group] = cfg[group]
         return saved, config.settings(saved), run
+    saved = read_config(run)
     ours, theirs = _leaves(OmegaConf.to_container(cfg, resolve=True)), _leaves(OmegaConf.to_container(saved))
     for key in {**ours, **theirs}:
         value, before = ours.get(key), theirs.get(key)
@@ -199,8 +206,10 @@ def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
 @contextmanager
 def log_file(run: Run) -> Iterator[None]:
     """cold_jax.log in the run's folder: what is logged, and where a native crash happened."""
-    handler = logging.FileHandler(run.path / "cold_jax.log")
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    from cold_jax.storage.logs import FileHandler, Formatter
+
+    handler = FileHandler(run.path / "cold_jax.log")
+    handler.setFormatter(Formatter(LOG_FORMAT))
     root = logging.getLogger()
     root.addHandler(handler)
     if root.level > logging.INFO:
@@ -219,9 +228,25 @@ def read_config(run: Run) -> DictConfig:
     return DictConfig(run.read_config())
 
 
-def load_settings(run: Run, overrides: Sequence[str] = ()) -> config.Settings:
-    """The settings of a run that was trained before, some of them changed: "data.root=DIR". Raises ConfigError."""
-    return config.settings(config.override(read_config(run), overrides))
+def load_settings(run: Run, given: Mapping[str, Any]) -> config.Settings:
+    """The settings of a run that was trained before, with those that are given now, by dotted key.
+
+    Raises ConfigError; RunError where it is somebody else's and names what is not given.
+    """
+    from cold_jax.runs.trust import accept
+
+    return config.settings(DictConfig(accept(run, given)))
+
+
+def given_places(cfg: DictConfig) -> dict[str, Any]:
+    """The settings that name a place, as they stand on the command line of a command that opens a run."""
+    from cold_jax.runs.trust import PLACES
+
+    return {
+        key: OmegaConf.select(cfg, key)
+        for key in PLACES
+        if key.split(".")[0] in cfg and key.split(".")[1] in cfg[key.split(".")[0]]
+    }
 
 
 def _leaves(value: Any, path: str = "") -> dict[str, Any]:
@@ -258,6 +283,11 @@ def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str
 
 def main(hydra_main: Callable[[], None], config_name: str) -> None:
     """A Hydra entry point that adds the nearest known key to Hydra's own message about an unknown one."""
+    from cold_jax.runs.trust import PLACES
+
+    if config_name in OPENS_A_RUN or any(argument.startswith("resume=") for argument in sys.argv[1:]):
+        # what a run names may be given anew, whatever the command's own config has
+        sys.argv[1:] = [f"++{argument}" if argument.split("=")[0] in PLACES else argument for argument in sys.argv[1:]]
     try:
         hydra_main()
     except SystemExit as stop:

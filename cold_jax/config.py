@@ -112,21 +112,6 @@ def compose(overrides: Sequence[str], config_name: str = "train", *, with_hydra:
         return hydra_compose(config_name, list(overrides), return_hydra_config=with_hydra)
 
 
-def override(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """A run's config with some keys changed, "data.root=DIR". Raises ConfigError where it has no such key."""
-    cfg = OmegaConf.create(cfg)
-    OmegaConf.set_struct(cfg, True)
-    for change in overrides:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ConfigError(f"{change}: not KEY=VALUE")
-        try:
-            OmegaConf.update(cfg, key, value if value != "null" else None)
-        except OmegaConfBaseException:
-            raise ConfigError(f"{key}: the run's config has no such key") from None
-    return cfg
-
-
 def make_search() -> Search:
     """The search block of conf/search.yaml."""
     return cast("Search", make(compose((), "search").search, "search"))

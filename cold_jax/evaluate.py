@@ -1,5 +1,6 @@
 """python -m cold_jax.evaluate run=DIR: a run's best checkpoint on its test tasks again, beside what results.json says."""
 
+from math import inf
 from pathlib import Path
 
 import hydra
@@ -9,19 +10,20 @@ from cold_jax import CONF, cli, experiment
 
 
 def evaluate(cfg: DictConfig) -> None:
-    from cold_jax.runs.folder import Run
+    from cold_jax.runs.folder import open_run
     from cold_jax.runs.loggers import combine
     from cold_jax.runs.render import run_table, show
 
-    run = Run(Path(cfg.run))
-    settings = cli.load_settings(run)
+    run = open_run(Path(cfg.run))
+    settings = cli.load_settings(run, cli.given_places(cfg))
     prepared = experiment.prepare(settings)
     setup = experiment.setup(settings, prepared)
     trainable, best_step = experiment.training(settings, prepared, setup, run, combine([])).best()
     tested = experiment.evaluate(settings, prepared, setup, trainable).mean()
     before = run.read_results()
     show([run_table({**before, "test": tested, "seconds": {}})])
-    worst = max(abs(value - before["test"][part][name]) for part, values in tested.items() for name, value in values.items())
+    pairs = [(value, before["test"].get(part, {}).get(name, inf)) for part, of in tested.items() for name, value in of.items()]
+    worst = max(abs(value - old) for value, old in pairs)
     print(f"step {best_step}; the largest difference to {run.path / 'results.json'}: {worst:.2g}")
 
 

@@ -12,12 +12,12 @@ from cold_jax.errors import ConfigError
 def export(cfg: DictConfig) -> None:
     from cold_jax.adapters import huggingface, merge, peft
     from cold_jax.adapters.lora import Lora
-    from cold_jax.runs.folder import Run
+    from cold_jax.runs.folder import open_run
 
-    run, folder = Run(Path(cfg.run)), Path(cfg.to)
+    run, folder = open_run(Path(cfg.run)), Path(cfg.to)
     if cfg.format not in ("hf", "peft"):
         raise ConfigError(f"format: {cfg.format!r} is not one of hf, peft")
-    settings = cli.load_settings(run)
+    settings = cli.load_settings(run, cli.given_places(cfg))
     if cfg.format == "peft" and not isinstance(settings.adapter, Lora):
         raise ConfigError(f"format: peft is for LoRA runs; the adapter of {run.path} is {type(settings.adapter).__name__}")
     if folder.exists():

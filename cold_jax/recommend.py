@@ -19,7 +19,7 @@ def recommend(cfg: DictConfig) -> None:
     if cfg.format not in ("table", "json", "csv"):
         raise ConfigError(f"format: {cfg.format!r} is not one of table, json, csv")
     user, profile, query = (None if cfg[name] is None else str(cfg[name]) for name in ("user", "profile", "query"))
-    recommender = Recommender(Path(cfg.run), search=cast("Search", config.make(cfg.search, "search")))
+    recommender = Recommender(Path(cfg.run), cli.given_places(cfg), search=cast("Search", config.make(cfg.search, "search")))
     found = recommender.recommend(user, profile=profile, query=query, liked=[str(item) for item in cfg.liked], k=cfg.k)
     rows = [(rank, item, text, round(score, 6)) for rank, item, text, score in found.iter_rows()]
     cli.show_list(found.columns, rows, cfg.format)

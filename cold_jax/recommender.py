@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from scipy import sparse
 
 from cold_jax import cli, config, experiment
 from cold_jax.errors import ConfigError
-from cold_jax.runs.folder import Run
+from cold_jax.runs.folder import open_run
 
 if TYPE_CHECKING:
     import jax
@@ -31,12 +31,17 @@ Tree = Any  # a pytree of arrays
 class Recommender:
     """Data, encoder and items are read and encoded once. A request then costs one user's text and one row of scores."""
 
-    def __init__(self, folder: Path, overrides: Sequence[str] = (), search: Search | None = None):
-        """Raises ConfigError where the folder does not hold a finished run, or an override is none of its config."""
-        self.run = Run(folder)
+    def __init__(self, folder: Path, given: Mapping[str, Any], search: Search | None = None):
+        """`given`: settings of the run's config that are to be other ones, {"data.root": "DIR"}.
+
+        Raises:
+            ConfigError: the folder holds no finished run, or its config has no such setting.
+            RunError: the run was made by somebody else, and names what is not given.
+        """
+        self.run = open_run(folder)
         if not self.run.finished:
             raise ConfigError(f"{folder}: not a finished run, which has a results.json; resume={folder} goes on with it")
-        self.settings = cli.load_settings(self.run, overrides)
+        self.settings = cli.load_settings(self.run, given)
         if experiment.is_language_modelling(self.settings):
             raise ConfigError(f"{folder}: a language model ranks nothing; its φ is {folder}/encoder")
         self.prepared = experiment.prepare(self.settings)
@@ -139,10 +144,12 @@ class Recommender:
         from cold_jax.models.base import partition_model
         from cold_jax.models.scoring import HeadScorer
 
-        s, p, head_of = self.settings, self.prepared, self.run.read_head()
+        s, p = self.settings, self.prepared
         model = s.model(precomputed.NoEncoder(p.loaded.encoder.width), p.train, None, s.seed)
-        for path, parameter in nnx.to_flat_state(nnx.state(model, nnx.Param)):
-            parameter.set_value(jnp.asarray(head_of[".".join(map(str, path))]))
+        parameters = {".".join(map(str, path)): parameter for path, parameter in nnx.to_flat_state(nnx.state(model, nnx.Param))}
+        head_of = self.run.read_head({name: parameter.shape for name, parameter in parameters.items()})
+        for name, parameter in parameters.items():
+            parameter.set_value(jnp.asarray(head_of[name]))
         partition = partition_model(model, nnx.Nothing(), nnx.Nothing())
         head = HeadScorer(partition)
         if s.model.reads_states:

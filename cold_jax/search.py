@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def search(cfg: DictConfig) -> None:
     from cold_jax import timing
     from cold_jax.models.personalized_search import KINDS
-    from cold_jax.runs.folder import Run
+    from cold_jax.runs.folder import Run, open_run
     from cold_jax.runs.loggers import combine
     from cold_jax.runs.render import run_table, show
 
-    run = Run(Path(cfg.run))
-    s = cli.load_settings(run)
+    run = open_run(Path(cfg.run))
+    s = cli.load_settings(run, cli.given_places(cfg))
     with timing.gathered() as seconds, timing.timed("total"):
         p = experiment.prepare(s)
         t = experiment.setup(s, p)

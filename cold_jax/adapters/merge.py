@@ -11,6 +11,7 @@ from cold_jax.adapters.base import Adapter
 from cold_jax.adapters.full import BitFit, Full
 from cold_jax.adapters.lora import Lora
 from cold_jax.encoders import TextEncoder
+from cold_jax.errors import WeightsError
 
 
 def delta(adapter: Adapter, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -24,22 +25,36 @@ def delta(adapter: Adapter, before: Mapping[str, np.ndarray], after: Mapping[str
 
 
 def merge(adapter: Adapter, encoder: TextEncoder, delta: Mapping[str, np.ndarray]) -> TextEncoder:
-    """φ = θ + Δθ as a plain encoder: a copy of θ with what `delta` gave. Δθ of fewer layers belongs to the last ones."""
+    """φ = θ + Δθ as a plain encoder: a copy of θ with what `delta` gave. Δθ of fewer layers belongs to the last ones.
+
+    Raises WeightsError where Δθ is not one of this adapter and encoder.
+    """
     encoder = nnx.clone(encoder)
     change = {name.removeprefix("encoder."): array for name, array in delta.items()}
     if isinstance(adapter, Lora):
-        adapted = [name.removesuffix(".A") for name in change if name.endswith(".A")]
+        parts = ("A", "B", "magnitude") if adapter.dora else ("A", "B")
+        adapted = sorted({name.rpartition(".")[0] for name in change})
+        if change.keys() != {f"{name}.{part}" for name in adapted for part in parts}:
+            raise WeightsError(f"Δθ: not {', '.join(parts)} of each adapted layer, but {', '.join(sorted(change))[:200]}")
         size = {f"{name}.kernel": change[f"{name}.magnitude"] for name in adapted if adapter.dora}
-        change = {f"{name}.kernel": adapter.scale * (change[f"{name}.A"] @ change[f"{name}.B"]) for name in adapted}
+        try:
+            change = {f"{name}.kernel": adapter.scale * (change[f"{name}.A"] @ change[f"{name}.B"]) for name in adapted}
+        except ValueError as error:
+            raise WeightsError(f"Δθ: A and B of a layer do not fit each other ({error})") from None
     else:
         size = {}
     for path, parameter in nnx.to_flat_state(nnx.state(encoder, nnx.Param)):
         if (own := change.get(name := ".".join(map(str, path)))) is not None:
             array = np.array(parameter[...])
+            if own.ndim != array.ndim or own.shape[1:] != array.shape[1:] or len(own) > len(array):
+                raise WeightsError(f"Δθ: {name} has shape {own.shape}, and the encoder's {array.shape}")
             array[-len(own) :] += own
+            del change[name]
             if name in size:
                 array[-len(own) :] *= (size[name] / np.linalg.norm(array[-len(own) :], axis=-2))[..., None, :]
             parameter.set_value(jnp.asarray(array))
+    if change:
+        raise WeightsError(f"Δθ: the encoder has no {', '.join(sorted(change))[:200]}")
     return encoder
 
 

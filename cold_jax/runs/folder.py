@@ -163,7 +163,10 @@ class Run:
     def read_metrics(self) -> list[dict[str, Any]]:
         """The whole lines; what a killed process left of its last one is no line. RunError where one is no record of a step."""
         path = self.path / "metrics.jsonl"
-        lines = read_file(path, METRICS_LARGEST, RunError).split(b"\n")[:-1]
+        try:
+            lines = read_file(path, METRICS_LARGEST, RunError).split(b"\n")[:-1]
+        except FileNotFoundError:
+            raise RunError(f"{path}: is not there; only a run that began to train has it") from None
         records = [parse_json(line, f"{path}:{number}", RunError) for number, line in enumerate(lines, 1)]
         for number, record in enumerate(records, 1):
             if not isinstance(record, dict) or type(record.get("step")) is not int:
@@ -199,9 +202,15 @@ class Run:
         """Raises RunError where it is not as it was written, or holds a number that is not finite."""
         return self._read_tensors("delta.safetensors")
 
-    def read_head(self) -> dict[str, np.ndarray]:
-        """As `read_delta`."""
-        return self._read_tensors("head.safetensors")
+    def read_head(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """As `read_delta`; RunError also where its tensors are not those of `shapes`."""
+        tensors = self._read_tensors("head.safetensors")
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        for name in {**shapes, **found}:
+            if found.get(name) != shapes.get(name):
+                shape, wanted = found.get(name), shapes.get(name)
+                raise RunError(f"{self.path}/head.safetensors: {name} has shape {shape}, and the model {wanted}")
+        return tensors
 
     def _read_tensors(self, name: str) -> dict[str, np.ndarray]:
         path = self.path / name
@@ -229,7 +238,12 @@ class Run:
     def read_results(self) -> Results:
         """Raises RunError where a figure is not as it was written, or the file is of another format."""
         path = self.path / "results.json"
-        document = read_json(path, RESULTS_LARGEST, RunError)
+        try:
+            document = read_json(path, RESULTS_LARGEST, RunError)
+        except FileNotFoundError:
+            raise RunError(
+                f"{self.path}: not a finished run, which has a results.json; resume={self.path} goes on with it"
+            ) from None
         if not isinstance(document, dict):
             raise RunError(f"{path}: damaged (it is no object)")
         _check_format(document.get("format"), path)

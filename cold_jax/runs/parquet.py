@@ -33,8 +33,11 @@ def write_table(path: Path, schema: pa.Schema, rows: Sequence[Any]) -> None:
 
 
 def read_table(path: Path, schema: pa.Schema) -> list[Any]:
-    """The columns: lists of text, and arrays. Raises RunError where a bit is not as it was written; FileNotFoundError."""
-    data = read_file(path, LARGEST, RunError)
+    """The columns: lists of text, and arrays. Raises RunError where the file is missing, or a bit is not as it was written."""
+    try:
+        data = read_file(path, LARGEST, RunError)
+    except FileNotFoundError:
+        raise RunError(f"{path}: is not there; only a finished run has it") from None
     try:
         _check(pq.ParquetFile(pa.BufferReader(data)), data, schema)
         texts = [field.name for field in schema if field.type == _TEXT]

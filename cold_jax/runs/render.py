@@ -34,7 +34,7 @@ def run_table(results: Results) -> Table:
         {"a": "this run", "b": best, "part": part, "metric": metric, "found": results["versus"][best][part][metric]}
         for part, names in strongest.items()
         for metric, best in names.items()
-        if best in results["versus"] and metric in results["versus"][best][part]
+        if best is not None and metric in results["versus"].get(best, {}).get(part, {})
     ]
     drawn = comparison_table(
         {

@@ -8,14 +8,16 @@ Whatever is not known to be harmless counts as such a name.
 import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cold_jax import CONF
 from cold_jax.errors import ConfigError, RunError
-from cold_jax.runs.folder import Run
 from cold_jax.storage.limits import MiB, parse_yaml, read_file
 
-# settings that name what is read, by group: they may also be given anew for a run of one's own that was moved
+if TYPE_CHECKING:
+    from cold_jax.runs.folder import Run
+
+# settings that name what is read, by group
 NAMING = {
     "data": ("root", "interactions", "items", "users", "package", "sha256", "member"),
     "split": ("path",),
@@ -39,28 +41,29 @@ HARMLESS = {
     "baseline": ("text", "metric", "members", "line", "title", "kernel", "texts", "user_kernel"),
     "ensemble": ("members", "line", "title", "metric", "kernel", "user_kernel"),
 }
+PLACES = tuple(f"{group}.{name}" for group, names in NAMING.items() for name in names)
 NAMED = ("baseline", "logger")  # groups of several choices, by name
 
 
-def accept(run: Run, given: Mapping[str, Any]) -> dict[str, Any]:
+def accept(run: "Run", given: Mapping[str, Any]) -> dict[str, Any]:
     """The config to go by.
 
     Args:
-      given: settings of NAMING by their dotted keys, as the user gives them now.
+      given: settings by their dotted keys, as the user gives them now.
 
     Raises:
-      ConfigError: something else is given.
+      ConfigError: the config has no setting of a key that is given.
       RunError: the run is not this user's, and its config names what is not given, or a class that is no choice of conf/.
     """
     config = run.read_config()
     for key, value in given.items():
-        group, _, name = key.partition(".")
-        if name not in NAMING.get(group, ()):
-            known = ", ".join(f"{group}.{name}" for group, names in NAMING.items() for name in names)
-            raise ConfigError(f"{key}: cannot be changed for a run that is there; only what names a place can: {known}")
-        if not isinstance(config.get(group), dict) or name not in config[group]:
-            raise ConfigError(f"{key}: the run in {run.path} has no such setting")
-        config[group][name] = value
+        node: Any = config
+        *groups, name = key.split(".")
+        for group in groups:
+            node = node.get(group) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or name not in node or name == "_target_":
+            raise ConfigError(f"{key}: the config of the run in {run.path} has no such setting")
+        node[name] = value
     if run.made_here:
         return config
     config.pop("logger", None)

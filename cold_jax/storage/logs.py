@@ -34,3 +34,11 @@ class FileHandler(logging.FileHandler):
             return open(self.baseFilename, self.mode, encoding="utf-8", errors="backslashreplace", opener=append_opener)
         except OSError:
             return open(os.devnull, "w", encoding="utf-8")
+
+
+def escape_handlers() -> None:
+    """From now on no line of the program's log, in a terminal or a file, holds a control character."""
+    for handler in logging.getLogger().handlers:
+        form = handler.formatter
+        if type(form) is logging.Formatter:
+            handler.setFormatter(Formatter(form._fmt, form.datefmt))

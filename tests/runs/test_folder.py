@@ -249,6 +249,18 @@ def test_damaged_results_name_the_file(run: Run):
         run.read_results()
 
 
+def test_a_head_of_another_model_is_refused_by_name(run: Run):
+    run.write_parameters({}, {"bias": np.zeros(3, np.float32)})
+    assert run.read_head({"bias": (3,)}).keys() == {"bias"}
+    for shapes, message in (
+        ({"bias": (4,)}, r"bias has shape \(3,\), and the model \(4,\)"),
+        ({}, r"bias has shape \(3,\), and the model None"),
+        ({"bias": (3,), "kernel": (1, 2)}, r"kernel has shape None, and the model \(1, 2\)"),
+    ):
+        with pytest.raises(RunError, match=rf"head\.safetensors: {message}"):
+            run.read_head(shapes)
+
+
 # metrics.jsonl
 
 
@@ -321,7 +333,7 @@ def test_the_digest_of_results_is_the_documented_one(run: Run):
 @pytest.mark.parametrize("name", ["delta", "head"])
 def test_damaged_parameters_are_refused_by_name(run: Run, name: str, damage: str):
     run.write_parameters({"a": np.ones((30, 30), np.float32)}, {"b": np.ones(700, np.float32)})
-    path, read = run.path / f"{name}.safetensors", run.read_delta if name == "delta" else run.read_head
+    path, read = run.path / f"{name}.safetensors", run.read_delta if name == "delta" else lambda: run.read_head({"b": (700,)})
     data = path.read_bytes()
     if damage == "bit":
         for place in altered(path):
@@ -466,7 +478,7 @@ def test_no_file_is_read_through_a_link_or_from_a_pipe(run: Run, name: str, tmp_
         "per_user.parquet": run.read_per_user,
         "rankings.parquet": run.read_rankings,
         "delta.safetensors": run.read_delta,
-        "head.safetensors": run.read_head,
+        "head.safetensors": lambda: run.read_head({}),
     }
     (run.path / name).symlink_to(tmp_path / "secret")
     with pytest.raises(RunError, match=rf"{name}: cannot be read"):

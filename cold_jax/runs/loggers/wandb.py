@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -13,8 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cold_jax.errors import RunError
 from cold_jax.runs.loggers import Logger, Record, at_least, brief, combine, metric_values
 from cold_jax.storage.files import atomic
+from cold_jax.storage.limits import read_file
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +187,12 @@ def _flat(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 def _run_id(folder: Path) -> str:
     """The run's id at W&B, kept in its folder, so that a resumed run goes on where it was."""
     path = folder / "wandb_id.txt"
-    if not path.exists():
+    try:
+        found = read_file(path, 64, RunError).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        found = uuid.uuid4().hex[:12]
         with atomic(path, new=True) as file:
-            file.write(uuid.uuid4().hex[:12].encode())
-    return path.read_text()
+            file.write(found.encode())
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", found, re.ASCII):
+        raise RunError(f"{path}: {found[:64]!r} is not an id of W&B; delete the file, and the run gets another")
+    return found
