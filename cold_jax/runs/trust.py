@@ -107,13 +107,16 @@ def _of_choice(group: str, node: Mapping[str, Any], choices: list[dict[str, Any]
 
 @functools.cache
 def _choices(group: str) -> list[dict[str, Any]]:
-    """The choices of conf/GROUP, each as its file has it."""
+    """The choices of conf/GROUP, each as its file has it; or the block of that name in a file of conf/, where there is one choice."""
     if not group.isidentifier():
         return []
-    found = [
-        parse_yaml(read_file(path, MiB, ConfigError), str(path), ConfigError) for path in sorted(Path(CONF, group).glob("*.yaml"))
-    ]
+    files = sorted(Path(CONF, group).glob("*.yaml"))
+    found = [_parsed(path) for path in files] or [_parsed(path).get(group) for path in sorted(Path(CONF).glob("*.yaml"))]
     return [choice for choice in found if isinstance(choice, dict)]
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    return parse_yaml(read_file(path, MiB, ConfigError), str(path), ConfigError)
 
 
 def _has_text(value: Any) -> bool:
