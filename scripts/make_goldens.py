@@ -221,7 +221,7 @@ def later() -> dict[str, tuple[PreTrainedModel, list[int]]]:
         "t5_gated": (T5EncoderModel(T5Config(feed_forward_proj="gated-gelu", **t5)), [1, 7, 40, 129, 200]),
         "gemma3": (Gemma3ForCausalLM(Gemma3TextConfig(attention_bias=True, **gemma)), lengths),
         "gemma3_bidirectional": (Gemma3TextModel(Gemma3TextConfig(use_bidirectional_attention=True, **gemma)), lengths),
-        "qwen2_bidirectional": (Qwen2Model(Qwen2Config(is_causal=False, **qwen)), lengths),
+        "qwen2_bidirectional": (Qwen2Model(Qwen2Config(**{"is_causal": False, **qwen})), lengths),
         "nomic_bert": (NomicBertModel(NomicBertConfig(pad_token_id=0, **rotary)), lengths),
         "gte": (GteModel(GteConfig(pad_token_id=0, type_vocab_size=0, rope_parameters=linear, **rotary)), lengths),
         "gte_types": (GteModel(GteConfig(pad_token_id=0, type_vocab_size=2, **rotary)), lengths),

@@ -56,7 +56,7 @@ def rope(path: Path, parameters: Any) -> tuple[float, float]:
     theta, factor = parameters.get("rope_theta"), parameters.get("factor", 1.0)
     check_number(path, "rope_theta", theta)
     check_number(path, "factor", factor)
-    return theta, factor if kind == "linear" else 1.0
+    return float(theta), float(factor) if kind == "linear" else 1.0
 
 
 NAMES = {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAMING = {
     "data": ("root", "interactions", "items", "users", "package", "sha256", "member"),
     "split": ("path",),
-    "encoder": ("id", "package", "sha256", "member"),
+    "encoder": ("id", "package", "packages", "sha256", "member", "parts", "folder"),
     "adapter": ("init_from",),
 }
 ASSET = ("package", "sha256", "member")
@@ -32,7 +32,7 @@ HARMLESS = {
         *("item_texts", "user_texts", "item_sets", "user_sets", "item_bins", "user_bins"),
     ),
     "adapter": ("layers", "targets"),
-    "encoder": ("dtype", "pooling"),
+    "encoder": ("dtype", "pooling", "prompts", "base_model"),
     "split": ("side",),
     "optimizer": ("schedule",),
     "loop": ("step",),

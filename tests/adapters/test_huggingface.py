@@ -1,122 +1,19 @@
-"""What other libraries read: PEFT's own names and numbers (tests/parity, by scripts/make_goldens.py), and a folder that is read back."""
+"""A folder for other libraries, read back here; tests/test_peers.py reads it with them."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import small
 import states
-from flax import nnx
-from safetensors.numpy import load_file
+from folders import CASES, HUB, TEXTS, vectors, write
 from states import PARITY
 
-from cold_jax.adapters import huggingface, merge, peft
+from cold_jax.adapters import huggingface
 from cold_jax.encoders import CHARACTERS, Loaded, TextEncoder
 from cold_jax.encoders.pooling import Pooling
-from cold_jax.errors import WeightsError
-
-
-@pytest.fixture
-def loaded() -> Loaded:
-    config = json.loads((PARITY / "bert_small/config.json").read_text())
-    return Loaded(TextEncoder(states.load(PARITY / "bert_small"), Pooling.mean, 8), CHARACTERS, 64, 64, "", config)
-
-
-@pytest.mark.parametrize("name", ["peft_lora", "peft_lora_all"])
-def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: str) -> None:
-    about, golden = json.loads((PARITY / f"{name}.json").read_text()), load_file(PARITY / f"{name}.safetensors")
-    ours = {"attention.self": "attention", "attention.output.dense": "attention.output", "intermediate.dense": "mlp.up"}
-    ours |= {"output.dense": "mlp.down"}
-    delta = {}
-    for key in (key for key in golden if "lora_" in key and ".layer.0." in key):
-        path, part = key.removeprefix("encoder.layer.0.").split(".lora_")
-        own = next(path.replace(theirs, mine) for theirs, mine in ours.items() if path.startswith(theirs))
-        layers = [golden[key.replace(".layer.0.", f".layer.{layer}.")].T for layer in range(2)]
-        delta[f"encoder.backbone.layers.{own}.{part}"] = np.stack(layers)
-    lora = replace(small.LORA, rank=about["rank"], alpha=about["alpha"], rslora=about["rslora"], dora=False, targets=[".*"])
-
-    peft.write_peft(tmp_path / "peft", loaded, lora, delta)
-    written = load_file(tmp_path / "peft/adapter_model.safetensors")
-    expected = {f"base_model.model.{key}.weight": value for key, value in golden.items() if "lora_" in key}
-    assert set(written) == set(expected)
-    for key, value in expected.items():
-        np.testing.assert_array_equal(written[key], value)
-    config = json.loads((tmp_path / "peft/adapter_config.json").read_text())
-    assert (config["r"], config["lora_alpha"], config["use_rslora"]) == (about["rank"], about["alpha"], about["rslora"])
-    assert {f"base_model.model.{module}.lora_A.weight" for module in config["target_modules"]} <= set(expected)
-
-    targets = [re.escape(key.removeprefix("encoder.").removesuffix(".A")) for key in delta if key.endswith(".A")]
-    adapted = replace(lora, targets=targets, init_from=str(tmp_path / "peft"))
-    begun = adapted(loaded.encoder, 0)
-    peft.init_from_peft(begun, loaded, adapted)
-    read = merge.parameters(begun, nnx.LoRAParam)
-    assert {f"encoder.{name}" for name in read} == set(delta)
-    for key, value in read.items():
-        np.testing.assert_array_equal(value, delta[f"encoder.{key}"])
-
-    phi = merge.merge(lora, loaded.encoder, delta)
-    tokens = load_file(PARITY / "bert_small/golden.safetensors")
-    golden |= {key: tokens[key] for key in ("token_TL", "type_TL", "length_T")}
-    assert states.errors(phi.backbone, golden, 64, 8)[1] < 1e-5
-    assert states.errors(loaded.encoder.backbone, golden, 64, 8)[1] > 1e-2
-
-
-@pytest.mark.parametrize("name", ["gpt2", "qwen3"])
-@pytest.mark.parametrize("layers", ["all", "last_1"])
-@pytest.mark.parametrize("dora", [False, True])
-def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str, dora: bool) -> None:
-    """As Δθ, also where the checkpoint keeps several linear maps in one."""
-    config = json.loads((PARITY / name / "config.json").read_text())
-    loaded = Loaded(TextEncoder(states.load(PARITY / name), Pooling.mean, 8), CHARACTERS, 64, 64, "", config)
-    lora = replace(small.LORA, layers=layers, rslora=True, dora=dora)
-    shape, draw = merge.parameters(lora(loaded.encoder, 0), nnx.LoRAParam), np.random.default_rng(0)
-    given = {f"encoder.{key}": draw.uniform(0.5, 1, a.shape).astype(np.float32)[-(lora.last or 9) :] for key, a in shape.items()}
-    peft.write_peft(tmp_path / "peft", loaded, lora, given)
-    written = json.loads((tmp_path / "peft/adapter_config.json").read_text())
-    fused = bool(written["rank_pattern"])
-    assert fused == (name == "gpt2")
-    if fused:  # one module of twice the rank, as PEFT itself would have it
-        written |= {"r": 2 * lora.rank, "lora_alpha": next(iter(written["alpha_pattern"].values()))}
-        written |= {"rank_pattern": {}, "alpha_pattern": {}}
-        (tmp_path / "peft/adapter_config.json").write_text(json.dumps(written))
-        targets = [r".*attention\.(query|key|value)"]
-        again = replace(lora, rank=written["r"], alpha=written["lora_alpha"], targets=targets, init_from=str(tmp_path / "peft"))
-    else:
-        again = replace(lora, init_from=str(tmp_path / "peft"))
-    theta = loaded.encoder
-    if lora.last:
-        theta = nnx.clone(theta)
-        theta.backbone.layers = jax.tree.map(lambda stacked: stacked[-lora.last :], theta.backbone.layers)
-    begun = again(theta, 0)
-    peft.init_from_peft(begun, loaded, again)
-    read = {f"encoder.{key}": a for key, a in merge.parameters(begun, nnx.LoRAParam).items()}
-    one, other = (merge.parameters(merge.merge(*of), nnx.Param) for of in ((lora, theta, given), (again, theta, read)))
-    for key, value in one.items():
-        np.testing.assert_allclose(other[key], value, atol=1e-5, err_msg=key)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"rank": 5}, r"has r 3, here it is 5; give adapter.rank=3"),
-        ({"rslora": True}, r"has use_rslora False, here it is True; give adapter.rslora=false"),
-        (
-            {"targets": [".*key"]},
-            r"adapts backbone.layers.attention.query, .*value; adapter.targets .* choose backbone.layers.attention.key",
-        ),
-        ({"init_from": "nowhere"}, r"adapter.init_from: nowhere is no folder of a PEFT adapter"),
-    ],
-)
-def test_another_adapter_is_refused_by_name(loaded: Loaded, tmp_path: Path, changes: dict, message: str) -> None:
-    delta = merge.parameters(small.LORA(loaded.encoder, 0), nnx.LoRAParam)
-    peft.write_peft(tmp_path / "peft", loaded, small.LORA, {f"encoder.{key}": a for key, a in delta.items()})
-    lora = replace(small.LORA, **{"init_from": str(tmp_path / "peft"), **changes})
-    with pytest.raises(WeightsError, match=message):
-        peft.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
 
 
 def test_a_written_checkpoint_is_read_again(tmp_path: Path) -> None:
@@ -126,3 +23,30 @@ def test_a_written_checkpoint_is_read_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again, tiny.encoder.backbone.layers.mlp.up.kernel[...])  # type: ignore[attr-defined]
     pooling = json.loads((tmp_path / "hf/1_Pooling/config.json").read_text())
     assert [name for name, chosen in pooling.items() if chosen is True] == ["pooling_mode_weightedmean_tokens", "include_prompt"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_exported_folder_has_the_vectors_of_the_one_that_was_read(tmp_path: Path, name: str) -> None:
+    loaded = replace(HUB, id=str(write(tmp_path / "read", name)))()
+    huggingface.write_encoder(tmp_path / "written", loaded, loaded.encoder)
+    again = replace(HUB, id=str(tmp_path / "written"))()
+    for side in CASES[name]["sides"]:
+        np.testing.assert_allclose(vectors(again, TEXTS, side), vectors(loaded, TEXTS, side), atol=1e-6)
+
+
+def test_a_tokenizer_without_a_token_for_padding_gets_one(tmp_path: Path) -> None:
+    """Of its own id, in a row more of the embedding; no text is split on it."""
+    content = CHARACTERS.read_text().replace("[PAD]", "[NIL]")
+    (tmp_path / "tokenizer.json").write_text(content)
+    backbone = states.load(PARITY / "bert_small")
+    config = json.loads((PARITY / "bert_small/config.json").read_text())
+    vocabulary = len(json.loads(content)["model"]["vocab"])
+    loaded = Loaded(TextEncoder(backbone, Pooling.mean, 8), tmp_path / "tokenizer.json", 64, 64, "", config)
+    huggingface.write_encoder(tmp_path / "hf", loaded, loaded.encoder)
+    written = json.loads((tmp_path / "hf/tokenizer_config.json").read_text())
+    assert written["pad_token"] == "[PAD]"
+    tokens = {token["content"]: token["id"] for token in json.loads((tmp_path / "hf/tokenizer.json").read_text())["added_tokens"]}
+    assert tokens["[PAD]"] == vocabulary
+    assert json.loads((tmp_path / "hf/config.json").read_text())["vocab_size"] == max(120, vocabulary + 1)
+    again = states.load(tmp_path / "hf")
+    assert again.embeddings.word.embedding.shape[0] == max(120, vocabulary + 1)

@@ -353,3 +353,27 @@ def test_dropout_is_on_the_way_into_a():
     assert len({token.tobytes() for token in dropped.reshape(64, 32)}) == 64  # each token has its own
     assert ((second < 1) != dropped).mean() > 0.2  # and so has each layer
     np.testing.assert_allclose(apply(ways[0], x, None), 3.0, atol=1e-5)
+
+
+def test_each_adapted_layer_has_a_mask_of_its_own(question: experiment.Prepared):
+    """Not one for all kernels: their tags differ."""
+    encoder = wrapped(question, replace(LORA_ALL, dropout=0.5))
+    tags = [module.noise_tag for _, module in nnx.iter_modules(encoder) if isinstance(module, LoraLinear)]
+    assert len(set(tags)) == len(tags) == len(LINEARS)
+
+
+def test_each_step_drops_out_anew(question: experiment.Prepared):
+    """The same batch and parameters in two steps, and with another seed: other losses. Without dropout: the same."""
+    losses = {}
+    for dropout in (0.0, 0.5):
+        le = small.stirred(small.learner(question, replace(LORA, dropout=dropout), TWO_TOWER))
+        for seed in (0, 1):
+            step, state = small.step_of(le, small.SOFTMAX, optax.sgd(0.0), seed)
+            many = small.ONE(step)
+            frozen, batch = many.replicate(le.partition.frozen), many.shard_batch(le.batches(0))
+            for n in (0, 1):
+                at = many.replicate_state(state._replace(step=jnp.asarray(n, jnp.int32)))
+                _, record = many.step(frozen, at, batch)
+                losses[dropout, seed, n] = float(many.unreplicate(record)["loss"])
+    assert len({losses[0.5, seed, n] for seed in (0, 1) for n in (0, 1)}) == 4
+    assert losses[0.0, 0, 0] == losses[0.0, 0, 1]
