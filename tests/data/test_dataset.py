@@ -50,3 +50,14 @@ def test_a_text_that_is_missing_is_named_by_its_setting() -> None:
     assert small().items.text("title", "model.title") == ("x", "y")
     with pytest.raises(DataError, match=r"model\.title: the items have no text 'plot'; they have line, title"):
         small().items.text("plot", "model.title")
+
+
+def test_some_rows_keep_users_and_items() -> None:
+    data = small()
+    two = dataclasses.replace(
+        data, **{name: np.repeat(getattr(data, name), 2) for name in ("user_N", "item_N", "value_N", "time_N")}
+    )
+    two = dataclasses.replace(two, value_N=np.array([1, 5], np.float32), positive_N=np.array([False, True]))
+    one = two.rows(np.array([1]))
+    assert (one.value_N.tolist(), one.user_N.tolist(), one.positive_N) == ([5], [0], None)
+    assert one.items is two.items
