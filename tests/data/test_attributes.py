@@ -86,6 +86,7 @@ def test_a_column_is_set_or_numeric() -> None:
 def test_a_separator_that_never_occurs_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     PLAIN.entities("item", ["1", "2", "3"], COLUMNS, where)
+    PLAIN.entities("item", ["1", "2", "3"], COLUMNS | {"genres": ["x|y", "", "z"]}, where)
     assert not caplog.messages
     PLAIN.entities("item", ["1", "2", "3"], COLUMNS | {"genres": ["x, y", "", "z"]}, where)
     assert caplog.messages == [
