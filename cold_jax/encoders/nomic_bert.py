@@ -53,7 +53,8 @@ def rope(path: Path, parameters: Any) -> tuple[float, float]:
     kind = parameters.get("rope_type", "default") if isinstance(parameters, dict) else parameters
     if kind not in ("default", "linear"):
         raise WeightsError(f"{path}: rope_type {kind!r} is not supported; supported: 'default', 'linear'")
-    theta, factor = parameters.get("rope_theta"), parameters.get("factor", 1.0)
+    theta: Any = parameters.get("rope_theta")
+    factor: Any = parameters.get("factor", 1.0)
     check_number(path, "rope_theta", theta)
     check_number(path, "factor", factor)
     return float(theta), float(factor) if kind == "linear" else 1.0
