@@ -46,6 +46,10 @@ class NoRoom(WriteError):
     """A file could not be written whole; the message names it and the room that is left."""
 
 
+class NotEnoughMemory(UserError, RuntimeError):
+    """A closed form needs more memory than there is; the message names it, the gigabytes and the setting that helps."""
+
+
 class ExistsError(UserError, FileExistsError):
     """A folder or a file that is to be new is there already."""
 

@@ -24,6 +24,18 @@ Setting = TypeVar("Setting")
 Tasks = Mapping[str, EvalTask]
 
 
+class Baseline:
+    """A method that is fitted in one go. Subclasses are frozen dataclasses; their fields are the keys of conf/baseline."""
+
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        """Fits to the training view; settings are chosen on the validation tasks, or on folds of the training view."""
+        raise NotImplementedError
+
+    def needs(self, train: TrainView) -> int:
+        """An estimate of the bytes that a fit holds at its peak, beside the data; 0: not much."""
+        return 0
+
+
 def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> Scorer:
     """A scorer that reads what users show; popularity's order for those who show nothing."""
     count_I = item_counts(train)
@@ -35,9 +47,15 @@ def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarr
     return scorer
 
 
-def weighted_scorer(train: TrainView, weight_II: np.ndarray, prior_I: np.ndarray) -> Scorer:
-    """score_ui = Σ_{j shown by u} W_ji + prior_i."""
-    return history_scorer(train, lambda history_UI, candidate_I: history_UI @ weight_II[:, candidate_I] + prior_I[candidate_I])
+def weighted_scorer(train: TrainView, weight_II: np.ndarray | sparse.csr_array, prior_I: np.ndarray) -> Scorer:
+    """score_ui = Σ_{j in u's history} W_ji + prior_i."""
+
+    def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        if isinstance(weight_II, np.ndarray):
+            return history_UI @ weight_II[:, candidate_I] + prior_I[candidate_I]
+        return (history_UI @ weight_II)[:, candidate_I].toarray() + prior_I[candidate_I]
+
+    return history_scorer(train, score)
 
 
 def tuned(

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from cold_jax.baselines.features import normalize_rows, text_vectors
+from cold_jax.baselines.gram import row_blocks
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
@@ -42,92 +43,108 @@ def _parse(block: str, key: str) -> tuple[str, str | None]:
     return name, of
 
 
+Rows = Callable[[slice], np.ndarray]  # consecutive items → their rows of a kernel, of shape (rows, I)
+
+
 def item_kernel(train: TrainView, formula: Mapping[str, float], key: str) -> np.ndarray:
-    """K of all items, of shape (I, I), in double precision. Raises ValueError where items lack a text or an attribute."""
+    """K of all items, of shape (I, I), in double precision. Besides it, memory holds a few blocks of rows.
+
+    Raises ValueError where items lack a text or an attribute.
+    """
     count = len(train.items)
-    made: dict[str, np.ndarray] = {}
-
-    def of(block: str) -> np.ndarray:
-        if block not in made:
-            name, what = _parse(block, key)
-            if what is None:
-                made[block] = np.eye(count) if name == "identity" else np.ones((count, count))
-            elif name in OF_TEXTS:
-                made[block] = OF_TEXTS[name](train, what, key)
-            elif what in train.items.indicators:
-                made[block] = OF_SETS[name](train.items.indicators[what].astype(np.float64))
-            else:
-                raise ValueError(
-                    f"{key}: items have no attribute {what!r}; they have {', '.join(train.items.indicators) or 'none'}"
-                )
-        return made[block]
-
+    names = {block.strip() for product in formula for block in product.split("*")}
+    rows_of = {block: block_rows(train, block, key) for block in sorted(names)}
     kernel_II = np.zeros((count, count))
-    for product, weight in formula.items():
-        first, *others = (of(block.strip()) for block in product.split("*"))
-        for other_II in others:
-            first = first * other_II
-        kernel_II += weight * first
+    for own in row_blocks(count, count):
+        made = {block: rows(own) for block, rows in rows_of.items()}
+        for product, weight in formula.items():
+            first, *others = (made[block.strip()] for block in product.split("*"))
+            for other_BI in others:
+                first = first * other_BI
+            kernel_II[own] += weight * first
     return kernel_II
+
+
+def block_rows(train: TrainView, block: str, key: str) -> Rows:
+    """A block's kernel, row by row."""
+    count = len(train.items)
+    name, of = _parse(block, key)
+    if name == "identity":
+        return lambda own: np.eye(own.stop - own.start, count, own.start)
+    if of is None:
+        return lambda own: np.ones((own.stop - own.start, count))
+    if name in OF_TEXTS:
+        return OF_TEXTS[name](train, of, key)
+    if of not in train.items.indicators:
+        raise ValueError(f"{key}: items have no attribute {of!r}; they have {', '.join(train.items.indicators) or 'none'}")
+    return OF_SETS[name](train.items.indicators[of].astype(np.float64))
+
+
+def _products(x_ID: np.ndarray) -> Rows:
+    """Rows of x xᵀ. BLAS takes all rows at once, where they are one block, for what `gram.gram` is careful about."""
+    return lambda own: x_ID[own] @ x_ID.T
 
 
 def _vectors(train: TrainView, text: str) -> np.ndarray:
     return text_vectors(train, "items", text).astype(np.float64)
 
 
-def _text(train: TrainView, text: str, key: str) -> np.ndarray:
+def _rbf(train: TrainView, text: str, key: str) -> Rows:
+    products = _products(_vectors(train, text))
+    return lambda own: np.exp(-4 * (1 - products(own)))  # unit vectors: |e − e'|² = 2 − 2 eᵀe'
+
+
+def _centred(train: TrainView, text: str, key: str) -> Rows:
     vector_ID = _vectors(train, text)
-    return vector_ID @ vector_ID.T
+    return _products(normalize_rows(vector_ID - vector_ID.mean(0)))
 
 
-def _centred(train: TrainView, text: str, key: str) -> np.ndarray:
-    vector_ID = _vectors(train, text)
-    centred_ID = normalize_rows(vector_ID - vector_ID.mean(0))
-    return centred_ID @ centred_ID.T
-
-
-def whitened_cosine(train: TrainView, text: str, key: str) -> np.ndarray:
+def whitened_cosine(train: TrainView, text: str, key: str) -> Rows:
     """Cosines of θ's whitened vectors: without whitening a few directions that all texts share drown the rest."""
-    white_ID = similarity.whitened(_vectors(train, text), FLOOR)
-    return white_ID @ white_ID.T
+    return _products(similarity.whitened(_vectors(train, text), FLOOR))
 
 
-def _words(train: TrainView, text: str, key: str) -> np.ndarray:
+def _words(train: TrainView, text: str, key: str) -> Rows:
     word_IF = similarity.of_words(train.items.text(text, key))
-    return (word_IF @ word_IF.T).toarray().astype(np.float64)
+    return lambda own: (word_IF[own] @ word_IF.T).toarray().astype(np.float64)
 
 
-def _begins(train: TrainView, text: str, key: str) -> np.ndarray:
+def _same_prefix(train: TrainView, text: str, key: str) -> Rows:
     starts = [similarity.words(written)[:2] for written in train.items.text(text, key)]
     start_I = np.unique([" ".join(start) if start else f"{n}" for n, start in enumerate(starts)], return_inverse=True)[1]
-    return np.equal.outer(start_I, start_I).astype(np.float64)
+    return lambda own: np.equal.outer(start_I[own], start_I).astype(np.float64)
 
 
-def _order(interval_IF: np.ndarray) -> np.ndarray:
+def _ordinal_rbf(interval_IF: np.ndarray) -> Rows:
     position_F = np.arange(interval_IF.shape[1])
-    return interval_IF @ np.exp(-((position_F[:, None] - position_F) ** 2) / 2) @ interval_IF.T
+    near_FF = np.exp(-((position_F[:, None] - position_F) ** 2) / 2)
+    return lambda own: interval_IF[own] @ near_FF @ interval_IF.T
 
 
-def _alike(member_IF: np.ndarray) -> np.ndarray:
-    """Members of a single item tell nothing of another."""
+def _overlap3(member_IF: np.ndarray) -> Rows:
+    products = _products(member_IF)
+    return lambda own: products(own) / 3
+
+
+def _idf_cosine(member_IF: np.ndarray) -> Rows:
+    """Members of a single item say nothing of another."""
     count_F = member_IF.sum(0)
-    unit_IF = normalize_rows(member_IF[:, count_F > 1] / np.log1p(count_F[count_F > 1]))
-    return unit_IF @ unit_IF.T
+    return _products(normalize_rows(member_IF[:, count_F > 1] / np.log1p(count_F[count_F > 1])))
 
 
-OF_TEXTS: dict[str, Callable[[TrainView, str, str], np.ndarray]] = {
-    "text": _text,
-    "rbf": lambda train, text, key: np.exp(-4 * (1 - _text(train, text, key))),  # unit vectors: |e − e'|² = 2 − 2 eᵀe'
+OF_TEXTS: dict[str, Callable[[TrainView, str, str], Rows]] = {
+    "text": lambda train, text, key: _products(_vectors(train, text)),
+    "rbf": _rbf,
     "centred": _centred,
     "white": whitened_cosine,
     "words": _words,
-    "same_prefix": _begins,
+    "same_prefix": _same_prefix,
 }
 
 
-OF_SETS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "overlap3": lambda member_IF: member_IF @ member_IF.T / 3,
-    "overlap": lambda member_IF: member_IF @ member_IF.T,
-    "ordinal_rbf": _order,
-    "idf_cosine": _alike,
+OF_SETS: dict[str, Callable[[np.ndarray], Rows]] = {
+    "overlap3": _overlap3,
+    "overlap": _products,
+    "ordinal_rbf": _ordinal_rbf,
+    "idf_cosine": _idf_cosine,
 }

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from cold_jax.baselines.base import Tasks, history_scorer
+from cold_jax.baselines.base import Baseline, Tasks, history_scorer
 from cold_jax.baselines.features import text_vectors
+from cold_jax.baselines.gram import row_blocks
 from cold_jax.baselines.neighbours import nearest_weights
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.tasks import TrainView
 
 
 @dataclass(frozen=True)
-class ContentMean:
+class ContentMean(Baseline):
     """score_ui = e_i · Σ_{j shown by u} e_j, the order by cosine with the mean of what a user shows; nothing is trained."""
 
     text: str
@@ -24,7 +25,7 @@ class ContentMean:
 
 
 @dataclass(frozen=True)
-class ContentKnn:
+class ContentKnn(Baseline):
     """score_ui = Σ_{j in N(i), shown by u} cos(e_i, e_j) / Σ_{j in N(i)} cos(e_i, e_j), N(i) the warm items nearest in text."""
 
     text: str
@@ -34,13 +35,15 @@ class ContentKnn:
         vector_ID = text_vectors(train, "items", self.text)
 
         def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            return history_UI @ nearest_weights(vector_ID, candidate_I, train.warm_I, self.neighbours).T
+            blocks = row_blocks(len(candidate_I), len(vector_ID))
+            weights = (nearest_weights(vector_ID, candidate_I[own], train.warm_I, self.neighbours) for own in blocks)
+            return np.concatenate([history_UI @ weight_CI.T for weight_CI in weights], 1)
 
         return history_scorer(train, score)
 
 
 @dataclass(frozen=True)
-class ProfileKnn:
+class ProfileKnn(Baseline):
     """score_ui = Σ_{v in N(u)} cos(e_u, e_v) R_vi / Σ_{v in N(u)} cos(e_u, e_v), N(u) the warm users nearest in profile text."""
 
     text: str

@@ -14,9 +14,9 @@ def item_counts(train: TrainView) -> np.ndarray:
     return np.asarray(train.interaction_UI.sum(0), np.float64)
 
 
-def item_gram(train: TrainView) -> np.ndarray:
+def item_gram(train: TrainView) -> sparse.csr_array:
     """RᵀR: how many users two items share."""
-    return (train.interaction_UI.T @ train.interaction_UI).toarray().astype(np.float64)
+    return sparse.csr_array(train.interaction_UI.T @ train.interaction_UI).astype(np.float64)
 
 
 def text_vectors(train: TrainView, of: str, text: str) -> np.ndarray:
@@ -25,6 +25,13 @@ def text_vectors(train: TrainView, of: str, text: str) -> np.ndarray:
     if text not in known:
         raise ValueError(f"baseline.text: the {of} have no text {text!r}; they have {', '.join(known) or 'none'}")
     return known[text]
+
+
+def feature_count(train: TrainView, of: str, texts: Sequence[str]) -> int:
+    """The columns of `feature_matrix`."""
+    entities = train.items if of == "items" else train.users
+    widths = [text_vectors(train, of, text).shape[1] for text in texts] + [one.shape[1] for one in entities.indicators.values()]
+    return sum(widths) + 1
 
 
 def feature_matrix(train: TrainView, of: str, texts: Sequence[str], indicators: float, constant: float) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The fold-in: a ridge from profile and support to all that a user takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -8,17 +9,42 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh, solve
 
-from cold_jax.baselines.base import Tasks
+from cold_jax.baselines.base import Baseline, Tasks
 from cold_jax.baselines.closed_forms import svd_factors
 from cold_jax.baselines.features import earliest_history, profile_vectors, unit_history
+from cold_jax.baselines.fold_in_factors import centred_targets, in_factors
+from cold_jax.baselines.gram import gram
+from cold_jax.baselines.memory import DOUBLE
 from cold_jax.data.matrices import binarize
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.tasks import TrainView
 
 
+class FoldInStart(NamedTuple):
+    """score_ui = (p_u · profile + Σ_{j in u's history} source_j / k^½) · target_i + bias_i, k the number of items in it."""
+
+    source_IV: np.ndarray
+    target_IV: np.ndarray
+    bias_I: np.ndarray
+    profile_DV: np.ndarray
+
+
 @dataclass(frozen=True)
-class FoldIn:
-    """S of `fold_in_start`. Its values were chosen on the cold validation users of one split of MovieLens-100k."""
+class FoldIn(Baseline):
+    """Warm users as if they were cold: a ridge from profile and support to all that they took, cut to a rank.
+
+        y_u = R_u · (n_u / mean n)^-power,  μ = mean_u y_u,  x_u = [p_u; Σ_j z_j / k^½],  z_j = [e_j; source_j of svd_factors]
+        M = argmin mean_k Σ_u |y_u − μ − x_u M|² + Σ_block λ |M_block|²
+        b = T log(m + μ),  v = T M / (m + μ),  m = floor · max μ:  T log(m + μ + x M) to first order
+        v is cut to the first eigenvectors of vᵀ (mean_k XᵀX) v; users' and items' coordinates are brought to one size
+
+    It is a Gaussian process over users whose kernel is linear in profile and support, so that one map serves every k. Of more than
+    `dense_items` items only the largest `targets` factors of the y_u are regressed on (fold_in_factors), the same in the limit.
+    Its values were chosen on the cold validation users of one split of MovieLens-100k.
+
+    rank: of the map. supports: each k; one that is listed several times weighs as much. factors: of svd_factors. *_penalty: λ of the
+    profile, of each item of the support, of their factors. temperature: T.
+    """
 
     rank: int
     supports: list[int]
@@ -29,18 +55,30 @@ class FoldIn:
     factor_penalty: float
     temperature: float
     floor: float
+    dense_items: int
+    targets: int
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "supports", tuple(self.supports))
         if max(self.supports, default=0) < 1:
             raise ValueError(f"baseline.supports: {list(self.supports)} must hold a k of 1 or more")
 
-    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+    def needs(self, train: TrainView) -> int:
+        users, items, width = int(train.warm_U.sum()), len(train.items), profile_vectors(train).shape[1]
+        features = width + items + self.factors
+        if items <= self.dense_items:
+            return DOUBLE * (users * (3 * items + 2 * features) + 6 * items * features)
+        return DOUBLE * max(self.targets, self.rank) * (4 * users + 8 * features)
+
+    def start(self, train: TrainView, rank: int) -> FoldInStart:
+        """The solution cut to a rank; that of the last call is kept, since a tower starts at what a baseline has computed."""
         penalties = self.profile_penalty, self.item_penalty, self.factor_penalty
-        at = fold_in_start(
-            train, self.rank, tuple(self.supports), self.factors, self.power, penalties, self.temperature, self.floor
-        )
-        profile_UD = profile_vectors(train)
+        targets = None if len(train.items) <= self.dense_items else max(self.targets, rank)
+        values = self.factors, self.power, penalties, self.temperature, self.floor
+        return fold_in_start(train, rank, tuple(self.supports), *values, targets)
+
+    def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
+        at, profile_UD = self.start(train, self.rank), profile_vectors(train)
 
         def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             user_UV = profile_UD[user_U] @ at.profile_DV + unit_history(binarize(history_UI)) @ at.source_IV
@@ -49,16 +87,7 @@ class FoldIn:
         return scorer
 
 
-class FoldInStart(NamedTuple):
-    """score_ui = (p_u · profile + Σ_{j shown by u} source_j / k^½) · target_i + bias_i, k the number of items shown."""
-
-    source_IV: np.ndarray
-    target_IV: np.ndarray
-    bias_I: np.ndarray
-    profile_DV: np.ndarray
-
-
-@lru_cache(maxsize=1)  # a baseline, and then the start of what is compared with it
+@lru_cache(maxsize=1)
 def fold_in_start(
     train: TrainView,
     rank: int,
@@ -68,45 +97,56 @@ def fold_in_start(
     penalties: tuple[float, float, float],
     temperature: float,
     floor: float,
+    targets: int | None = None,
 ) -> FoldInStart:
-    """Warm users as if they were cold: a ridge from profile and support to all that they took, cut to a rank.
-
-        y_u = R_u · (n_u / mean n)^-power,  μ = mean_u y_u,  x_u = [p_u; Σ_j z_j / k^½],  z_j = [e_j; source_j of svd_factors]
-        M = argmin mean_k Σ_u |y_u − μ − x_u M|² + Σ_block λ |M_block|²
-        b = T log(m + μ),  v = T M / (m + μ),  m = floor · max μ:  T log(m + μ + x M) to first order
-        v is cut to the first eigenvectors of vᵀ (mean_k XᵀX) v; users' and items' coordinates are brought to one size
-
-    It is a Gaussian process over users whose kernel is linear in profile and support, so that one map serves every k.
-
-    Args:
-        supports: a k that stands several times weighs as much.
-        penalties: λ of the profile, of each shown item, of the shown items' factors.
-    """
+    """`FoldIn` with these values; it regresses on `targets` factors of the y_u, or on the y_u themselves: None."""
     warm_U = np.flatnonzero(train.warm_U)
-    value_UI = train.interaction_UI[warm_U].toarray().astype(np.float64)
-    count_U = value_UI.sum(1)
-    value_UI *= (count_U / count_U.mean())[:, None] ** -power
-    mean_I = value_UI.mean(0)
-
     shown = [unit_history(earliest_history(train, k)[warm_U]) for k in supports]
     factor_IV = svd_factors(train.interaction_UI, factors)[0]
     factor_IV /= np.sqrt(np.mean([((history_UI @ factor_IV) ** 2).sum(1).mean() for history_UI in shown if history_UI.nnz]))
-    vector_UD = profile_vectors(train)
     of_profile, of_item, of_factor = np.asarray(penalties) ** -0.5
-    history_IF = np.concatenate([of_item * np.eye(len(mean_I)), of_factor * factor_IV], 1)
-    width, items = vector_UD.shape[1], len(mean_I)
-    gram_FF = np.zeros((width + history_IF.shape[1],) * 2)
-    cross_FI = np.zeros((len(gram_FF), items))
-    for history_UI in shown:
-        x_UF = np.concatenate([of_profile * vector_UD[warm_U], history_UI @ history_IF], 1)
-        gram_FF += x_UF.T @ x_UF / len(shown)
-        cross_FI += x_UF.T @ (value_UI - mean_I) / len(shown)
+    profile_UD, factor_IV = of_profile * profile_vectors(train)[warm_U], of_factor * factor_IV
+    if targets is None:
+        value_UI = train.interaction_UI[warm_U].toarray().astype(np.float64)
+        count_U = value_UI.sum(1)
+        value_UI *= (count_U / count_U.mean())[:, None] ** -power
+        mean_I = value_UI.mean(0)
+        history_IF = np.concatenate([of_item * np.eye(len(mean_I)), factor_IV], 1)
+    else:
+        taken_UI = train.interaction_UI[warm_U].astype(np.float64)
+        count_U = taken_UI.sum(1)
+        value_UI = sparse.csr_array(taken_UI.multiply((count_U / count_U.mean())[:, None] ** -power))
+        mean_I = value_UI.sum(0) / len(warm_U)
+        history_IF = sparse.csr_array(sparse.hstack([of_item * sparse.eye_array(len(mean_I)), sparse.csr_array(factor_IV)]))
     smoothed_I = floor * mean_I.max() + mean_I
-    map_FI = solve(gram_FF + np.eye(len(gram_FF)), cross_FI, assume_a="pos") * (temperature / smoothed_I)
-
-    spread_V, direction_IV = eigh(map_FI.T @ gram_FF @ map_FI, subset_by_index=[max(items - rank, 0), items - 1])
-    size_V = np.sqrt(np.sqrt(np.maximum(spread_V, 1e-12) * items / len(warm_U)))
-    map_FV = map_FI @ direction_IV / size_V
+    of_target_I = temperature / smoothed_I
+    if isinstance(value_UI, np.ndarray):
+        map_FV, direction_IV, spread_V = _dense(value_UI - mean_I, profile_UD, shown, history_IF, of_target_I, rank)
+    else:
+        centred = centred_targets(value_UI, mean_I, of_target_I)
+        map_FV, direction_IV, spread_V = in_factors(centred, profile_UD, shown, history_IF, rank, targets or rank)
+    size_V = np.sqrt(np.sqrt(np.maximum(spread_V, 1e-12) * len(mean_I) / len(warm_U)))
+    map_FV, width = map_FV / size_V, profile_UD.shape[1]
     return FoldInStart(
         history_IF @ map_FV[width:], direction_IV * size_V, temperature * np.log(smoothed_I), of_profile * map_FV[:width]
     )
+
+
+def _dense(
+    target_UI: np.ndarray,
+    profile_UD: np.ndarray,
+    shown: Sequence[sparse.csr_array],
+    history_IF: np.ndarray,
+    of_target_I: np.ndarray,
+    rank: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(M times its directions, of shape (F, V); these directions, of shape (I, V); their eigenvalues), the largest last."""
+    features, items = profile_UD.shape[1] + history_IF.shape[1], len(of_target_I)
+    gram_FF, cross_FI = np.zeros((features, features)), np.zeros((features, items))
+    for history_UI in shown:
+        x_UF = np.concatenate([profile_UD, history_UI @ history_IF], 1)
+        gram_FF += gram(x_UF.T) / len(shown)
+        cross_FI += x_UF.T @ target_UI / len(shown)
+    map_FI = solve(gram_FF + np.eye(features), cross_FI, assume_a="pos") * of_target_I
+    spread_V, direction_IV = eigh(map_FI.T @ gram_FF @ map_FI, subset_by_index=[max(items - rank, 0), items - 1])
+    return map_FI @ direction_IV, direction_IV, spread_V

@@ -13,9 +13,11 @@ from scipy import sparse
 from scipy.linalg import eigh, solve
 
 from cold_jax.baselines import blocks, closed_forms
-from cold_jax.baselines.base import Tasks, check_grids, history_scorer, tuned
+from cold_jax.baselines.base import Baseline, Tasks, check_grids, history_scorer, tuned
 from cold_jax.baselines.features import earliest_history, item_counts, item_gram, normalize_rows, profile_vectors
+from cold_jax.baselines.gram import gram
 from cold_jax.baselines.item_item import ease_weights
+from cold_jax.baselines.memory import DOUBLE
 from cold_jax.baselines.neighbours import top_weights
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.folds import pseudo_cold_folds
@@ -25,7 +27,7 @@ DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
-class ItemKernel:
+class ItemKernel(Baseline):
     """S = W (K_ww + λI)⁻¹ K_w*, K of `blocks`, W = A Aᵀ (A Aᵀ + ρI)⁻¹ R, A = R diag(c + 1)^-½: a kernel ridge on softly filtered users.
 
     Where ρ is None, W = R: a kernel ridge for each user. Since A Aᵀ (A Aᵀ + ρI)⁻¹ = A (Aᵀ A + ρI)⁻¹ Aᵀ, scores are linear in what a user shows.
@@ -46,6 +48,10 @@ class ItemKernel:
         check_grids(self, self.metric, penalties=self.penalties)
         blocks.check_formula(self.kernel, "baseline.kernel")
 
+    def needs(self, train: TrainView) -> int:
+        users, items = len(train.users), len(train.items)
+        return DOUBLE * items * (2 * users + 9 * items)
+
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         kernel_II = blocks.item_kernel(train, self.kernel, "baseline.kernel")
 
@@ -56,7 +62,7 @@ class ItemKernel:
             source_II = np.eye(len(warm_I))
             if self.shrink is not None:
                 root_I = (count_I + 1) ** -0.5
-                gram_II = taken_UI.T @ taken_UI
+                gram_II = gram(taken_UI.T)
                 filtered_II = root_I[:, None] * gram_II * root_I
                 filtered_II[np.diag_indices_from(filtered_II)] += self.shrink
                 source_II = root_I[:, None] * solve(filtered_II, root_I[:, None] * gram_II, assume_a="pos")
@@ -80,7 +86,7 @@ class ItemKernel:
 
 
 @dataclass(frozen=True)
-class KernelKnn:
+class KernelKnn(Baseline):
     """score_ui = Σ_{j in N(i), shown by u} K_ij / Σ_{j in N(i)} K_ij, N(i) the warm items nearest by K of `blocks`."""
 
     kernel: dict[str, float]
@@ -92,6 +98,9 @@ class KernelKnn:
     def __post_init__(self) -> None:
         check_grids(self, self.metric, neighbours=self.neighbours)
         blocks.check_formula(self.kernel, "baseline.kernel")
+
+    def needs(self, train: TrainView) -> int:
+        return 6 * DOUBLE * len(train.items) ** 2
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         kernel_II = blocks.item_kernel(train, self.kernel, "baseline.kernel")
@@ -108,7 +117,7 @@ class KernelKnn:
 
 
 @dataclass(frozen=True)
-class UserGP:
+class UserGP(Baseline):
     """S = μ + K_*w (K_ww + λI)⁻¹ (Y − μ), a Gaussian process over users; rows of Y are R_u (n_u / mean n)^-γ, μ is their mean.
 
         K = a cos(profile) + b cos(support diag(c + 1)^-¼) + d cos(support diag(c + 1)^-½ V_r) + 1 + e exp(−(t − t')² / 2 days²)
@@ -136,6 +145,11 @@ class UserGP:
     def __post_init__(self) -> None:
         check_grids(self, self.metric, powers=self.powers, penalties=self.penalties, ease=self.ease, supports=self.supports)
 
+    def needs(self, train: TrainView) -> int:
+        users, items = int(train.warm_U.sum()), len(train.items)
+        of_each_k = users * (4 * users + 5 * items) + 6 * items**2 * (max(self.ease) > 0)
+        return DOUBLE * (of_each_k + (len(self.supports) - 1) * 3 * users * items)
+
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         fits = {k: self._of_support(train, k) for k in self.supports}
 
@@ -161,7 +175,7 @@ class UserGP:
         warm_UF = features(warm_U, earliest_history(train, k)[warm_U])
 
         def kernel(user_B: np.ndarray, feature_BF: np.ndarray) -> np.ndarray:
-            kernel_BU = feature_BF @ warm_UF.T
+            kernel_BU = gram(warm_UF) if feature_BF is warm_UF else feature_BF @ warm_UF.T
             if self.arrival_weight:
                 if train.first_seen_U is None:
                     raise ValueError(
@@ -177,7 +191,7 @@ class UserGP:
 
         @cache
         def ease() -> np.ndarray:
-            return ease_weights(item_gram(train), self.ease_penalty)
+            return ease_weights(item_gram(train).toarray(), self.ease_penalty)
 
         def of_setting(setting: tuple[float, float, float]) -> Scorer:
             power, penalty, share = setting

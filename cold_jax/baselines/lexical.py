@@ -10,7 +10,7 @@ import bm25s
 import numpy as np
 from scipy import sparse
 
-from cold_jax.baselines.base import Tasks, history_scorer
+from cold_jax.baselines.base import Baseline, Tasks, history_scorer
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
@@ -19,7 +19,7 @@ logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets it to te
 
 
 @dataclass(frozen=True)
-class Tfidf:
+class Tfidf(Baseline):
     """score_ui = Σ_{j shown by u} cos(x_j, x_i), x TF-IDF of an item's words and pairs of words; popularity where nothing is shown."""
 
     text: str
@@ -30,7 +30,7 @@ class Tfidf:
 
 
 @dataclass(frozen=True)
-class Bm25:
+class Bm25(Baseline):
     """score_ui = BM25 of item i's text for the words of the items that u shows, with bm25s; popularity where nothing is shown.
 
     A word counts as often as the query has it. k1, b: how soon a word's count saturates, how much a text's length is held against it.

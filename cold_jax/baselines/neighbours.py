@@ -1,6 +1,7 @@
-"""Nearest neighbours by cosine."""
+"""Nearest neighbours: by cosine, and of rows of a sparse matrix."""
 
 import numpy as np
+from scipy import sparse
 
 
 def nearest_weights(vector_ND: np.ndarray, row_B: np.ndarray, among_N: np.ndarray, neighbours: int) -> np.ndarray:
@@ -20,3 +21,14 @@ def _kth_largest(value_BN: np.ndarray, count: int) -> np.ndarray:
     """The count-th largest value of each row."""
     place = max(value_BN.shape[1] - count, 0)
     return np.partition(value_BN, place, 1)[:, place : place + 1]
+
+
+def largest_entries(weight_NN: sparse.csr_array, count: int) -> sparse.csr_array:
+    """The `count` largest entries of each row, and those equal to the last of them; the others are left out."""
+    size_N, threshold_N = np.diff(weight_NN.indptr), np.zeros(weight_NN.shape[0])
+    for row in np.flatnonzero(size_N > count):
+        own = weight_NN.data[weight_NN.indptr[row] : weight_NN.indptr[row + 1]]
+        threshold_N[row] = np.partition(own, len(own) - count)[len(own) - count]
+    kept = weight_NN.data >= np.repeat(threshold_N, size_N)
+    row_N = np.repeat(np.arange(len(size_N)), size_N)[kept]
+    return sparse.csr_array((weight_NN.data[kept], (row_N, weight_NN.indices[kept])), shape=weight_NN.shape)

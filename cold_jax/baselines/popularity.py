@@ -6,14 +6,14 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax import seeds
-from cold_jax.baselines.base import Tasks
+from cold_jax.baselines.base import Baseline, Tasks
 from cold_jax.baselines.features import item_counts
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.tasks import TrainView
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Baseline):
     """A draw for each pair, a pure function of (seed, user, item)."""
 
     seed: int
@@ -27,7 +27,7 @@ class Random:
 
 
 @dataclass(frozen=True)
-class Popularity:
+class Popularity(Baseline):
     """score_ui = c_i for every user."""
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:

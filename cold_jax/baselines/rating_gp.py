@@ -15,7 +15,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit
 
 from cold_jax.baselines import blocks
-from cold_jax.baselines.base import Tasks
+from cold_jax.baselines.base import Baseline, Tasks
+from cold_jax.baselines.memory import DOUBLE
 from cold_jax.evaluation.evaluate import PointwiseScorer, Scorer
 from cold_jax.splits.pointwise import liked_history
 from cold_jax.splits.tasks import EvalTask, TrainView
@@ -42,7 +43,7 @@ def likes(train: TrainView) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class BiasModel:
+class BiasModel(Baseline):
     """score_ui = (Σ_v y_vi + s·m) / (c_i + s) + (Σ_j [y_uj − mean of j]) / (n_u + s) − ½, m the mean of all; without the second where `users` is false."""
 
     shrink: float  # s
@@ -115,7 +116,7 @@ def mode(
 
 
 @dataclass(frozen=True)
-class RatingGP:
+class RatingGP(Baseline):
     """logit p(y_ui = 1) = m + f_i + a_u + g_u(i) + s_u f̂_i: Gaussian processes over items, one for all users and one for each.
 
         f ~ N(0, K + count · l lᵀ),  a_u ~ N(0, users),  g_u ~ N(0, taste · L),  s_u ~ N(0, slope)
@@ -143,6 +144,9 @@ class RatingGP:
         blocks.check_formula(self.user_kernel, "baseline.user_kernel")
         if any(not 0 < cut < 1 for cut in self.cuts) or sorted(self.cuts) != list(self.cuts):
             raise ValueError(f"baseline.cuts: {list(self.cuts)} are not ascending shares between 0 and 1")
+
+    def needs(self, train: TrainView) -> int:
+        return 8 * DOUBLE * len(train.items) ** 2
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         kernel_II = blocks.item_kernel(train, self.kernel, "baseline.kernel")

@@ -14,39 +14,44 @@ from scipy import sparse
 
 from cold_jax import seeds
 from cold_jax.baselines import blocks
-from cold_jax.baselines.base import Tasks
+from cold_jax.baselines.base import Baseline, Tasks
+from cold_jax.baselines.blocks import Rows
 from cold_jax.baselines.features import item_counts
+from cold_jax.baselines.gram import BLOCK, row_blocks
+from cold_jax.baselines.memory import DOUBLE
 from cold_jax.evaluation import metrics
 from cold_jax.evaluation.evaluate import Scorer, validate
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 from cold_jax.text import similarity
 
-BACKWARD, FADE = 0.5, 0.8  # of transitions against the order, and with each step of distance
+BACKWARD, DECAY = 0.5, 0.8  # of transitions against the order, and with each step of distance
 
 
-def title_similarity(train: TrainView, title: str) -> np.ndarray:
+def title_similarity(train: TrainView, title: str) -> Rows:
     """TF-IDF of titles with pairs of words, beside a tenth of the categories' and a fifth of the brand's, which a title names first."""
     first = [similarity.words(text)[:2] for text in train.items.texts[title]]
     brands = [[*own[:1], *([" ".join(own)] if len(own) == 2 else [])] for own in first]
     blocks = [(1.0, similarity.of_words(train.items.texts[title])), (0.2, similarity.tfidf(brands))]
     blocks += [(0.1, similarity.unit_rows(sparse.csr_array(of_IF))) for of_IF in train.items.indicators.values()]
-    return text_gram(sparse.csr_array(sparse.hstack([np.sqrt(weight) * block_IF for weight, block_IF in blocks])))
+    return cosines(sparse.csr_array(sparse.hstack([np.sqrt(weight) * block_IF for weight, block_IF in blocks])))
 
 
-def text_gram(feature_IF: sparse.csr_array) -> np.ndarray:
-    return (feature_IF @ feature_IF.T).toarray().astype(np.float32)
+def cosines(feature_IF: sparse.csr_array) -> Rows:
+    """Rows of x xᵀ."""
+    return lambda own: (feature_IF[own] @ feature_IF.T).toarray().astype(np.float32)
 
 
-def transition_weights(train: TrainView) -> np.ndarray:
+def transition_weights(train: TrainView) -> sparse.csr_array:
     """W_ij = c_i^-½ c_j^-¼ Σ 0.8^(d−1) over the times that j came d after i, and half that over those it came before."""
     count_I = np.maximum(item_counts(train), 1)
-    weight_II = np.zeros((len(count_I), len(count_I)), np.float32)
+    weight_II = sparse.csr_array((len(count_I), len(count_I)))
     for distance in range(1, 32):  # beyond, 0.8^distance is below a thousandth
         same_N = train.user_N[distance:] == train.user_N[:-distance]
         before_N, after_N = train.item_N[:-distance][same_N], train.item_N[distance:][same_N]
-        np.add.at(weight_II, (before_N, after_N), FADE ** (distance - 1))
-        np.add.at(weight_II, (after_N, before_N), BACKWARD * FADE ** (distance - 1))
-    return weight_II * (count_I**-0.5)[:, None].astype(np.float32) * (count_I**-0.25).astype(np.float32)
+        forward_II = sparse.coo_array((np.ones(len(before_N)), (before_N, after_N)), shape=weight_II.shape).tocsr()
+        weight_II += DECAY ** (distance - 1) * (forward_II + BACKWARD * forward_II.T)
+    scaled_II = sparse.diags_array(count_I**-0.5) @ weight_II @ sparse.diags_array(count_I**-0.25)
+    return sparse.csr_array(scaled_II).astype(np.float32)
 
 
 def decayed(history_UI: sparse.csr_array, decay: float) -> sparse.csr_array:
@@ -91,7 +96,7 @@ def sample_users(validation: Mapping[str, EvalTask], users: int, seed: int) -> E
 
 
 @dataclass(frozen=True)
-class History:
+class History(Baseline):
     """The sum above of `members`: line and titles (TF-IDF), vectors, transitions, popularity.
 
     own: an item votes for itself, which tells where nothing is masked. users: so many of the validation part choose the weights.
@@ -118,43 +123,46 @@ class History:
         except ValueError as error:
             raise ValueError(f"baseline.metric: {error}") from None
 
+    def needs(self, train: TrainView) -> int:
+        items, blocks = len(train.items), 6 * DOUBLE * BLOCK
+        return 4 * items * (items + (len(self.members) + 2) * self.users) + min(blocks, 6 * DOUBLE * items**2)
+
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         return self.fit(train, validation, self.kernels(train, self.members), {})
 
-    def kernels(self, train: TrainView, members: Iterable[str]) -> dict[str, np.ndarray]:
-        """The W_m of those members that have one, of shape (I, I)."""
-        made: dict[str, Callable[[], np.ndarray]] = {
-            "line": lambda: text_gram(similarity.of_words(train.items.texts[self.line])),
-            "titles": lambda: title_similarity(train, self.title),
-            "vectors": lambda: blocks.whitened_cosine(train, self.line, "baseline.line").astype(np.float32),
-            "transitions": lambda: transition_weights(train),
+    def kernels(self, train: TrainView, members: Iterable[str]) -> dict[str, Rows]:
+        """The W_m of those members that have one, in single precision."""
+        names = [name for name in members if name in KERNELS]
+        return {
+            name: KERNELS[name](self, train) if self.include_self else _without_self(KERNELS[name](self, train)) for name in names
         }
-        kernels = {name: made[name]() for name in members if name in made}
-        if not self.include_self:
-            for weight_II in kernels.values():
-                np.fill_diagonal(weight_II, 0)
-        return kernels
 
-    def fit(self, train: TrainView, validation: Tasks, kernels: Mapping[str, np.ndarray], others: Mapping[str, Scorer]) -> Scorer:
+    def fit(self, train: TrainView, validation: Tasks, kernels: Mapping[str, Rows], others: Mapping[str, Scorer]) -> Scorer:
         """The sum of the members, whose kernels are among `kernels`, with other scorers in front of them."""
         kernels = {name: kernels[name] for name in self.members if name in kernels}
         count_I = item_counts(train).astype(np.float32)
+        blocks = list(row_blocks(len(count_I), len(count_I)))
 
-        def of(weight_II: np.ndarray) -> Scorer:
-            return lambda user_U, history_UI, candidate_I: decayed(history_UI, self.decay) @ weight_II[:, candidate_I]
+        def of(rows: Rows) -> Scorer:
+            def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+                weight_UI = decayed(history_UI, self.decay)
+                return sum(weight_UI[:, own] @ rows(own)[:, candidate_I] for own in blocks)  # type: ignore[return-value]
+
+            return scorer
 
         def popular(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             return np.tile(count_I[candidate_I], (len(user_U), 1))
 
-        scorers = {**others, **{name: of(weight_II) for name, weight_II in kernels.items()}}
+        scorers = {**others, **{name: of(rows) for name, rows in kernels.items()}}
         scorers |= {"popularity": popular} if "popularity" in self.members else {}
         weight = dict.fromkeys(scorers, 1.0)
         if len(scorers) > 1:
             weight, _ = tune_weights(scorers, self.grid, self.metric, sample_users(validation, self.users, self.seed))
         all_I = len(count_I)
         total_II = np.zeros((all_I, all_I), np.float32)
-        for name, weight_II in kernels.items():
-            total_II += weight[name] * weight_II
+        for own in blocks:
+            for name, rows in kernels.items():
+                total_II[own] += weight[name] * rows(own)
         prior_I = weight.get("popularity", 0) * count_I
 
         def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
@@ -165,3 +173,32 @@ class History:
             )
 
         return scorer
+
+
+def _without_self(rows: Rows) -> Rows:
+    """An item has no weight for itself."""
+
+    def of(own: slice) -> np.ndarray:
+        weight_BI = rows(own)
+        weight_BI[np.arange(len(weight_BI)), np.arange(own.start, own.stop)] = 0
+        return weight_BI
+
+    return of
+
+
+def _vectors(config: History, train: TrainView) -> Rows:
+    rows = blocks.whitened_cosine(train, config.line, "baseline.line")
+    return lambda own: rows(own).astype(np.float32)
+
+
+def _transitions(config: History, train: TrainView) -> Rows:
+    weight_II = transition_weights(train)
+    return lambda own: weight_II[own].toarray()
+
+
+KERNELS: dict[str, Callable[[History, TrainView], Rows]] = {
+    "line": lambda config, train: cosines(similarity.of_words(train.items.texts[config.line])),
+    "titles": lambda config, train: title_similarity(train, config.title),
+    "vectors": _vectors,
+    "transitions": _transitions,
+}

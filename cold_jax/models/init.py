@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cold_jax.baselines import closed_forms
-from cold_jax.baselines.features import feature_matrix, profile_vectors
-from cold_jax.baselines.fold_in import fold_in_start
+from cold_jax.baselines.features import feature_count, feature_matrix, profile_vectors
+from cold_jax.baselines.fold_in import FoldIn
+from cold_jax.baselines.gram import gram
+from cold_jax.baselines.memory import DOUBLE
 from cold_jax.baselines.rating_gp import likes, mode
 from cold_jax.models.base import TowerInit
 from cold_jax.splits.tasks import TrainView
@@ -15,6 +17,9 @@ from cold_jax.splits.tasks import TrainView
 @dataclass(frozen=True)
 class RandomInit:
     """Small random maps beside log popularity."""
+
+    def needs(self, train: TrainView) -> int:
+        return 0
 
     def __call__(self, train: TrainView, width: int) -> TowerInit | None:
         return None
@@ -30,6 +35,9 @@ class SvdInit:
     ridge: float
     logit_scale: float
 
+    def needs(self, train: TrainView) -> int:
+        return _map_needs(train)
+
     def __call__(self, train: TrainView, width: int) -> TowerInit | None:
         source_IV, target_IV = closed_forms.svd_factors(train.interaction_UI, width)
         size_V = np.linalg.norm(train.interaction_UI @ source_IV, axis=0) / np.linalg.norm(target_IV, axis=0)
@@ -40,24 +48,19 @@ class SvdInit:
 
 
 @dataclass(frozen=True)
-class FoldInInit:
-    """The ridge from profile and support to all that a user takes, beside log popularity (closed_forms.fold_in_start)."""
+class FoldInInit(FoldIn):
+    """What baseline=fold_in scores: the ridge from profile and support to all that a user takes, beside log popularity.
 
-    ridge: float
-    supports: list[int]
-    factors: int
-    power: float
-    profile_penalty: float
-    item_penalty: float
-    factor_penalty: float
-    temperature: float
-    floor: float
+    Its map is cut to the towers' width, which is the baseline's `rank` where they are the same method.
+    """
 
-    def __call__(self, train: TrainView, width: int) -> TowerInit | None:
-        penalties = (self.profile_penalty, self.item_penalty, self.factor_penalty)
-        rows = fold_in_start(
-            train, width, tuple(self.supports), self.factors, self.power, penalties, self.temperature, self.floor
-        )
+    ridge: float  # λ of the maps from items' features to their rows
+
+    def needs(self, train: TrainView) -> int:
+        return max(super().needs(train), _map_needs(train))
+
+    def __call__(self, train: TrainView, width: int) -> TowerInit | None:  # type: ignore[override]
+        rows = self.start(train, width)
         return _with_maps(train, self.ridge, width, rows.source_IV, rows.target_IV, rows.bias_I, rows.profile_DV)
 
 
@@ -72,15 +75,18 @@ class RatingPriorInit:
     own: float
     users: float
 
+    def needs(self, train: TrainView) -> int:
+        return 4 * DOUBLE * len(train.items) ** 2
+
     def __call__(self, train: TrainView, width: int) -> TowerInit | None:
         feature_IF = _features(train)
         items = len(train.items)
-        kernel_II = feature_IF @ feature_IF.T / self.penalty + self.own * np.eye(items)
+        kernel_II = gram(feature_IF) / self.penalty + self.own * np.eye(items)
         rows = train.user_N, train.item_N, likes(train)
         found = mode(*rows, kernel_II, self.users, np.zeros((items, 0)), len(train.users))
         bias_I = found.mean + found.item_I
         penalty = self.penalty * self.own + 1e-6  # of the ridge that B is, given F B + e of the warm items
-        bias_F = closed_forms.ridge_maps(feature_IF[train.warm_I], found.item_I[train.warm_I, None], [penalty])[penalty][:, 0]
+        bias_F = closed_forms.ridge_maps(feature_IF[train.warm_I], found.item_I[train.warm_I, None])(penalty)[:, 0]
         bias_F[-1] += found.mean / feature_IF[0, -1]  # the last feature is a constant
         profile_DV = np.zeros((profile_vectors(train).shape[1], width))
         zero_IV, zero_FV = (np.zeros((count, width)) for count in feature_IF.shape)
@@ -91,6 +97,12 @@ class RatingPriorInit:
 def _features(train: TrainView) -> np.ndarray:
     """The items' features in a tower, as models.features makes them."""
     return feature_matrix(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
+
+
+def _map_needs(train: TrainView) -> int:
+    """Bytes of `_with_maps`."""
+    features = feature_count(train, "items", [next(iter(train.item_vectors))])
+    return DOUBLE * features * (5 * len(train.items) + 3 * features)
 
 
 def _with_maps(
@@ -108,7 +120,7 @@ def _with_maps(
     )
     feature_IF = _features(train)
     rows_IV = np.concatenate([source_IV, target_IV, bias_I[:, None]], 1)
-    map_FV = closed_forms.ridge_maps(feature_IF[train.warm_I], rows_IV[train.warm_I], [penalty])[penalty]
+    map_FV = closed_forms.ridge_maps(feature_IF[train.warm_I], rows_IV[train.warm_I])(penalty)
     V = source_IV.shape[1]
     pieces = (
         source_IV,

@@ -1,0 +1,35 @@
+"""Every baseline of a run, fitted and evaluated."""
+
+import logging
+from collections.abc import Mapping
+
+from cold_jax.baselines.base import Baseline, Tasks
+from cold_jax.baselines.memory import Sized, available_memory, check_memory
+from cold_jax.evaluation.evaluate import Evaluation, EvaluationConfig
+from cold_jax.splits.tasks import TrainView
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_baselines(
+    baselines: Mapping[str, Baseline],
+    init: Sized | None,
+    train: TrainView,
+    validation: Tasks,
+    test: Tasks,
+    evaluation: EvaluationConfig,
+) -> dict[str, Evaluation]:
+    """Each baseline, its settings chosen without the test tasks, evaluated on them.
+
+    Memory is checked first, for all of them and for what the model starts at.
+
+    Raises:
+        NotEnoughMemory: one of them needs more than there is.
+    """
+    fits = {f"baseline.{name}": baseline for name, baseline in baselines.items()} | ({} if init is None else {"init": init})
+    check_memory(fits, train, available_memory())
+    found = {}
+    for name, baseline in baselines.items():
+        log.info("baseline %s", name)
+        found[name] = evaluation(baseline(train, evaluation.sample(validation)), test)
+    return found
