@@ -18,6 +18,7 @@ from cold_jax.errors import ConfigError, nearest_name
 
 if TYPE_CHECKING:
     from cold_jax.adapters.base import Adapter
+    from cold_jax.baselines.base import Baseline
     from cold_jax.batching.batch import Batching
     from cold_jax.data.dataset import Dataset
     from cold_jax.encoders import EncoderConfig
@@ -37,12 +38,10 @@ if TYPE_CHECKING:
 
     class Initializer(Protocol):
         def __call__(self, train: TrainView, width: int) -> TowerInit | None: ...
+        def needs(self, train: TrainView) -> int: ...
 
     class Ensemble(Protocol):
         def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer: ...
-
-    class Baseline(Protocol):
-        def __call__(self, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer: ...
 
 
 # group → the package that holds its choices' classes

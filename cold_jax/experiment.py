@@ -239,8 +239,10 @@ def training(s: Settings, p: Prepared, t: TrainSetup, run: Run, logger: Logger) 
 
 def fit_baselines(s: Settings, p: Prepared) -> dict[str, Evaluation]:
     """Each baseline fitted, its settings chosen without the test tasks, and evaluated on them."""
-    key, tasks, fits = (p.digests, s.baselines, s.evaluation), s.evaluation.sample(p.split.validation), s.baselines.items()
-    return _memoized("baselines", key, lambda: {name: s.evaluation(fit(p.train, tasks), p.split.test) for name, fit in fits})
+    from cold_jax.baselines.fit import evaluate_baselines
+
+    sides = s.baselines, s.init, p.train, p.split.validation, p.split.test, s.evaluation
+    return _memoized("baselines", (p.digests, s.baselines, s.evaluation), lambda: evaluate_baselines(*sides))
 
 
 def ensemble(s: Settings, p: Prepared, scorer: Scorer) -> Scorer:

@@ -11,7 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from cold_jax import CONF, config
 
 FOLDER = Path(CONF)
-CHOICES = [path.relative_to(FOLDER) for path in sorted(FOLDER.glob("*/*.yaml")) if path.parent.name != "experiment"]
+OF_CHOICES = [path.relative_to(FOLDER) for path in sorted(FOLDER.glob("*/**/*.yaml"))]
+CHOICES = [
+    path for path in OF_CHOICES if path.parts[0] not in ("experiment", "closed_form")
+]  # values of several choices: no choice
 EXPERIMENTS = sorted(path.stem for path in (FOLDER / "experiment").glob("*.yaml"))
 SPLITS = sorted(path.stem for path in (FOLDER / "split").glob("*.yaml"))
 ADAPTERS = sorted(path.stem for path in (FOLDER / "adapter").glob("*.yaml"))
@@ -36,22 +39,24 @@ GIVEN = {
 
 
 def node_of(choice: Path) -> DictConfig:
-    group, name = choice.parent.name, choice.stem
+    group, name = choice.parts[0], choice.with_suffix("").as_posix()
     with initialize_config_dir(CONF, version_base="1.3"):
-        node = compose(f"{group}/{name}", [f"++{given}" for given in GIVEN.get(f"{group}/{name}", [])])[group]
-    return node[name] if group in config.MANY else node
+        node = compose(name, [f"++{given}" for given in GIVEN.get(name, [])])[group]
+    return node[choice.stem] if group in config.MANY else node
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
 def test_a_choice_is_its_dataclass(choice: Path) -> None:
     """Its keys are the fields, in each a value of the right type; `make` refuses any other."""
     node = node_of(choice)
-    assert type(config.make(node, choice.parent.name)).__name__ == str(node._target_).rsplit(".", 1)[-1]
+    assert type(config.make(node, choice.parts[0])).__name__ == str(node._target_).rsplit(".", 1)[-1]
 
 
 def test_a_group_has_several_choices() -> None:
     """A single one is a block of base.yaml, or of its command's file."""
-    assert not [folder.name for folder in FOLDER.iterdir() if folder.is_dir() and len(list(folder.rglob("*.yaml"))) < 2]
+    assert not [
+        folder.name for folder in FOLDER.iterdir() if folder.name in config.PACKAGES and len(list(folder.rglob("*.yaml"))) < 2
+    ]
 
 
 @pytest.mark.parametrize("command", ["train", "pretrain"])
@@ -96,12 +101,10 @@ def test_an_experiment_takes_every_adapter_with_every_split(experiment: str) -> 
     compose_all(experiment, itertools.product(ADAPTERS, SPLITS))
 
 
-@pytest.mark.parametrize(
-    "choice", [choice for choice in CHOICES if choice.parent.name not in (*config.MANY, "experiment")], ids=str
-)
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice.parts[0] not in config.MANY], ids=str)
 def test_a_group_chooses_by_its_name(choice: Path) -> None:
     """train.yaml has the group; every choice of it is a class of its package."""
-    group = choice.parent.name
+    group = choice.parts[0]
     package = str(node_of(choice)._target_).split(".")[1]
     assert group in config.GROUPS
     assert package == PACKAGES.get(group, f"{group}s")

@@ -53,7 +53,7 @@ def weighted_scorer(train: TrainView, weight_II: np.ndarray | sparse.csr_array, 
     def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         if isinstance(weight_II, np.ndarray):
             return history_UI @ weight_II[:, candidate_I] + prior_I[candidate_I]
-        return (history_UI @ weight_II)[:, candidate_I].toarray() + prior_I[candidate_I]
+        return sparse.csr_array(history_UI @ weight_II)[:, candidate_I].toarray() + prior_I[candidate_I]
 
     return history_scorer(train, score)
 

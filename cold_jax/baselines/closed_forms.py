@@ -28,10 +28,11 @@ def ridge_maps(feature_NF: np.ndarray, target_NV: np.ndarray | sparse.sparray) -
     return lambda penalty: vector_FF @ (rotated_FV / (value_F + penalty)[:, None])
 
 
-def truncated_svd(matrix: sparse.sparray | LinearOperator, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def truncated_svd(matrix: sparse.csr_array | LinearOperator, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(U, s, Vᵀ), the largest first, of `rank` values or of all but one; the start of the iteration is fixed."""
-    start = seeds.generator(0, "Lanczos").standard_normal(min(matrix.shape))
-    left_UV, value_V, right_VI = svds(matrix, min(rank, len(start) - 1), v0=start)
+    smaller = min(matrix.shape or ())
+    start = seeds.generator(0, "Lanczos").standard_normal(smaller)
+    left_UV, value_V, right_VI = (np.asarray(x) for x in svds(matrix, min(rank, smaller - 1), v0=start))
     order_V = np.argsort(-value_V, stable=True)
     return left_UV[:, order_V], value_V[order_V], right_VI[order_V]
 

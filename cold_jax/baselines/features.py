@@ -16,7 +16,7 @@ def item_counts(train: TrainView) -> np.ndarray:
 
 def item_gram(train: TrainView) -> sparse.csr_array:
     """RᵀR: how many users two items share."""
-    return sparse.csr_array(train.interaction_UI.T @ train.interaction_UI).astype(np.float64)
+    return sparse.csr_array(train.interaction_UI.T @ train.interaction_UI, dtype=np.float64)
 
 
 def text_vectors(train: TrainView, of: str, text: str) -> np.ndarray:

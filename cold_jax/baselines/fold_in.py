@@ -12,7 +12,7 @@ from scipy.linalg import eigh, solve
 from cold_jax.baselines.base import Baseline, Tasks
 from cold_jax.baselines.closed_forms import svd_factors
 from cold_jax.baselines.features import earliest_history, profile_vectors, unit_history
-from cold_jax.baselines.fold_in_factors import centred_targets, in_factors
+from cold_jax.baselines.fold_in_factors import CentredTargets, in_factors
 from cold_jax.baselines.gram import gram
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.data.matrices import binarize
@@ -106,29 +106,32 @@ def fold_in_start(
     factor_IV /= np.sqrt(np.mean([((history_UI @ factor_IV) ** 2).sum(1).mean() for history_UI in shown if history_UI.nnz]))
     of_profile, of_item, of_factor = np.asarray(penalties) ** -0.5
     profile_UD, factor_IV = of_profile * profile_vectors(train)[warm_U], of_factor * factor_IV
+
+    def smoothed(mean_I: np.ndarray) -> np.ndarray:
+        return floor * mean_I.max() + mean_I
+
+    history_IF: np.ndarray | sparse.csr_array
     if targets is None:
         value_UI = train.interaction_UI[warm_U].toarray().astype(np.float64)
         count_U = value_UI.sum(1)
         value_UI *= (count_U / count_U.mean())[:, None] ** -power
         mean_I = value_UI.mean(0)
         history_IF = np.concatenate([of_item * np.eye(len(mean_I)), factor_IV], 1)
+        solved = _dense(value_UI - mean_I, profile_UD, shown, history_IF, temperature / smoothed(mean_I), rank)
     else:
-        taken_UI = train.interaction_UI[warm_U].astype(np.float64)
-        count_U = taken_UI.sum(1)
-        value_UI = sparse.csr_array(taken_UI.multiply((count_U / count_U.mean())[:, None] ** -power))
-        mean_I = value_UI.sum(0) / len(warm_U)
-        history_IF = sparse.csr_array(sparse.hstack([of_item * sparse.eye_array(len(mean_I)), sparse.csr_array(factor_IV)]))
-    smoothed_I = floor * mean_I.max() + mean_I
-    of_target_I = temperature / smoothed_I
-    if isinstance(value_UI, np.ndarray):
-        map_FV, direction_IV, spread_V = _dense(value_UI - mean_I, profile_UD, shown, history_IF, of_target_I, rank)
-    else:
-        centred = centred_targets(value_UI, mean_I, of_target_I)
-        map_FV, direction_IV, spread_V = in_factors(centred, profile_UD, shown, history_IF, rank, targets or rank)
+        taken_UI = sparse.csr_array(train.interaction_UI[warm_U], dtype=np.float64)
+        count_U = np.asarray(taken_UI.sum(1))
+        scaled_UI = sparse.csr_array(taken_UI.multiply((count_U / count_U.mean())[:, None] ** -power))
+        mean_I = np.asarray(scaled_UI.sum(0)) / len(warm_U)
+        blocks = [of_item * sparse.eye_array(len(mean_I)), sparse.csr_array(factor_IV)]
+        history_IF = sparse.csr_array(sparse.hstack(blocks))
+        centred = CentredTargets(scaled_UI, mean_I, temperature / smoothed(mean_I))
+        solved = in_factors(centred, profile_UD, shown, history_IF, rank, targets)
+    map_FV, direction_IV, spread_V = solved
     size_V = np.sqrt(np.sqrt(np.maximum(spread_V, 1e-12) * len(mean_I) / len(warm_U)))
     map_FV, width = map_FV / size_V, profile_UD.shape[1]
     return FoldInStart(
-        history_IF @ map_FV[width:], direction_IV * size_V, temperature * np.log(smoothed_I), of_profile * map_FV[:width]
+        history_IF @ map_FV[width:], direction_IV * size_V, temperature * np.log(smoothed(mean_I)), of_profile * map_FV[:width]
     )
 
 

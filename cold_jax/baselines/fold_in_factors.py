@@ -18,15 +18,19 @@ from cold_jax.baselines.closed_forms import conjugate_gradients, truncated_svd
 TOLERANCE, STEPS = 1e-6, 500
 
 
-def centred_targets(value_UI: sparse.csr_array, mean_I: np.ndarray, scale_I: np.ndarray) -> LinearOperator:
+class CentredTargets(LinearOperator):
     """(Y − μ) D as products with it."""
-    one_U = np.ones(value_UI.shape[0])
-    return LinearOperator(
-        value_UI.shape,
-        matvec=lambda x_I: value_UI @ (scale_I * x_I.ravel()) - one_U * (mean_I @ (scale_I * x_I.ravel())),  # type: ignore[call-issue]
-        rmatvec=lambda x_U: scale_I * (value_UI.T @ x_U.ravel() - mean_I * x_U.sum()),
-        dtype=np.float64,
-    )
+
+    def __init__(self, value_UI: sparse.csr_array, mean_I: np.ndarray, scale_I: np.ndarray):
+        self.value_UI, self.mean_I, self.scale_I = value_UI, mean_I, scale_I
+        super().__init__(np.float64, (len(value_UI.indptr) - 1, len(mean_I)))
+
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        scaled_I = self.scale_I * x.ravel()
+        return self.value_UI @ scaled_I - self.mean_I @ scaled_I
+
+    def _rmatvec(self, x: np.ndarray) -> np.ndarray:
+        return self.scale_I * (self.value_UI.T @ x.ravel() - self.mean_I * x.sum())
 
 
 def in_factors(
@@ -57,13 +61,13 @@ class NormalEquations:
         self.profile_UD, self.history_IF, self.width = profile_UD, history_IF, profile_UD.shape[1]
         different: list[tuple[sparse.csr_array, float]] = []
         for history_UI in shown:  # a k that is listed three times is multiplied once
-            same = [n for n, (other_UI, _) in enumerate(different) if (other_UI != history_UI).nnz == 0]
+            same = [n for n, (other_UI, _) in enumerate(different) if _equal(other_UI, history_UI)]
             if same:
                 different[same[0]] = (history_UI, different[same[0]][1] + 1 / len(shown))
             else:
                 different.append((history_UI, 1 / len(shown)))
         self.shown = different
-        self.items = history_IF.shape[0]
+        self.items = len(history_IF.indptr) - 1
         self.profile = cho_factor(profile_UD.T @ profile_UD + np.eye(self.width)) if self.width else None
         of_item_F = np.asarray(history_IF.power(2).sum(0))[: self.items]  # λ⁻¹: these columns are a multiple of the identity
         squares_I = sum(weight * np.asarray(history_UI.power(2).sum(0)) for history_UI, weight in different)
@@ -91,3 +95,10 @@ class NormalEquations:
         end = self.width + self.items
         profile_DV = cho_solve(self.profile, x_FV[: self.width]) if self.profile is not None else x_FV[: self.width]
         return np.concatenate([profile_DV, x_FV[self.width : end] / self.item_I[:, None], cho_solve(self.factor, x_FV[end:])])
+
+
+def _equal(a_UI: sparse.csr_array, b_UI: sparse.csr_array) -> bool:
+    return all(
+        np.array_equal(x, y)
+        for x, y in zip((a_UI.indptr, a_UI.indices, a_UI.data), (b_UI.indptr, b_UI.indices, b_UI.data), strict=True)
+    )

@@ -88,7 +88,7 @@ def ease_weights(gram_II: np.ndarray, penalty: float) -> np.ndarray:
 @lru_cache(maxsize=1)  # of ease, and then of ease_popularity
 def _gram_factors(train: TrainView, factors: int) -> tuple[np.ndarray, np.ndarray]:
     """(eigenvalues, eigenvectors_IV) of RᵀR, the largest first."""
-    _, value_V, vector_VI = truncated_svd(train.interaction_UI.astype(np.float64), factors)
+    _, value_V, vector_VI = truncated_svd(sparse.csr_array(train.interaction_UI, dtype=np.float64), factors)
     return value_V**2, vector_VI.T
 
 

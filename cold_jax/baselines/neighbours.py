@@ -25,7 +25,7 @@ def _kth_largest(value_BN: np.ndarray, count: int) -> np.ndarray:
 
 def largest_entries(weight_NN: sparse.csr_array, count: int) -> sparse.csr_array:
     """The `count` largest entries of each row, and those equal to the last of them; the others are left out."""
-    size_N, threshold_N = np.diff(weight_NN.indptr), np.zeros(weight_NN.shape[0])
+    size_N, threshold_N = np.diff(weight_NN.indptr), np.zeros(len(weight_NN.indptr) - 1)
     for row in np.flatnonzero(size_N > count):
         own = weight_NN.data[weight_NN.indptr[row] : weight_NN.indptr[row + 1]]
         threshold_N[row] = np.partition(own, len(own) - count)[len(own) - count]

@@ -146,7 +146,7 @@ class RatingGP(Baseline):
             raise ValueError(f"baseline.cuts: {list(self.cuts)} are not ascending shares between 0 and 1")
 
     def needs(self, train: TrainView) -> int:
-        return 8 * DOUBLE * len(train.items) ** 2
+        return 12 * DOUBLE * len(train.items) ** 2
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         kernel_II = blocks.item_kernel(train, self.kernel, "baseline.kernel")

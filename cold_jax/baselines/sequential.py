@@ -51,7 +51,7 @@ def transition_weights(train: TrainView) -> sparse.csr_array:
         forward_II = sparse.coo_array((np.ones(len(before_N)), (before_N, after_N)), shape=weight_II.shape).tocsr()
         weight_II += DECAY ** (distance - 1) * (forward_II + BACKWARD * forward_II.T)
     scaled_II = sparse.diags_array(count_I**-0.5) @ weight_II @ sparse.diags_array(count_I**-0.25)
-    return sparse.csr_array(scaled_II).astype(np.float32)
+    return sparse.csr_array(scaled_II, dtype=np.float32)
 
 
 def decayed(history_UI: sparse.csr_array, decay: float) -> sparse.csr_array:

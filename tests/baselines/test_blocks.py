@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fitted import train_of
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
-from test_base import train_of
 
-from cold_jax.baselines import blocks
+from cold_jax.baselines import blocks, gram
 from cold_jax.data.dataset import Entities
 from cold_jax.splits.tasks import TrainView
 
@@ -84,3 +84,10 @@ def test_what_is_not_there_is_named(formula: dict[str, float], told: str):
 
     with pytest.raises(ValueError, match=told):
         make()
+
+
+def test_a_kernel_in_blocks_of_rows_is_the_whole(monkeypatch: pytest.MonkeyPatch):
+    formula = {f"{one} * {other}": 0.5 for one in BLOCKS for other in BLOCKS[:3]}
+    whole_II = blocks.item_kernel(items(), formula, "baseline.kernel")
+    monkeypatch.setattr(gram, "BLOCK", 12)  # three rows of four
+    np.testing.assert_allclose(blocks.item_kernel(items(), formula, "baseline.kernel"), whole_II, rtol=1e-6, atol=1e-9)

@@ -1,14 +1,13 @@
-# ruff: noqa: F811
 """The kernels' closed forms against scikit-learn's kernel ridge, and their kernels by hand."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from fitted import named, scores
 from scipy import sparse
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
-from test_base import asking, named, scores, train, train_of  # noqa: F401
 
 from cold_jax.baselines.features import earliest_history, item_gram
 from cold_jax.baselines.item_item import ease_weights
@@ -113,7 +112,7 @@ def test_ease_is_added_to_scores_of_at_most_one(train: TrainView):
     plain_UI, mixed_UI = (
         named("user_gp", **only, ease=[share])(train, {})(np.arange(25), shown, np.arange(20)) for share in (0.0, 0.3)
     )
-    weight_II = ease_weights(item_gram(train), 300.0)
+    weight_II = ease_weights(item_gram(train).toarray(), 300.0)
     np.testing.assert_allclose(mixed_UI, plain_UI / plain_UI.max(1, keepdims=True) + 0.3 * (shown @ weight_II), rtol=1e-9)
 
 

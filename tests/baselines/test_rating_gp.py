@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from fitted import named
 from scipy.special import expit
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import LogisticRegression
-from test_base import named
 
 from cold_jax.baselines.rating_gp import by_likes, logistic, mode
 from cold_jax.data.dataset import Dataset, Entities

@@ -8,12 +8,13 @@ import pytest
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from cold_jax.baselines import blocks
+from cold_jax.baselines import blocks, gram
 from cold_jax.baselines.sequential import History, title_similarity, transition_weights, tune_weights
 from cold_jax.data.dataset import Entities
 from cold_jax.data.matrices import binary
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 
+ALL = slice(0, 5)
 TITLES = ("red nail polish", "red soap", "blue nail polish", "blue soap", "red nail polish set")
 
 
@@ -71,7 +72,7 @@ def test_the_newest_text_counts_most(own: bool) -> None:
 
 def test_transitions_fade_with_distance_and_popularity() -> None:
     train = trained([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)])  # a b c, and a b: counts 2, 2, 1
-    weight_II = transition_weights(train)
+    weight_II = transition_weights(train).toarray()
     root, fourth = 2**-0.5, 2**-0.25
     expected = {(0, 1): 2 * root * fourth, (1, 0): 2 * 0.5 * root * fourth, (1, 2): root, (2, 1): 0.5 * fourth}
     expected |= {(0, 2): 0.8 * root, (2, 0): 0.8 * 0.5 * fourth}
@@ -83,9 +84,9 @@ def test_transitions_fade_with_distance_and_popularity() -> None:
 def test_titles_and_vectors_know_items_that_nobody_took() -> None:
     train = trained([(0, 0), (0, 1), (1, 3), (2, 0)])
     assert not train.warm_I[4]
-    kernel_II = title_similarity(train, "title")
+    kernel_II = title_similarity(train, "title")(ALL)
     np.testing.assert_array_equal(np.argsort(-kernel_II[4])[:2], [4, 0])
-    white_II = blocks.whitened_cosine(train, "line", "baseline.line")
+    white_II = blocks.whitened_cosine(train, "line", "baseline.line")(ALL)
     np.testing.assert_allclose(np.diag(white_II), 1, atol=1e-5)
 
 
@@ -132,3 +133,13 @@ def test_a_sum_has_its_members_weights() -> None:
 def test_a_member_or_metric_that_is_not_known_is_refused(changed: dict[str, Any], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         history(**changed)
+
+
+def test_kernels_are_summed_in_blocks_of_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, part = trained([(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]), asking([4, 0])
+    sums = []
+    for size in (25, 10):  # all five rows at once, or two
+        monkeypatch.setattr(gram, "BLOCK", size)
+        scorer = history(members=["titles", "vectors", "transitions", "popularity"])(train, {"all": part})
+        sums.append(scorer(np.arange(2), SHOWN_UI, np.arange(5)))
+    np.testing.assert_allclose(sums[1], sums[0], rtol=1e-5)

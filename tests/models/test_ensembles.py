@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import test_rating_gp
-from test_base import named
+from fitted import named
 from test_sequential import SHOWN_UI, asking, trained
 
 from cold_jax.evaluation.evaluate import Scorer, evaluate

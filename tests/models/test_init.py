@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from scipy import sparse
 from sklearn.kernel_ridge import KernelRidge
 
-from cold_jax import experiment
+from cold_jax import CONF, config, experiment
 from cold_jax.adapters.full import Frozen
 from cold_jax.baselines.features import feature_matrix
 from cold_jax.baselines.fold_in import FoldIn
@@ -29,6 +31,8 @@ FOLD_IN = {
     "factor_penalty": 5.0,
     "temperature": 2.0,
     "floor": 0.2,
+    "dense_items": 1000,
+    "targets": 99,
 }
 
 
@@ -50,7 +54,7 @@ def test_fold_in_scores_as_the_baseline(question: experiment.Prepared) -> None:
     warm_I = np.flatnonzero(train.warm_I)
     user_U = np.arange(5)
     history_UI = sparse.csr_array(train.interaction_UI[user_U])
-    ours = scorer(question, FoldInInit(ridge=10.0, **FOLD_IN), 8, own=True)(user_U, history_UI, warm_I)
+    ours = scorer(question, FoldInInit(ridge=10.0, rank=8, **FOLD_IN), 8, own=True)(user_U, history_UI, warm_I)
     theirs = FoldIn(rank=8, **FOLD_IN)(train, {})(user_U, history_UI, warm_I)
     np.testing.assert_allclose(np.asarray(ours), theirs, atol=2e-4)  # float32 against float64
 
@@ -70,7 +74,7 @@ def test_svd_ranks_cold_items_as_the_reference_ridge(question: experiment.Prepar
 
 
 @pytest.mark.parametrize(
-    "start", [FoldInInit(ridge=10.0, **FOLD_IN), SvdInit(ridge=10.0, logit_scale=10.0)], ids=["fold_in", "svd"]
+    "start", [FoldInInit(ridge=10.0, rank=8, **FOLD_IN), SvdInit(ridge=10.0, logit_scale=10.0)], ids=["fold_in", "svd"]
 )
 def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
     question: experiment.Prepared, start: FoldInInit | SvdInit
@@ -112,3 +116,36 @@ def test_what_is_liked_is_the_mode_over_texts(question: experiment.Prepared) -> 
     theirs_UI = ours_UI + (train.warm_U * found.user_U)[:3, None]
     ours_UI = np.asarray(scorer(liked, RatingPriorInit(penalty=2.0, own=0.0, users=0.5), 1, own=True)(*asked))
     np.testing.assert_allclose(ours_UI, theirs_UI, atol=1e-3)
+
+
+def values(group: str, name: str) -> dict:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        node = compose(f"{group}/{name}")[group]
+    return dict(node[name] if group == "baseline" else node)
+
+
+def test_the_baseline_and_the_init_of_one_name_have_the_same_values() -> None:
+    """All that FoldIn has; what the towers have besides is the ridge onto their features."""
+    baseline, init = values("baseline", "fold_in"), values("init", "fold_in")
+    assert init.pop("ridge") > 0
+    assert baseline.pop("_target_").endswith("FoldIn")
+    assert init.pop("_target_").endswith("FoldInInit")
+    assert init == baseline
+    fixed = values("baseline", "ridge_svd_fixed")
+    assert list(fixed["penalties"]) == [values("init", "ridge_svd_fixed")["ridge"]]
+    assert len(fixed["ranks"]) == 1
+    assert (list(fixed["texts"]), fixed["indicators"], fixed["constant"]) == (["line"], 0.5, 0.3)  # the towers' features
+
+
+def test_the_experiment_of_new_items_starts_at_its_baseline() -> None:
+    """The width of its towers is the baseline's rank."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("train", ["+experiment=frozen_item_cold", "baseline=[ridge_svd_fixed]"])
+    assert [cfg.model.width] == list(cfg.baseline.ridge_svd_fixed.ranks)
+    assert cfg.init.ridge == cfg.baseline.ridge_svd_fixed.penalties[0]
+
+
+def test_a_start_has_an_estimate_of_its_memory(question: experiment.Prepared) -> None:
+    for name in ("none", "ridge_svd_fixed", "fold_in", "rating_prior"):
+        made = config.make(OmegaConf.create(values("init", name)), "init")
+        assert made.needs(question.train) >= 0
