@@ -64,7 +64,8 @@ def wants_progress(cfg: DictConfig) -> bool:
 @contextmanager
 def log_lines() -> Iterator[None]:
     """What is logged goes to stderr, in lines between those of the progress: all of ours, warnings of libraries."""
-    handler, root = progress.LogLines(), logging.getLogger()
+    root = logging.getLogger()
+    handler: logging.Handler = progress.LogLines()
     handler.setFormatter(Formatter("%(message)s"))
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("cold_jax"))
     before, level = root.handlers, root.level

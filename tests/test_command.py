@@ -17,7 +17,7 @@ from cold_jax import command, errors
         (["loop.epoch=3"], "loop.epoch: there is no such key; did you mean loop.epochs?"),
         (["+experiment=smoke", "adapter.rank=eight"], "adapter.rank: "),
         (["+experiment=smoke", "adapter.rank=0"], "adapter.rank: 0 is not a rank"),
-        (["data=tables", "data.interactions=nowhere.csv"], "nowhere.csv"),
+        (["data=tables", "data.root=.", "data.interactions=nowhere.csv", "data.items=nowhere.csv"], "nowhere.csv"),
     ],
 )
 def test_a_user_s_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -39,7 +39,7 @@ def test_a_refused_folder_can_be_used_again(tmp_path: Path) -> None:
     assert not (tmp_path / "deep").exists()
     done = runs.run("train", *runs.smoke(folder, "logger=none"), cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # logger=none
+    assert not [line for line in done.stderr.splitlines() if line.startswith(("step ", "fitting", "validating"))]  # logger=none
     assert f"run: {folder}" in done.stdout
 
 
