@@ -1,38 +1,32 @@
-"""What surrounds a command: where a run's folder lies, its log, and errors in one line that names the key."""
+"""The jobs of the commands that train, and what surrounds them: where a run's folder lies, how it resumes, its log."""
 
 from __future__ import annotations
 
-import csv
 import ctypes
-import difflib
 import faulthandler
 import importlib.util
-import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 
 from cold_jax import config
-from cold_jax.errors import ConfigError, UserError
+from cold_jax.errors import ConfigError
+from cold_jax.storage.logs import FileHandler, Formatter
 
 if TYPE_CHECKING:
     from cold_jax.runs.folder import Run
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # on resuming, besides longer loop.epochs and loop.max_steps
 RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
-OPENS_A_RUN = ("evaluate", "recommend", "search", "export")  # commands with run=DIR
 log = logging.getLogger(__name__)
 
 
@@ -52,13 +46,15 @@ class Invocation(NamedTuple):
     folder: Path  # of the run
     overrides: Sequence[str]
     sweep: Path | None  # the folder of the sweep that the job belongs to
+    number: int = 0  # in the sweep
 
 
 def invocation() -> Invocation:
     """Of the Hydra job that runs."""
     hydra = HydraConfig.get()
     sweep = Path(hydra.sweep.dir) if hydra.mode is RunMode.MULTIRUN else None
-    return Invocation(Path(hydra.runtime.output_dir), tuple(hydra.overrides.task), sweep)
+    number = int(hydra.job.num) if sweep else 0
+    return Invocation(Path(hydra.runtime.output_dir), tuple(hydra.overrides.task), sweep, number)
 
 
 def keep_memory() -> None:
@@ -88,21 +84,6 @@ def prepare_process(keep: bool) -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
     jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-
-def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
-    """The job of a command. A user's mistake ends it with its message alone and exit code 1."""
-    prepare_process("keep_memory" in cfg and cfg.keep_memory is True)
-    try:
-        job(cfg)
-    except MissingMandatoryValue as error:
-        log.error("%s: is missing; give it, as in %s=VALUE", error.full_key, error.full_key)
-        sys.exit(1)
-    except UserError as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            raise  # a sweep goes on to its next job and reports this one
-        log.error("%s", error)
-        sys.exit(1)
 
 
 def train(cfg: DictConfig, job: Invocation) -> Path:
@@ -187,6 +168,7 @@ def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
     if cfg.resume is not None or (run.path / "config.yaml").exists():
         yield
         return
+    above = [folder for folder in run.path.parents if not folder.exists()]
     run.path.mkdir(parents=True, exist_ok=True)
     run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
     try:
@@ -199,15 +181,14 @@ def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
             with suppress(OSError):  # other files, such as W&B's, are left alone
                 checkpoints.rmdir()
             with suppress(OSError):
-                run.path.rmdir()
+                for folder in (run.path, *above):
+                    folder.rmdir()
         raise
 
 
 @contextmanager
 def log_file(run: Run) -> Iterator[None]:
     """cold_jax.log in the run's folder: what is logged, and where a native crash happened."""
-    from cold_jax.storage.logs import FileHandler, Formatter
-
     handler = FileHandler(run.path / "cold_jax.log")
     handler.setFormatter(Formatter(LOG_FORMAT))
     root = logging.getLogger()
@@ -217,6 +198,11 @@ def log_file(run: Run) -> Iterator[None]:
     faulthandler.enable(file=cast("TextIO", handler.stream))
     try:
         yield
+    except Exception as error:
+        handler.handle(
+            log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), (type(error), error, error.__traceback__))
+        )
+        raise
     finally:
         faulthandler.disable()
         root.removeHandler(handler)
@@ -260,61 +246,3 @@ def identity(cfg: DictConfig, run: Run, job: Invocation) -> tuple[dict[str, Any]
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     name = f"{cfg.experiment or 'run'} {run.path.name}"
     return settings, run.path, name, job.sweep.name if job.sweep else str(cfg.experiment or "none"), "train"
-
-
-def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str) -> None:
-    """Rows on stdout: as a table, as json, or as csv for a spreadsheet, which takes a cell that begins with = for a formula."""
-    if form == "table":
-        from rich.table import Table
-        from rich.text import Text
-
-        from cold_jax.runs.render import escape_control, show
-
-        drawn = Table(*header)
-        for row in rows:
-            drawn.add_row(*(Text(escape_control(str(cell))) for cell in row))
-        show([drawn])
-    elif form == "json":
-        print(json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False))
-    else:
-        cells = [[f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row] for row in rows]
-        csv.writer(sys.stdout).writerows([header, *cells])
-
-
-def main(hydra_main: Callable[[], None], config_name: str) -> None:
-    """A Hydra entry point that adds the nearest known key to Hydra's own message about an unknown one."""
-    from cold_jax.runs.trust import PLACES
-
-    if config_name in OPENS_A_RUN or any(argument.startswith("resume=") for argument in sys.argv[1:]):
-        # what a run names may be given anew, whatever the command's own config has
-        sys.argv[1:] = [f"++{argument}" if argument.split("=")[0] in PLACES else argument for argument in sys.argv[1:]]
-    try:
-        hydra_main()
-    except SystemExit as stop:
-        if stop.code == 1:
-            for line in _suggestions(config_name):
-                print(line, file=sys.stderr)
-        raise
-
-
-def _suggestions(config_name: str) -> list[str]:
-    arguments = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
-    choices = [argument for argument in arguments if "." not in argument.split("=")[0] and "," not in argument]
-    given = [argument.split("=")[0].lstrip("+~") for argument in arguments]
-    try:
-        cfg = config.compose([choice for choice in choices if not choice.startswith("hydra")], config_name)
-    except HydraException:
-        return []  # it is a choice that is wrong, and Hydra has listed the right ones
-    known = _keys(OmegaConf.to_container(cfg, resolve=False))
-    unknown = [key for key in given if key not in known and not key.startswith("hydra") and "/" not in key and "@" not in key]
-    close = {key: difflib.get_close_matches(key, known, 1) for key in unknown if key != "experiment"}
-    return [f"{key}: there is no such key; did you mean {names[0]}?" for key, names in close.items() if names]
-
-
-def _keys(value: object, path: str = "") -> list[str]:
-    inner = (
-        [key for name, child in value.items() for key in _keys(child, f"{path}.{name}".lstrip("."))]
-        if isinstance(value, dict)
-        else []
-    )
-    return [path, *inner] if path else inner

@@ -3,10 +3,9 @@
 from math import inf
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, cli, experiment
+from cold_jax import cli, command, experiment
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -27,13 +26,8 @@ def evaluate(cfg: DictConfig) -> None:
     print(f"step {best_step}; the largest difference to {run.path / 'results.json'}: {worst:.2g}")
 
 
-@hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate")
-def _job(cfg: DictConfig) -> None:
-    cli.run(evaluate, cfg)
-
-
 def main() -> None:
-    cli.main(_job, "evaluate")
+    command.main(evaluate, "evaluate")
 
 
 if __name__ == "__main__":

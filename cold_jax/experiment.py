@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cold_jax.batching.masked import TextBatches
     from cold_jax.config import Settings
     from cold_jax.data.dataset import Dataset
+    from cold_jax.data.summary import Summary
     from cold_jax.encoders import Loaded, TextEncoder
     from cold_jax.evaluation.evaluate import Evaluation, Scorer
     from cold_jax.models.base import Partition
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 Tree = Any  # a pytree of arrays
 Made = TypeVar("Made")
+log = logging.getLogger(__name__)
 _last: dict[str, tuple[str, Any]] = {}
 
 
@@ -53,6 +56,7 @@ class Prepared(NamedTuple):
     loaded: Loaded  # the encoder θ
     tokens: Tokens  # of every user's main text, then of every item's
     digests: dict[str, str]  # of data, split, encoder and tokens
+    summary: Summary | None = None  # of what was read
 
 
 def prepare(s: Settings) -> Prepared:
@@ -61,16 +65,20 @@ def prepare(s: Settings) -> Prepared:
 
 
 def _prepare(s: Settings) -> Prepared:
+    from cold_jax.data.summary import summarize
     from cold_jax.encoders.precomputed import LazyVectors
+    from cold_jax.progress import stage
     from cold_jax.splits.assemble import split_digest, train_view
     from cold_jax.text.tokens import join_tokens
     from cold_jax.timing import timed
 
-    dataset = s.data()
-    split = s.split(dataset)
-    loaded = s.encoder()
+    with stage("reading the data"):
+        dataset = s.data()
+        split = s.split(dataset)
+    with stage("reading the encoder"):
+        loaded = s.encoder()
     no_profiles = {"profile": ("",) * len(dataset.users)}  # where the data says nothing of users
-    with timed("tokenise"):
+    with timed("tokenise"), stage("tokenising"):
         users, items = (
             {name: loaded.tokenize(texts, side) for name, texts in by_name.items()}
             for side, by_name in (("users", dataset.users.texts or no_profiles), ("items", dataset.items.texts))
@@ -78,7 +86,8 @@ def _prepare(s: Settings) -> Prepared:
     main = [next(iter(by_name.values())) for by_name in (users, items)]
     digests = {"data": dataset.digest, "split": split_digest(split), "encoder": loaded.digest, "tokens": main[1].digest}
     train = train_view(dataset, split, LazyVectors(loaded, items), LazyVectors(loaded, users))
-    return Prepared(dataset, split, train, loaded, join_tokens(main), digests)
+    summary = summarize(dataset, split.cold_U, split.cold_I, [*users.values(), *items.values()])
+    return Prepared(dataset, split, train, loaded, join_tokens(main), digests, summary)
 
 
 def id_to_index(ids: Sequence[str], wanted: str, key: str) -> int:
@@ -126,6 +135,7 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
     from cold_jax.models.base import partition_model
     from cold_jax.models.language_model import held_out_loss
     from cold_jax.models.scoring import ModelScorer
+    from cold_jax.progress import stage
 
     language_modelling = is_language_modelling(s)
     if not s.model.trains:
@@ -133,7 +143,8 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
     encoder, place, multiple = _encoder(s, p)
     init = None
     if s.model.takes_init:
-        init = _memoized("init", (p.digests, s.init, s.model), lambda: s.init(s.model.visible(p.train), s.model.width))
+        with stage(f"computing what the towers start from ({type(s.init).__name__})"):
+            init = _memoized("init", (p.digests, s.init, s.model), lambda: s.init(s.model.visible(p.train), s.model.width))
     if s.model.random_init and not s.adapter.trains_head and init is None:
         raise ConfigError(
             f"adapter: zero_shot trains nothing, and {type(s.model).__name__} begins at random; "
@@ -301,27 +312,33 @@ def split_rows(p: Prepared) -> tuple[SplitRows, np.ndarray]:
 def train_run(s: Settings, run: Run, logger: Logger) -> Results:
     """Data → baselines → model → training → test → the run's folder. Returns what results.json says."""
     from cold_jax import timing
+    from cold_jax.document import results_document
     from cold_jax.evaluation import tables
+    from cold_jax.progress import stage
 
     with timing.gathered() as seconds, timing.timed("total"):
         with timing.timed("data"):
             p = prepare(s)
+        for line in p.summary.lines() if p.summary else ():
+            log.info("%s", line)
         with timing.timed("baselines"):
             baselines = fit_baselines(s, p)
-        with timing.timed("build"):
+        with timing.timed("build"), stage("building the model"):
             t = setup(s, p)
-        with timing.timed("train"):
+        log.info("parameters: %s trained, %s frozen", *(f"{size:,}" for size in t.sizes))
+        with timing.timed("train"), stage("training"):
             trainable, best_step = training(s, p, t, run, logger).fit()
-        with timing.timed("evaluate"):
+        with timing.timed("evaluate"), stage("evaluating the run"):
             tested = evaluate(s, p, t, trainable)
-    run.write_split(*split_rows(p))
-    run.write_per_user(tables.per_user_table({"model": tested, **baselines}, p.dataset.users))
-    run.write_rankings(tables.rankings_table(tested, p.dataset.users, p.dataset.items))
-    run.write_parameters(*export_parameters(s, t, trainable))
-    trained, frozen = t.sizes
-    cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
-    results = results_document(s, p, seconds, tested, baselines, {"best_step": best_step, **cost})
-    run.write_results(results)
+    with stage("writing the results"):
+        run.write_split(*split_rows(p))
+        run.write_per_user(tables.per_user_table({"model": tested, **baselines}, p.dataset.users))
+        run.write_rankings(tables.rankings_table(tested, p.dataset.users, p.dataset.items))
+        run.write_parameters(*export_parameters(s, t, trainable))
+        trained, frozen = t.sizes
+        cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
+        results = results_document(s, p.split, seconds, tested, baselines, {"best_step": best_step, **cost})
+        run.write_results(results)
     return results
 
 
@@ -331,46 +348,18 @@ def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
     import shutil
 
     from cold_jax.adapters import huggingface
+    from cold_jax.progress import stage
 
     if s.adapter.frozen:
         raise ConfigError("adapter: pre-training changes the encoder; use adapter=full or adapter=lora")
     p = prepare(s)
-    t = setup(s, p)
-    trainable, _ = training(s, p, t, run, logger).fit()
+    with stage("building the model"):
+        t = setup(s, p)
+    with stage("training"):
+        trainable, _ = training(s, p, t, run, logger).fit()
     run.write_parameters(*export_parameters(s, t, trainable))
     partial = run.path / ".encoder"
     shutil.rmtree(partial, ignore_errors=True)
     phi = adapted(s, p, run)
     huggingface.write_encoder(partial, p.loaded, phi.encoder)
     os.replace(partial, run.path / "encoder")
-
-
-def results_document(
-    s: Settings,
-    p: Prepared,
-    seconds: Mapping[str, float],
-    tested: Evaluation,
-    baselines: Mapping[str, Evaluation],
-    extra: Mapping[str, Any],
-) -> Results:
-    """results.json."""
-    from importlib.metadata import version
-
-    from cold_jax import seeds
-    from cold_jax.evaluation.protocol import compare_to_baselines, describe_protocol
-    from cold_jax.training.parallel import device_info
-
-    versus = compare_to_baselines(tested, baselines, s.evaluation.resamples, seeds.generator(s.seed, "bootstrap"))
-    document = {
-        "experiment": s.experiment,
-        "seed": s.seed,
-        "versions": {name: version(name) for name in ("cold-jax", "jax", "jaxlib", "flax", "optax", "numpy")},
-        "devices": device_info(s.parallel.count),
-        "seconds": dict(seconds),
-        "test": tested.mean(),
-        "baselines": {name: baseline.mean() for name, baseline in baselines.items()},
-        "versus": versus,
-        "protocol": describe_protocol(p.split, tested, baselines, s.evaluation.metric),
-        **extra,
-    }
-    return cast("Results", document)

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, cli
+from cold_jax import cli, command
 from cold_jax.errors import ConfigError
 
 
@@ -30,13 +29,8 @@ def export(cfg: DictConfig) -> None:
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
-@hydra.main(version_base="1.3", config_path=CONF, config_name="export")
-def _job(cfg: DictConfig) -> None:
-    cli.run(export, cfg)
-
-
 def main() -> None:
-    cli.main(_job, "export")
+    command.main(export, "export")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """python -m cold_jax.pretrain [+experiment=contrastive] [GROUP=CHOICE …] [KEY=VALUE …]: φ from a domain's texts or interactions."""
 
-import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, cli
+from cold_jax import cli, command
 
 
 def pretrain(cfg: DictConfig) -> None:
@@ -16,13 +15,8 @@ def pretrain(cfg: DictConfig) -> None:
     print(f"encoder=hub encoder.id={folder / 'encoder'}")
 
 
-@hydra.main(version_base="1.3", config_path=CONF, config_name="pretrain")
-def _job(cfg: DictConfig) -> None:
-    cli.run(pretrain, cfg)
-
-
 def main() -> None:
-    cli.main(_job, "pretrain")
+    command.main(pretrain, "pretrain")
 
 
 if __name__ == "__main__":

@@ -4,22 +4,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import hydra
 from omegaconf import DictConfig
 
-from cold_jax import CONF, cli, config, experiment
+from cold_jax import cli, command, config, experiment
+from cold_jax.arguments import Request
+from cold_jax.document import results_document
+from cold_jax.recommend import recommend
 
 if TYPE_CHECKING:
     from cold_jax.models.personalized_search import Search
 
 
-def search(cfg: DictConfig) -> None:
+def search(request: Request, cfg: DictConfig) -> None:
+    """Of all test users by words about what they took; with a query, of one user."""
     from cold_jax import timing
     from cold_jax.models.personalized_search import KINDS
     from cold_jax.runs.folder import Run, open_run
     from cold_jax.runs.loggers import combine
     from cold_jax.runs.render import run_table, show
 
+    if any(request):
+        return recommend(request, cfg)
     run = open_run(Path(cfg.run))
     s = cli.load_settings(run, cli.given_places(cfg))
     with timing.gathered() as seconds, timing.timed("total"):
@@ -36,24 +41,18 @@ def search(cfg: DictConfig) -> None:
                 continue
             methods = searcher.evaluate(queries, s.evaluation)
             personal = methods.pop("personal")
-            of_kind = p._replace(split=replace(p.split, test={name: made.task for name, made in queries.items()}))
+            split = replace(p.split, test={name: made.task for name, made in queries.items()})
             named = s._replace(experiment=f"{s.experiment}, search by {kind}")
-            results = experiment.results_document(named, of_kind, dict(seconds), personal, methods, {"best_step": best_step})
-            folder = run.path / f"search_{kind}"
-            folder.mkdir(exist_ok=True)
-            Run(folder).write_results(results)
+            results = results_document(named, split, dict(seconds), personal, methods, {"best_step": best_step})
+            (run.path / f"search_{kind}").mkdir(exist_ok=True)
+            Run(run.path / f"search_{kind}").write_results(results)
             show([run_table(results)])
     weights = ", ".join(f"{name} {weight:.3g}" for name, weight in searcher.weights["personal"].items())
     print(f"weights, chosen on validation users: {weights}; {run.path}/search_*/results.json")
 
 
-@hydra.main(version_base="1.3", config_path=CONF, config_name="search")
-def _job(cfg: DictConfig) -> None:
-    cli.run(search, cfg)
-
-
 def main() -> None:
-    cli.main(_job, "search")
+    command.main_with_request(search, "search")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """python -m cold_jax.train [+experiment=NAME] [GROUP=CHOICE …] [KEY=VALUE …]: trains, evaluates, and leaves a run's folder."""
 
+import shlex
 import sys
 from types import ModuleType
 
-import hydra
 from omegaconf import DictConfig
 
 import cold_jax
-from cold_jax import CONF, cli
+from cold_jax import cli, command
 
 
 def train(cfg: DictConfig) -> None:
@@ -16,16 +16,15 @@ def train(cfg: DictConfig) -> None:
 
     run = FinishedRun(cli.train(cfg, cli.invocation()))
     show(run.table().tables)
-    print(run.path)
-
-
-@hydra.main(version_base="1.3", config_path=CONF, config_name="train")
-def _job(cfg: DictConfig) -> None:
-    cli.run(train, cfg)
+    folder, user = shlex.quote(str(run.path)), shlex.quote(run.per_user["user_id"][0])
+    print(f"run: {run.path}")
+    print(f"next: python -m cold_jax.evaluate run={folder}")
+    print(f"      python -m cold_jax.recommend run={folder} --user {user}")
+    print(f"      python -m cold_jax.report {shlex.quote(str(run.path.parent))}")
 
 
 def main() -> None:
-    cli.main(_job, "train")
+    command.main(train, "train")
 
 
 class _Command(ModuleType):

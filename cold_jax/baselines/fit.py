@@ -1,14 +1,12 @@
 """Every baseline of a run, fitted and evaluated."""
 
-import logging
 from collections.abc import Mapping
 
 from cold_jax.baselines.base import Baseline, Tasks
 from cold_jax.baselines.memory import Sized, available_memory, check_memory
 from cold_jax.evaluation.evaluate import Evaluation, EvaluationConfig
+from cold_jax.progress import stage
 from cold_jax.splits.tasks import TrainView
-
-log = logging.getLogger(__name__)
 
 
 def evaluate_baselines(
@@ -30,6 +28,8 @@ def evaluate_baselines(
     check_memory(fits, train, available_memory())
     found = {}
     for name, baseline in baselines.items():
-        log.info("baseline %s", name)
-        found[name] = evaluation(baseline(train, evaluation.sample(validation)), test)
+        with stage(f"fitting {name}"):
+            scorer = baseline(train, evaluation.sample(validation))
+        with stage(f"evaluating {name}"):
+            found[name] = evaluation(scorer, test)
     return found

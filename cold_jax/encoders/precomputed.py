@@ -14,6 +14,7 @@ from flax import nnx
 
 from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.text_encoder import Loaded, TextEncoder
+from cold_jax.progress import stage
 from cold_jax.storage import cache
 from cold_jax.text.packing import Rows, fit_row_length, pack, row_slices
 from cold_jax.text.tokens import Tokens
@@ -175,8 +176,11 @@ def _key(loaded: Loaded, tokens: Tokens) -> dict[str, object]:
 
 
 def _slices(encode: Callable[[Encoder, Rows], jax.Array], encoder: Encoder, rows: Rows) -> Iterator[tuple[Rows, jax.Array]]:
-    for part in row_slices(rows, _ROWS):
-        yield part, encode(encoder, part)
+    count_R = rows.segment_RL.max(1, initial=0)
+    with stage("encoding", int(count_R.sum()), "texts") as advance:
+        for part in row_slices(rows, _ROWS):
+            yield part, encode(encoder, part)
+            advance(int(part.segment_RL.max(1, initial=0).sum()))
 
 
 @jax.jit

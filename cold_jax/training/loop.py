@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,7 @@ import numpy as np
 from cold_jax.batching.batch import Batch, Batches
 from cold_jax.errors import NonFinite
 from cold_jax.models.base import Partition
+from cold_jax.progress import stage
 from cold_jax.runs.folder import Run
 from cold_jax.runs.loggers import Logger
 from cold_jax.timing import timed
@@ -161,7 +163,8 @@ class Training:
                 sharded = self.parallel.shard_batch(batch)
                 if self.profiler:
                     self.profiler.at(self.step - self.since, self.state)
-                with jax.transfer_guard("disallow"):
+                first = self.step == self.since
+                with jax.transfer_guard("disallow"), stage("compiling a step") if first else nullcontext():
                     self.state, record = self.parallel.step(frozen, self.state, sharded)
                 self._log_pending()  # the step before, while the device works on this one
                 self.step, self.pending = self.step + 1, (batch, record)
@@ -182,7 +185,7 @@ class Training:
 
     def _validate_and_save(self) -> None:
         """Validates, updates the early stopping state, and saves."""
-        with timed("validate"):
+        with timed("validate"), stage("validating"):
             metric, values = self.validate(self.parallel.unreplicate(self.state).trainable)
         if not math.isfinite(metric):
             raise NonFinite(f"step {self.step}: the validation metric is {metric}; step {self.progress.best_step} stays the best")

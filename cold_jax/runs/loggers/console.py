@@ -1,12 +1,12 @@
 """Progress in the terminal."""
 
 import atexit
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cold_jax import progress
 from cold_jax.runs.loggers import Logger, Record, at_least, metric_values
 
 
@@ -20,9 +20,7 @@ class Console:
         at_least("console.every", self.every, 1)
 
     def __call__(self) -> Logger:
-        from rich.console import Console
-
-        console = Console(stderr=True)
+        console = progress.terminal()
         return _Bar(console) if console.is_terminal else _Lines(self.every)
 
 
@@ -48,7 +46,7 @@ class _Lines(Logger):
 
 
 def _print(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    progress.say(line)
 
 
 def _validation(record: Record) -> str:
@@ -69,6 +67,7 @@ class _Bar(Logger):
             TextColumn("left"),
             console=console,
             refresh_per_second=4,
+            redirect_stdout=False,  # it would end up on stderr
         )
         self.task = None
         atexit.register(self.progress.stop)  # after an error too, the terminal gets its cursor back

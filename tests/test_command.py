@@ -1,0 +1,107 @@
+"""What a user reads when something is wrong, what is left behind then, and how soon a command answers."""
+
+from pathlib import Path
+
+import pytest
+import runs
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from cold_jax import command, errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["loop.epoch=3"], "loop.epoch: there is no such key; did you mean loop.epochs?"),
+        (["+experiment=smoke", "adapter.rank=eight"], "adapter.rank: "),
+        (["+experiment=smoke", "adapter.rank=0"], "adapter.rank: 0 is not a rank"),
+        (["data=tables", "data.root=.", "data.interactions=nowhere.csv", "data.items=nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_a_user_s_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    done = runs.run("train", *arguments, cwd=place, cache=tmp_path / "cache")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert "Traceback" not in done.stderr
+    assert list(place.iterdir()) == []
+
+
+def test_a_refused_folder_can_be_used_again(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "run"
+    done = runs.run("train", *runs.smoke(folder, "adapter.rank=0"), cwd=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 1
+    assert not (tmp_path / "deep").exists()
+    done = runs.run("train", *runs.smoke(folder, "logger=none"), cwd=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stderr.splitlines() if line.startswith(("step ", "fitting", "validating"))]  # logger=none
+    assert f"run: {folder}" in done.stdout
+
+
+def test_folders_that_were_there_stay(tmp_path: Path) -> None:
+    (tmp_path / "before").mkdir()
+    made = tmp_path / "before" / "new" / "run"
+
+    def fail(*files: str) -> None:
+        with command.removed_if_empty([made]):
+            made.mkdir(parents=True)
+            for name in files:
+                (made / name).touch()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "before"]
+    with pytest.raises(KeyError):
+        fail("file")
+    assert (made / "file").exists()
+
+
+def test_one_line_is_for_users_mistakes_alone() -> None:
+    with pytest.raises(MissingMandatoryValue) as missing:
+        OmegaConf.create({"run": "???"}).run  # noqa: B018
+    mistakes = [
+        errors.DataError("x.csv:3: rating 'a'\nis not a number"),
+        HydraException("a\nb"),
+        missing.value,
+        MemoryError("Unable to allocate 30. GiB"),
+        FileNotFoundError(2, "No such file or directory", "x.csv"),
+    ]
+    lines = [command.one_line(mistake) for mistake in mistakes]
+    assert lines[0] == "x.csv:3: rating 'a' is not a number"
+    assert "run=VALUE" in lines[2]
+    assert "30. GiB" in lines[3]
+    assert lines[4] == "x.csv: No such file or directory"
+    assert all(line and "\n" not in line for line in lines)
+    for bug in (ValueError("x"), KeyError("x"), TypeError(), AttributeError("a"), ZeroDivisionError()):
+        assert command.one_line(bug) == ""
+
+
+def test_a_bug_keeps_its_traceback_and_says_that_it_can_be_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped, command.errors_in_one_line():
+        raise KeyError("of ours")
+    assert stopped.value.code == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0].startswith("Traceback")
+    assert "KeyError: 'of ours'" in shown[-2]
+    assert "please report it" in shown[-1]
+
+
+def test_help_and_cfg_answer_without_a_job(tmp_path: Path) -> None:
+    for arguments in (["--help"], ["--cfg", "job"]):
+        done = runs.run("train", *arguments, cwd=tmp_path, cache=tmp_path, PYTHONPROFILEIMPORTTIME="1")
+        assert done.returncode == 0
+        loaded = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+        assert not loaded & {"jax", "transformers", "wandb", "polars"}
+
+
+def test_lists_for_spreadsheets_hold_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    command.show_list(("rank", "text"), [(1, "=HYPERLINK(1)"), (2, "@SUM"), (3, "-5"), (4, "fine")], "csv")
+    assert capsys.readouterr().out.splitlines() == ["rank,text", "1,'=HYPERLINK(1)", "2,'@SUM", "3,'-5", "4,fine"]
+    command.show_list(("rank", "text"), [(1, "\x1b[31mred")], "table")
+    assert "\x1b" not in capsys.readouterr().out
