@@ -2,26 +2,28 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: train test test-all check experiment benchmark clean
+.PHONY: install train test test-all check experiment benchmark clean
 
-train: $(VENV)/installed        ## install, fetch data and weights, train and print the table (about eight minutes on 2 cores)
+install: $(VENV)/installed      ## a virtual environment with cold_jax and the tools of its tests; then: source .venv/bin/activate
+
+train: $(VENV)/installed        ## fetch MovieLens-100k and MiniLM, train, print the table (about eight minutes on 2 cores)
 	$(BIN)/python -m cold_jax.train +experiment=lora_user_cold
 
-test: $(VENV)/installed         ## the fast tests: no network, no assets
+test: $(VENV)/installed         ## the fast tests: no network, no downloads
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not faults and not assets and not network"
 
-check: $(VENV)/installed        ## style and types
+check: $(VENV)/installed        ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-test-all: $(VENV)/installed     ## every test: the slow ones, kills and disk faults, the default data and weights
+test-all: $(VENV)/installed     ## every test, including slow ones, fault injection and the default data and weights
 	$(BIN)/python -m pytest -n 2
 
-experiment: $(VENV)/installed   ## NAME=… remakes experiments/NAME's table; ARGS="KEY=VALUE …" gives what its README.md asks for
+experiment: $(VENV)/installed   ## NAME=… remakes the table of experiments/NAME; ARGS="KEY=VALUE …": the folders that its README.md names
 	$(BIN)/python scripts/experiment.py $(NAME) $(ARGS)
 
-benchmark: .venv-bench/installed ## beside torch, PEFT and sentence-transformers, in an environment of its own; ONLY=lora_step,encode for some rows
+benchmark: .venv-bench/installed ## against torch, PEFT and sentence-transformers, in .venv-bench; ONLY=lora_step,encode for some rows
 	.venv-bench/bin/python scripts/benchmark.py $(ONLY)
 
 .venv-bench/installed: pyproject.toml constraints.txt

@@ -12,9 +12,7 @@ from cold_jax import CONF, config
 
 FOLDER = Path(CONF)
 OF_CHOICES = [path.relative_to(FOLDER) for path in sorted(FOLDER.glob("*/**/*.yaml"))]
-CHOICES = [
-    path for path in OF_CHOICES if path.parts[0] not in ("experiment", "closed_form")
-]  # values of several choices: no choice
+CHOICES = [path for path in OF_CHOICES if path.parts[0] != "experiment"]
 EXPERIMENTS = sorted(path.stem for path in (FOLDER / "experiment").glob("*.yaml"))
 SPLITS = sorted(path.stem for path in (FOLDER / "split").glob("*.yaml"))
 ADAPTERS = sorted(path.stem for path in (FOLDER / "adapter").glob("*.yaml"))
