@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from cold_jax import CONF, config
 from cold_jax.adapters import huggingface, merge
+from cold_jax.adapters.peft import init_from_peft, write_peft
 from cold_jax.encoders import Loaded, Pretrained
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.text.packing import pack
@@ -97,7 +98,7 @@ def test_phi_has_the_same_vectors_there(of: Any, tmp_path: Path, name: str, pool
     theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "hf"), device="cpu")
     np.testing.assert_allclose(theirs.encode(TEXTS), expected, atol=1e-5)
     if adapter != "full":
-        huggingface.write_peft(tmp_path / "peft", loaded, how, delta, "")
+        write_peft(tmp_path / "peft", loaded, how, delta)
         base = type(theirs[0].model).from_pretrained(loaded.tokenizer.parent)
         theirs[0].model = peft.PeftModel.from_pretrained(base, tmp_path / "peft").merge_and_unload().eval()
         np.testing.assert_allclose(theirs.encode(TEXTS), expected, atol=1e-5)
@@ -135,7 +136,7 @@ def test_pefts_own_adapter_is_begun_at(
     start = str(tmp_path / "peft")
     lora = replace(LORA, layers="all", rank=4, alpha=8.0, dora=dora, targets=ours, init_from=start)
     begun = lora(loaded.encoder, 0)
-    huggingface.init_from_peft(begun, loaded, lora)
+    init_from_peft(begun, loaded, lora)
     found = vectors(loaded, begun)
     assert np.abs(found - vectors(loaded, loaded.encoder)).max() > 1e-3
     np.testing.assert_allclose(found, theirs.encode(TEXTS), atol=1e-5)
