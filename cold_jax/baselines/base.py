@@ -1,8 +1,8 @@
-"""What a trained model has to beat: popularity, neighbours and closed forms, fitted to the same `Train`.
+"""What a trained model has to beat: popularity, neighbours and closed forms, fitted to the same `TrainView`.
 
 R is the binary matrix of training interactions, c_j the number of item j's, F the entities' features, w marks the warm ones.
-Settings are chosen on the validation parts, or on folds of pseudo-cold items. Most baselines are linear in what a user shows:
-score_ui = Σ_{j shown by u} W_ji. A user who shows nothing then gets popularity's order, and an item without interactions scores 0
+Settings are chosen on the validation tasks, or on folds of pseudo-cold items. Most baselines are linear in a user's history H_u:
+score_ui = Σ_{j in H_u} W_ji. A user without a history then gets popularity's order, and an item without interactions scores 0
 unless its text is read; so every score is finite.
 """
 
@@ -37,18 +37,18 @@ class Baseline:
 
 
 def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> Scorer:
-    """A scorer that reads what users show; popularity's order for those who show nothing."""
+    """A scorer that reads users' histories; popularity's order for those who have none."""
     count_I = item_counts(train)
 
     def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-        shows_U = np.diff(history_UI.indptr) > 0
-        return np.where(shows_U[:, None], score(binarize(history_UI), candidate_I), count_I[candidate_I])
+        has_history_U = np.diff(history_UI.indptr) > 0
+        return np.where(has_history_U[:, None], score(binarize(history_UI), candidate_I), count_I[candidate_I])
 
     return scorer
 
 
 def weighted_scorer(train: TrainView, weight_II: np.ndarray | sparse.csr_array, prior_I: np.ndarray) -> Scorer:
-    """score_ui = Σ_{j in u's history} W_ji + prior_i."""
+    """score_ui = Σ_{j in H_u} W_ji + prior_i."""
 
     def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         if isinstance(weight_II, np.ndarray):

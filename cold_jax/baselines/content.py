@@ -15,7 +15,7 @@ from cold_jax.splits.tasks import TrainView
 
 @dataclass(frozen=True)
 class ContentMean(Baseline):
-    """score_ui = e_i · Σ_{j shown by u} e_j, the order by cosine with the mean of what a user shows; nothing is trained."""
+    """score_ui = e_i · Σ_{j in H_u} e_j, the order by cosine with the mean of a user's history H_u; nothing is trained."""
 
     text: str
 
@@ -26,7 +26,7 @@ class ContentMean(Baseline):
 
 @dataclass(frozen=True)
 class ContentKnn(Baseline):
-    """score_ui = Σ_{j in N(i), shown by u} cos(e_i, e_j) / Σ_{j in N(i)} cos(e_i, e_j), N(i) the warm items nearest in text."""
+    """score_ui = Σ_{j in N(i) ∩ H_u} cos(e_i, e_j) / Σ_{j in N(i)} cos(e_i, e_j), N(i) the warm items nearest in text."""
 
     text: str
     neighbours: int

@@ -49,7 +49,7 @@ def normalize_rows(row_NF: np.ndarray) -> np.ndarray:
 
 
 def earliest_history(train: TrainView, k: int) -> sparse.csr_array:
-    """The k earliest training interactions of each user: the support that a warm one would show if he were cold."""
+    """The k earliest training interactions of each user: the support that a warm user would have if they were cold."""
     position_N = np.arange(len(train.user_N)) - np.searchsorted(train.user_N, train.user_N)
     return binary(train.user_N[position_N < k], train.item_N[position_N < k], (len(train.users), len(train.items)))
 
@@ -60,5 +60,5 @@ def profile_vectors(train: TrainView) -> np.ndarray:
 
 
 def unit_history(history_UI: sparse.csr_array) -> sparse.csr_array:
-    """Binary rows divided by the root of what they count."""
+    """Binary rows divided by the root of their number of items."""
     return history_UI.multiply(np.maximum(history_UI.sum(1), 1)[:, None] ** -0.5).tocsr()

@@ -101,9 +101,9 @@ def fold_in_start(
 ) -> FoldInStart:
     """`FoldIn` with these values; it regresses on `targets` factors of the y_u, or on the y_u themselves: None."""
     warm_U = np.flatnonzero(train.warm_U)
-    shown = [unit_history(earliest_history(train, k)[warm_U]) for k in supports]
+    histories = [unit_history(earliest_history(train, k)[warm_U]) for k in supports]
     factor_IV = svd_factors(train.interaction_UI, factors)[0]
-    factor_IV /= np.sqrt(np.mean([((history_UI @ factor_IV) ** 2).sum(1).mean() for history_UI in shown if history_UI.nnz]))
+    factor_IV /= np.sqrt(np.mean([((history_UI @ factor_IV) ** 2).sum(1).mean() for history_UI in histories if history_UI.nnz]))
     of_profile, of_item, of_factor = np.asarray(penalties) ** -0.5
     profile_UD, factor_IV = of_profile * profile_vectors(train)[warm_U], of_factor * factor_IV
 
@@ -117,7 +117,7 @@ def fold_in_start(
         value_UI *= (count_U / count_U.mean())[:, None] ** -power
         mean_I = value_UI.mean(0)
         history_IF = np.concatenate([of_item * np.eye(len(mean_I)), factor_IV], 1)
-        solved = _dense(value_UI - mean_I, profile_UD, shown, history_IF, temperature / smoothed(mean_I), rank)
+        solved = _dense(value_UI - mean_I, profile_UD, histories, history_IF, temperature / smoothed(mean_I), rank)
     else:
         taken_UI = sparse.csr_array(train.interaction_UI[warm_U], dtype=np.float64)
         count_U = np.asarray(taken_UI.sum(1))
@@ -126,7 +126,7 @@ def fold_in_start(
         blocks = [of_item * sparse.eye_array(len(mean_I)), sparse.csr_array(factor_IV)]
         history_IF = sparse.csr_array(sparse.hstack(blocks))
         centred = CentredTargets(scaled_UI, mean_I, temperature / smoothed(mean_I))
-        solved = in_factors(centred, profile_UD, shown, history_IF, rank, targets)
+        solved = in_factors(centred, profile_UD, histories, history_IF, rank, targets)
     map_FV, direction_IV, spread_V = solved
     size_V = np.sqrt(np.sqrt(np.maximum(spread_V, 1e-12) * len(mean_I) / len(warm_U)))
     map_FV, width = map_FV / size_V, profile_UD.shape[1]
@@ -138,7 +138,7 @@ def fold_in_start(
 def _dense(
     target_UI: np.ndarray,
     profile_UD: np.ndarray,
-    shown: Sequence[sparse.csr_array],
+    histories: Sequence[sparse.csr_array],
     history_IF: np.ndarray,
     of_target_I: np.ndarray,
     rank: int,
@@ -146,10 +146,10 @@ def _dense(
     """(M times its directions, of shape (F, V); these directions, of shape (I, V); their eigenvalues), the largest last."""
     features, items = profile_UD.shape[1] + history_IF.shape[1], len(of_target_I)
     gram_FF, cross_FI = np.zeros((features, features)), np.zeros((features, items))
-    for history_UI in shown:
+    for history_UI in histories:
         x_UF = np.concatenate([profile_UD, history_UI @ history_IF], 1)
-        gram_FF += gram(x_UF.T) / len(shown)
-        cross_FI += x_UF.T @ target_UI / len(shown)
+        gram_FF += gram(x_UF.T) / len(histories)
+        cross_FI += x_UF.T @ target_UI / len(histories)
     map_FI = solve(gram_FF + np.eye(features), cross_FI, assume_a="pos") * of_target_I
     spread_V, direction_IV = eigh(map_FI.T @ gram_FF @ map_FI, subset_by_index=[max(items - rank, 0), items - 1])
     return map_FI @ direction_IV, direction_IV, spread_V

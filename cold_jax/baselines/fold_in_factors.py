@@ -36,17 +36,17 @@ class CentredTargets(LinearOperator):
 def in_factors(
     target: LinearOperator,
     profile_UD: np.ndarray,
-    shown: Sequence[sparse.csr_array],
+    histories: Sequence[sparse.csr_array],
     history_IF: sparse.csr_array,
     rank: int,
     targets: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(M times its directions, of shape (F, V); these directions, of shape (I, V); their eigenvalues), the largest last.
 
-    shown: the users' histories for each k; one that is listed several times weighs as much.
+    histories: the users' histories for each k; one that is listed several times weighs as much.
     """
     left_UV, value_V, right_VI = truncated_svd(target, targets)
-    gram = NormalEquations(profile_UD, shown, history_IF)
+    gram = NormalEquations(profile_UD, histories, history_IF)
     target_FV = gram.cross(left_UV * value_V)
     map_FV = conjugate_gradients(lambda x_FV: gram(x_FV) + x_FV, target_FV, gram.precondition, TOLERANCE, STEPS)
     spread_V, turn_VV = eigh(map_FV.T @ gram(map_FV))
@@ -57,16 +57,16 @@ def in_factors(
 class NormalEquations:
     """mean_k XᵀX of X = [P, H_k B], as products with it."""
 
-    def __init__(self, profile_UD: np.ndarray, shown: Sequence[sparse.csr_array], history_IF: sparse.csr_array):
+    def __init__(self, profile_UD: np.ndarray, histories: Sequence[sparse.csr_array], history_IF: sparse.csr_array):
         self.profile_UD, self.history_IF, self.width = profile_UD, history_IF, profile_UD.shape[1]
         different: list[tuple[sparse.csr_array, float]] = []
-        for history_UI in shown:  # a k that is listed three times is multiplied once
+        for history_UI in histories:  # a k that is listed three times is multiplied once
             same = [n for n, (other_UI, _) in enumerate(different) if _equal(other_UI, history_UI)]
             if same:
-                different[same[0]] = (history_UI, different[same[0]][1] + 1 / len(shown))
+                different[same[0]] = (history_UI, different[same[0]][1] + 1 / len(histories))
             else:
-                different.append((history_UI, 1 / len(shown)))
-        self.shown = different
+                different.append((history_UI, 1 / len(histories)))
+        self.histories = different
         self.items = len(history_IF.indptr) - 1
         self.profile = cho_factor(profile_UD.T @ profile_UD + np.eye(self.width)) if self.width else None
         of_item_F = np.asarray(history_IF.power(2).sum(0))[: self.items]  # λ⁻¹: these columns are a multiple of the identity
@@ -78,13 +78,13 @@ class NormalEquations:
 
     def cross(self, target_UV: np.ndarray) -> np.ndarray:
         """mean_k Xᵀ target."""
-        history_IV = sum(weight * (history_UI.T @ target_UV) for history_UI, weight in self.shown)
+        history_IV = sum(weight * (history_UI.T @ target_UV) for history_UI, weight in self.histories)
         return np.concatenate([self.profile_UD.T @ target_UV, self.history_IF.T @ history_IV])
 
     def __call__(self, x_FV: np.ndarray) -> np.ndarray:
         source_IV, profile_UV = self.history_IF @ x_FV[self.width :], self.profile_UD @ x_FV[: self.width]
         mean_UV, history_IV = np.zeros_like(profile_UV), np.zeros_like(source_IV)
-        for history_UI, weight in self.shown:
+        for history_UI, weight in self.histories:
             user_UV = profile_UV + history_UI @ source_IV
             mean_UV += weight * user_UV
             history_IV += weight * (history_UI.T @ user_UV)

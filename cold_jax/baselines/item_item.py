@@ -20,7 +20,7 @@ from cold_jax.splits.tasks import TrainView
 
 @dataclass(frozen=True)
 class Ease(Baseline):
-    """score_ui = Σ_{j in u's history} W_ji + a · c_i / max c, W of `ease_weights`, a = `popularity` (reference recipe: 0 and 0.3).
+    """score_ui = Σ_{j in H_u} W_ji + a · c_i / max c, W of `ease_weights`, a = `popularity` (reference recipe: 0 and 0.3).
 
     Of more than `dense_items` items RᵀR is cut to its largest `factors` eigenvalues: `ease_factors`.
     """
@@ -54,7 +54,7 @@ class Ease(Baseline):
 
 @dataclass(frozen=True)
 class ItemKnn(Baseline):
-    """score_ui = Σ_{j in u's history} W_ji, W of `item_knn_weights`; None among `neighbours` keeps all."""
+    """score_ui = Σ_{j in H_u} W_ji, W of `item_knn_weights`; None among `neighbours` keeps all."""
 
     shrinks: list[float]
     neighbours: list[int | None]

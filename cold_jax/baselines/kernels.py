@@ -30,7 +30,7 @@ DAY = 86_400.0  # seconds
 class ItemKernel(Baseline):
     """S = W (K_ww + λI)⁻¹ K_w*, K of `blocks`, W = A Aᵀ (A Aᵀ + ρI)⁻¹ R, A = R diag(c + 1)^-½: a kernel ridge on softly filtered users.
 
-    Where ρ is None, W = R: a kernel ridge for each user. Since A Aᵀ (A Aᵀ + ρI)⁻¹ = A (Aᵀ A + ρI)⁻¹ Aᵀ, scores are linear in what a user shows.
+    Where ρ is None, W = R: a kernel ridge for each user. Since A Aᵀ (A Aᵀ + ρI)⁻¹ = A (Aᵀ A + ρI)⁻¹ Aᵀ, scores are linear in a user's history H_u.
     Where `popularity_scaled` is true, share × popularity, with y_j = (c_j + 10)^½ and their mean m:
 
         S = [W diag(c + 10)^-½ (K_ww + λI)⁻¹ K_w*] · max(m + (y − m)(K_ww + ½λI)⁻¹ K_w*, 0.3)
@@ -87,7 +87,7 @@ class ItemKernel(Baseline):
 
 @dataclass(frozen=True)
 class KernelKnn(Baseline):
-    """score_ui = Σ_{j in N(i), shown by u} K_ij / Σ_{j in N(i)} K_ij, N(i) the warm items nearest by K of `blocks`."""
+    """score_ui = Σ_{j in N(i) ∩ H_u} K_ij / Σ_{j in N(i)} K_ij, N(i) the warm items nearest by K of `blocks`."""
 
     kernel: dict[str, float]
     neighbours: list[int]
@@ -122,7 +122,7 @@ class UserGP(Baseline):
 
         K = a cos(profile) + b cos(support diag(c + 1)^-¼) + d cos(support diag(c + 1)^-½ V_r) + 1 + e exp(−(t − t')² / 2 days²)
 
-    t is a user's first time, where the split tells it (split.use_first_seen). V_r are the right factors of `svd_factors`. A warm user shows his k earliest training items, as a cold one does; so each k has a kernel of its own, and
+    t is a user's first time, where the split has it (split.use_first_seen). V_r are the right factors of `svd_factors`. The support of a warm user is their k earliest training items, as a cold one does; so each k has a kernel of its own, and
     γ, λ and the weight of EASE in S / max S + a · EASE are chosen for each k by folds of pseudo-cold warm users. The profile is the
     users' indicators, or where they have none the vector of their text.
     """
@@ -179,7 +179,7 @@ class UserGP(Baseline):
             if self.arrival_weight:
                 if train.first_seen_U is None:
                     raise ValueError(
-                        "baseline.arrival_weight: the split doesn't tell when users came; give split.use_first_seen=true, or arrival_weight=0"
+                        "baseline.arrival_weight: the split has no first times of users; give split.use_first_seen=true, or arrival_weight=0"
                     )
                 day_U = train.first_seen_U / (DAY * self.days)
                 kernel_BU += self.arrival_weight * np.exp(-((day_U[user_B][:, None] - day_U[warm_U]) ** 2) / 2)
@@ -210,15 +210,15 @@ class UserGP(Baseline):
         return of_setting
 
     def _features(self, train: TrainView) -> Callable[[np.ndarray, sparse.csr_array], np.ndarray]:
-        """Rows x with K = x x'ᵀ, for users who show items."""
+        """Rows x with K = x x'ᵀ, of users and their histories."""
         blocks = [*train.users.indicators.values()] or [profile_vectors(train)]
         profile_UF = normalize_rows(np.concatenate(blocks, 1).astype(np.float64))
         count_I = item_counts(train) + 1
         source_IV = closed_forms.svd_factors(train.interaction_UI, self.rank)[0]
 
         def features(user_U: np.ndarray, history_UI: sparse.csr_array) -> np.ndarray:
-            shown = history_UI.toarray().astype(np.float64)
-            items_UI, factors_UV = normalize_rows(shown * count_I**-0.25), normalize_rows(shown @ source_IV)
+            seen_UI = history_UI.toarray().astype(np.float64)
+            items_UI, factors_UV = normalize_rows(seen_UI * count_I**-0.25), normalize_rows(seen_UI @ source_IV)
             weighted = (self.profile**0.5 * profile_UF[user_U], self.items**0.5 * items_UI, self.factors**0.5 * factors_UV)
             return np.concatenate([*weighted, np.ones((len(user_U), 1))], 1)
 

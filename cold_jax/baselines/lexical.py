@@ -1,6 +1,6 @@
 """Words in common, without training: TF-IDF's cosine, and BM25 (Robertson & Zaragoza 2009, doi 10.1561/1500000019).
 
-A user's query is what he shows; documents are the items' texts.
+A user's query is the texts of their history H_u; documents are the items' texts.
 """
 
 import logging
@@ -15,12 +15,12 @@ from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
-logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets it to tell of everything
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets it to DEBUG
 
 
 @dataclass(frozen=True)
 class Tfidf(Baseline):
-    """score_ui = Σ_{j shown by u} cos(x_j, x_i), x TF-IDF of an item's words and pairs of words; popularity where nothing is shown."""
+    """score_ui = Σ_{j in H_u} cos(x_j, x_i), x TF-IDF of an item's words and pairs of words; popularity without a history."""
 
     text: str
 
@@ -31,7 +31,7 @@ class Tfidf(Baseline):
 
 @dataclass(frozen=True)
 class Bm25(Baseline):
-    """score_ui = BM25 of item i's text for the words of the items that u shows, with bm25s; popularity where nothing is shown.
+    """score_ui = BM25 of item i's text for the words of the items in H_u, with bm25s; popularity without a history.
 
     A word counts as often as the query has it. k1, b: how soon a word's count saturates, how much a text's length is held against it.
     """
@@ -46,7 +46,7 @@ class Bm25(Baseline):
 
         def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             history_UN = np.split(history_UI.indices, history_UI.indptr[1:-1])
-            queries = [[word for i in shown_N for word in word_IL[i]] for shown_N in history_UN]
+            queries = [[word for i in own_N for word in word_IL[i]] for own_N in history_UN]
             return np.stack([bm25_scores(index, query, len(word_IL)) for query in queries])[:, candidate_I]
 
         return history_scorer(train, score)

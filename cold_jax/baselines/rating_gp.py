@@ -30,11 +30,11 @@ STILL, STEPS = 1e-3, 30  # Newton's steps end where no logit moves more, and are
 RIDGE = 100.0  # of the logistic regression over the parts of a score
 
 
-NOISE = 4.0  # about 1 / p(1 − p): what a like that a row tells of is worth beside a rating
+NOISE = 4.0  # about 1 / p(1 − p): the noise of a like in a row's history, relative to a rating's
 
 
 def likes(train: TrainView) -> np.ndarray:
-    """y of the training rows. Raises ValueError where the split doesn't say what a like is."""
+    """y of the training rows. Raises ValueError where the split has no threshold."""
     if train.like_N is None:
         raise ValueError(
             "split.threshold: ratings need the value from which one is a like; give it, as split=warm_pointwise has it"
@@ -125,7 +125,7 @@ class RatingGP(Baseline):
 
     Where there are `cuts`, the score is a logistic regression on [f_i, a_u, g_u(i), s_u f̂_i, h], h = L_iH (L_HH + 4I)⁻¹ 1 of the items H that a row's
     user liked before it (`split.history`). Its weights come from forward blocks: the process is fitted to the training rows before a share of the time, and
-    asked for those up to the next share.
+    scores those up to the next share.
     """
 
     kernel: dict[str, float]
@@ -173,18 +173,18 @@ class RatingGP(Baseline):
         for start, end in pairwise([*np.quantile(train.time_N, self.cuts), np.inf]):
             index_N = np.flatnonzero((train.time_N >= start) & (train.time_N < end))
             liked_history_NI = liked_history(rows, index_N, self.history, items)
-            told_NF = fit(train.time_N < start).told(train.user_N[index_N], train.item_N[index_N], liked_history_NI)
-            found.append((told_NF, like_N[index_N]))
-        told_NF, label_N = (np.concatenate(values) for values in zip(*found, strict=True))
-        mean_F, scale_F = told_NF.mean(0), np.maximum(told_NF.std(0), 1e-12)
-        weight_F, bias = logistic((told_NF - mean_F) / scale_F, label_N, RIDGE)
+            feature_NF = fit(train.time_N < start).features(train.user_N[index_N], train.item_N[index_N], liked_history_NI)
+            found.append((feature_NF, like_N[index_N]))
+        feature_NF, label_N = (np.concatenate(values) for values in zip(*found, strict=True))
+        mean_F, scale_F = feature_NF.mean(0), np.maximum(feature_NF.std(0), 1e-12)
+        weight_F, bias = logistic((feature_NF - mean_F) / scale_F, label_N, RIDGE)
 
-        def of_rows(part: EvalTask) -> np.ndarray:
-            if part.liked_history_NI is None:
-                raise ValueError("baseline.cuts: rows tell nothing of what was liked before them; give split.history, or cuts=[]")
-            return (whole.told(part.user_N, part.item_N, part.liked_history_NI) - mean_F) / scale_F @ weight_F + bias
+        def pointwise(task: EvalTask) -> np.ndarray:
+            if task.liked_history_NI is None:
+                raise ValueError("baseline.cuts: rows have no history of likes; give split.history, or cuts=[]")
+            return (whole.features(task.user_N, task.item_N, task.liked_history_NI) - mean_F) / scale_F @ weight_F + bias
 
-        return PointwiseScorer(of_rows)
+        return PointwiseScorer(pointwise)
 
 
 class Fitted(NamedTuple):
@@ -198,7 +198,7 @@ class Fitted(NamedTuple):
         own_BI = self.at.taste_UF[user_B] @ self.tastes_IF[candidate_I].T
         return self.at.mean + self.at.item_I[candidate_I][None] + self.at.user_U[user_B][:, None] + own_BI
 
-    def told(self, user_N: np.ndarray, item_N: np.ndarray, liked_history_NI: sparse.csr_array) -> np.ndarray:
+    def features(self, user_N: np.ndarray, item_N: np.ndarray, liked_history_NI: sparse.csr_array) -> np.ndarray:
         """[f_i, a_u, g_u(i), s_u f̂_i, h] of rows."""
         own_NF = self.at.taste_UF[user_N] * self.tastes_IF[item_N]
         of_likes_N = by_likes(self.tastes_IF[:, :-1], item_N, liked_history_NI)
@@ -207,13 +207,13 @@ class Fitted(NamedTuple):
 
 def by_likes(feature_IF: np.ndarray, item_N: np.ndarray, liked_history_NI: sparse.csr_array) -> np.ndarray:
     """h of each row: k_iH (K_HH + 4I)⁻¹ 1 with K = x xᵀ, H the items that were liked before it."""
-    told_N = np.zeros(len(item_N))
+    liked_N = np.zeros(len(item_N))
     for n, liked_K in enumerate(np.split(liked_history_NI.indices, liked_history_NI.indptr[1:-1])):
         if len(liked_K):
             liked_KF = feature_IF[liked_K]
             weight_K = np.linalg.solve(liked_KF @ liked_KF.T + NOISE * np.eye(len(liked_K)), np.ones(len(liked_K)))
-            told_N[n] = feature_IF[item_N[n]] @ (weight_K @ liked_KF)
-    return told_N
+            liked_N[n] = feature_IF[item_N[n]] @ (weight_K @ liked_KF)
+    return liked_N
 
 
 def logistic(feature_NF: np.ndarray, label_N: np.ndarray, ridge: float) -> tuple[np.ndarray, float]:

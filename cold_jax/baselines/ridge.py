@@ -96,7 +96,7 @@ class RidgeSvd(Baseline):
 
 @dataclass(frozen=True)
 class RidgeProfile(Baseline):
-    """S = F (F_wᵀF_w + λI)⁻¹ F_wᵀ R, F of users: from profile to items, whatever a user shows (reference recipe)."""
+    """S = F (F_wᵀF_w + λI)⁻¹ F_wᵀ R, F of users: from profile to items, whatever their history (reference recipe)."""
 
     texts: list[str]
     indicators: float

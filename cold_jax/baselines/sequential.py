@@ -60,22 +60,22 @@ def decayed(history_UI: sparse.csr_array, decay: float) -> sparse.csr_array:
 
 
 def tune_weights(
-    scorers: Mapping[str, Scorer], grid: Sequence[float], metric: str, part: EvalTask, rounds: int = 2
+    scorers: Mapping[str, Scorer], grid: Sequence[float], metric: str, task: EvalTask, rounds: int = 2
 ) -> tuple[dict[str, float], float]:
-    """(weight of each scorer, the part's metric at them): coordinate search from the first alone, over the grid for each other.
+    """(weight of each scorer, the task's metric at them): coordinate search from the first alone, over the grid for each other.
 
-    Weights are of the scores as they are, the grid of scores at unit standard deviation over the part.
+    Weights are of the scores as they are, the grid of scores at unit standard deviation over the task.
     """
-    asked = part.user_U, part.history_UI, part.candidate_I
-    score = {name: np.asarray(scorer(*asked), np.float32) for name, scorer in scorers.items()}
+    inputs = task.user_U, task.history_UI, task.candidate_I
+    score = {name: np.asarray(scorer(*inputs), np.float32) for name, scorer in scorers.items()}
     scale = {name: float(1 / max(score_UI.std(), 1e-12)) for name, score_UI in score.items()}
-    row_of = {int(user): row for row, user in enumerate(part.user_U)}
+    row_of = {int(user): row for row, user in enumerate(task.user_U)}
     first, *others = scorers
     weight = dict.fromkeys(scorers, 0.0) | {first: scale[first]}
 
     def at(**changed: float) -> float:
         total_UI = sum((w * score[name] for name, w in (weight | changed).items() if w), np.zeros((), np.float32))
-        return validate(lambda user_U, *_: total_UI[[row_of[int(u)] for u in user_U]], {part.name: part}, metric)[0]
+        return validate(lambda user_U, *_: total_UI[[row_of[int(u)] for u in user_U]], {task.name: task}, metric)[0]
 
     best = at()
     for _ in range(rounds if len(others) > 1 else min(len(others), 1)):
@@ -87,19 +87,19 @@ def tune_weights(
 
 
 def sample_users(validation: Mapping[str, EvalTask], users: int, seed: int) -> EvalTask:
-    """The part of what comes next with so many of its users, drawn. Raises ValueError where no such thing is asked."""
-    part = validation.get("all")
-    if part is None or part.kind is not TaskKind.next:
+    """The next-item task with so many of its users, drawn at random. Raises ValueError where there is none."""
+    task = validation.get("all")
+    if task is None or task.kind is not TaskKind.next:
         raise ValueError("split: closed forms for sequences choose their weights by what comes next; use split=next_item")
-    drawn_U = np.sort(seeds.generator(seed, "validation users").permutation(len(part.user_U))[:users])
-    return part.of(drawn_U)
+    sampled_U = np.sort(seeds.generator(seed, "validation users").permutation(len(task.user_U))[:users])
+    return task.of(sampled_U)
 
 
 @dataclass(frozen=True)
 class History(Baseline):
     """The sum above of `members`: line and titles (TF-IDF), vectors, transitions, popularity.
 
-    own: an item votes for itself, which tells where nothing is masked. users: so many of the validation part choose the weights.
+    include_self: an item's own row counts, which matters where seen items are not masked. users: of the validation task, for the weights.
     """
 
     members: list[str]

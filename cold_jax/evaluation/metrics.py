@@ -1,21 +1,21 @@
-"""Metrics of each user, of given rows and of whole lists, and the paired statistics between two methods.
+"""Metrics of each user, of pointwise tasks and of whole lists.
 
-Ranking metrics follow from the ranks of a user's positives among his candidates (P runs over all users' positives):
+Ranking metrics follow from the ranks of a user's positives among their candidates (P runs over all users' positives):
 
     recall@k     share of the positives with rank ≤ k
     precision@k  number of them / k
     hr@k         1 if there is one
     ndcg@k       Σ 1/log2(1 + rank) over the positives with rank ≤ k, over the same sum for ranks 1 … min(k, |positives|)
     mrr          1 / smallest rank
-    auc          share of the (positive, negative) pairs in which the positive stands first
+    auc          share of the (positive, negative) pairs in which the positive is ranked first
 
-Beside accuracy, from whom an item is known to please: c_i of a part's U users took it, shown or hidden.
+Beyond accuracy; c_i of a task's U users interacted with item i, in their history or as a target.
 
     stratified_recall@k  Σ c_i^-½ over the positives with rank ≤ k, over the same sum for all (popularity-stratified recall: Steck,
                          RecSys 2011, with β = ½)
     novelty@k            mean of −log2((c_i + 1) / (U + 1)) over the first k, in bits (Zhou et al., PNAS 2010)
-    coverage@k           share of the candidates that stand among the first k of at least one user
-    gini@k               0 where every candidate stands among the first k equally often, towards 1 where one of them does alone
+    coverage@k           share of the candidates that are among the first k of at least one user
+    gini@k               0 where every candidate is among the first k equally often, towards 1 where one of them is alone
 
 A value that is not a number is an error everywhere: a mean that skipped it, or a rank that it took, would look like a result.
 """
@@ -83,7 +83,7 @@ def per_user(rank_P: np.ndarray, offset_U: np.ndarray, candidates_U: np.ndarray,
                 values[name] = 1 / best_U
             case "auc", _:
                 defined_U, negatives_U = has_negatives(offset_U, candidates_U), candidates_U - size_U
-                # before a positive at rank r stand r - 1 candidates; over a user's n positives, n (n - 1) / 2 of them positive
+                # a positive at rank r has r - 1 candidates before it; over a user's n positives, n (n - 1) / 2 of them positive
                 before_U = total(rank_P - 1) - size_U * (size_U - 1) / 2
                 values[name] = 1 - before_U[defined_U] / (size_U * negatives_U)[defined_U]
     return values
@@ -95,19 +95,19 @@ def has_negatives(offset_U: np.ndarray, candidates_U: np.ndarray) -> np.ndarray:
 
 
 def coverage(top_UK: np.ndarray, k: int, candidates: int) -> float:
-    """Share of the `candidates` items that stand among the first k of at least one user; -1 in top_UK is an empty place."""
+    """Share of the `candidates` items that are among the first k of at least one user; -1 in top_UK is an empty place."""
     if not 1 <= k <= top_UK.shape[1]:
         raise ValueError(f"coverage@{k}: the rankings have {top_UK.shape[1]} places")
     return len(np.setdiff1d(top_UK[:, :k], [-1])) / candidates
 
 
 def gini(top_UK: np.ndarray, k: int, candidates: int) -> float:
-    """Gini's coefficient of how often each of the `candidates` items stands among the first k; -1 in top_UK is an empty place."""
+    """Gini's coefficient of how often each of the `candidates` items is among the first k; -1 in top_UK is an empty place."""
     if not 1 <= k <= top_UK.shape[1]:
         raise ValueError(f"gini@{k}: the rankings have {top_UK.shape[1]} places")
     first = top_UK[:, :k]
     seen_I = np.sort(np.unique(first[first >= 0], return_counts=True)[1])
-    position_I = np.arange(candidates - len(seen_I), candidates) + 1  # after the items that never stand there
+    position_I = np.arange(candidates - len(seen_I), candidates) + 1  # after the items that are in no list
     return float(((2 * position_I - candidates - 1) * seen_I).sum() / (candidates * seen_I.sum()))
 
 
@@ -144,7 +144,7 @@ def user_auc(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> tu
 
 
 def pointwise(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> dict[str, float]:
-    """Metrics of given rows; scores are logits, labels 0 or 1.
+    """Metrics of a pointwise task; scores are logits, labels 0 or 1.
 
     auc over all rows; uauc, the plain mean over users with both labels; accuracy of score > 0; base_rate, the share of ones.
     ValueError where auc or uauc is not defined.
@@ -164,7 +164,7 @@ def pointwise(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> d
 def item_correlation(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray, item_N: np.ndarray) -> float | None:
     """The correlation of items' mean score and mean label, both less their user's mean over these rows, items weighted by their rows.
 
-    What an item is worth, whoever rated it; levels of users change nothing. None where either is the same for all items.
+    An item's quality, whoever rated it; users' rating levels change nothing. None where either is the same for all items.
     """
     _require_numbers(score_N=score_N, label_N=label_N)
     user_N, item_N = (np.unique(x_N, return_inverse=True)[1] for x_N in (user_N, item_N))

@@ -1,7 +1,7 @@
 """The rank of each positive among all candidates of its user, and the first places of the user's ranking.
 
 Candidates are ranked in chunks of users. Seen items are masked where the task says so, and so is what is not among a user's own
-candidates. Scores are compared as float32; equal ones stand in the task's tie-breaking order (splits.ties), which is the same for every
+candidates. Scores are compared as float32; equal ones are ranked in the task's tie-breaking order (splits.ties), which is the same for every
 method and every user. All chunks have one shape, and positives are padded to a power of two: a task is one compiled program.
 """
 
@@ -26,7 +26,7 @@ COMPARED = 2**21  # scores that are compared at once: 8 MB, of which some copies
 LEAST = 32  # users in a chunk, however many items: fewer read the items' vectors too often
 
 
-BLOCK = 100  # items whose maximum stands for them
+BLOCK = 100  # items whose maximum represents them
 
 
 AHEAD = 4  # chunks that may wait for the device, each with its scores of all candidates
@@ -62,7 +62,7 @@ def _rank(
     # outside of a loop XLA makes one pass of it
     blocks = user_P.reshape(-1, block), item_P.reshape(-1, block)
     rank_P = rank((jnp.asarray(user_P), jnp.asarray(item_P))) if len(user_P) == block else jax.lax.map(rank, blocks).ravel()
-    lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it stands before what is masked
+    lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it is ranked before what is masked
     score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
     top_BK = _first(jnp.where(masked_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
     return rank_P, top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
@@ -71,7 +71,7 @@ def _rank(
 def _first(score_BI: jax.Array, top: int) -> jax.Array:
     """The positions of the `top` best, equal ones in the order of their positions.
 
-    Of many items the best stand in the `top` blocks with the best maxima: a block that is not among them has as many before it.
+    Of many items the best are in the `top` blocks with the best maxima: a block that is not among them has as many before it.
     """
     B, I = score_BI.shape
     if 4 * BLOCK * top > I:

@@ -68,7 +68,7 @@ def pool_over_runs(value_N: np.ndarray, user_N: np.ndarray, run_N: np.ndarray) -
     """A value for each user, of the mean m of the runs' means m_r: x_u = m + U/R · Σ_r (v_ur − m_r) / n_r over the runs that have u.
 
     Users of several splits may differ, and one user's values are not independent: drawing users, with all that they have, is the
-    cluster bootstrap of m to first order. Where every run has every user, x_u is his mean over runs.
+    cluster bootstrap of m to first order. Where every run has every user, x_u is the user's mean over runs.
     """
     user_N, run_N = (np.unique(x_N, return_inverse=True)[1] for x_N in (user_N, run_N))
     users_R = np.bincount(run_N)

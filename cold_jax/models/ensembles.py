@@ -1,4 +1,4 @@
-"""What a trained model's scores are joined with when it is asked."""
+"""A trained model's scores, alone or joined with closed forms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ class SingleModel:
 class HistoryEnsemble(History):
     """The model beside the closed forms for sequences, weights chosen on validation, the model's being 1.
 
-    bonus, tolerance: see `lifted`, whose text is that of titles and vectors.
+    cold_item_boost, tolerance: see `boost_cold_items`, whose similarity is that of titles and vectors.
     """
 
     cold_item_boost: list[float]
@@ -36,7 +36,7 @@ class HistoryEnsemble(History):
         super().__post_init__()
         object.__setattr__(self, "cold_item_boost", tuple(self.cold_item_boost))
         if not self.cold_item_boost:
-            raise ValueError("ensemble.cold_item_boost: give one size or more; [0.0] lifts nothing")
+            raise ValueError("ensemble.cold_item_boost: give one size or more; [0.0] boosts nothing")
 
     def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:  # type: ignore[override]
         if self.cold_item_boost == (0,):
@@ -44,61 +44,59 @@ class HistoryEnsemble(History):
         kernels = self.kernels(train, dict.fromkeys([*self.members, *TEXTS]))
         joined = self.fit(train, validation, kernels, {"model": model})
         text = replace(self, members=TEXTS).fit(train, validation, kernels, {})
-        some = sample_users(validation, self.users, self.seed)
+        sample = sample_users(validation, self.users, self.seed)
         return boost_cold_items(
-            joined, text, ~train.warm_I, validation["all"], some, self.cold_item_boost, self.metric, self.tolerance
+            joined, text, ~train.warm_I, validation["all"], sample, self.cold_item_boost, self.metric, self.tolerance
         )
 
 
 @dataclass(frozen=True)
 class RatingEnsemble(RatingGP):
-    """The model beside a rating process, of given rows: a logistic regression on both, its three numbers from the validation rows."""
+    """The model beside a Gaussian process over ratings, for pointwise tasks: a logistic regression on both, fitted to the validation rows."""
 
     def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:  # type: ignore[override]
         scorers = model, super().__call__(train, validation)
         if not validation or next(iter(validation.values())).kind is not TaskKind.pointwise:
-            raise ValueError(
-                "ensemble: a rating process is joined for given rows, by those of validation; use split=item_cold_ratings"
-            )
-        part = next(iter(validation.values()))
+            raise ValueError("ensemble: rating_gp is for pointwise tasks, with rows of validation; use split=item_cold_ratings")
+        task = next(iter(validation.values()))
 
-        def told(part: EvalTask) -> np.ndarray:
-            return np.stack([score_pointwise(scorer, part) for scorer in scorers], 1)
+        def stacked(task: EvalTask) -> np.ndarray:
+            return np.stack([score_pointwise(scorer, task) for scorer in scorers], 1)
 
-        told_NF = told(part)
-        scale_F = np.maximum(told_NF.std(0), 1e-12)
-        weight_F, bias = logistic(told_NF / scale_F, part.value_N, ridge=1.0)
-        return PointwiseScorer(lambda part: told(part) / scale_F @ weight_F + bias)
+        score_NF = stacked(task)
+        scale_F = np.maximum(score_NF.std(0), 1e-12)
+        weight_F, bias = logistic(score_NF / scale_F, task.value_N, ridge=1.0)
+        return PointwiseScorer(lambda task: stacked(task) / scale_F @ weight_F + bias)
 
 
 def boost_cold_items(
     scorer: Scorer,
     text: Scorer,
     new_I: np.ndarray,
-    part: EvalTask,
-    some: EvalTask,
+    task: EvalTask,
+    sample: EvalTask,
     cold_item_boost: Sequence[float],
     metric: str,
     tolerance: float,
 ) -> Scorer:
     """s_ui + w (1 + t_ui) for new items, s and the similarity of texts t at unit standard deviation.
 
-    A model that never saw an item taken ranks it by what it knows of items that were: too low. w is what ranks the new items best that
-    the part asks for, of those that lose no more than a share `tolerance` of the metric over `some` of its users.
+    A model ranks items without training interactions too low. w is the weight that ranks the new items among the targets best,
+    of those that lose no more than a share `tolerance` of the metric over a `sample` of its users.
     """
-    asked = some.user_U[:512], some.history_UI[:512], some.candidate_I
-    own, of_text = (float(np.asarray(one(*asked)).std()) for one in (scorer, text))
+    inputs = sample.user_U[:512], sample.history_UI[:512], sample.candidate_I
+    own, of_text = (float(np.asarray(one(*inputs)).std()) for one in (scorer, text))
 
     def at(weight: float) -> Scorer:
-        def lift(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        def boosted(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             score_UI, text_UI = (np.asarray(one(user_U, history_UI, candidate_I)) for one in (scorer, text))
             return score_UI / own + weight * new_I[candidate_I] * (1 + text_UI / of_text)
 
-        return lift
+        return boosted
 
-    new_U = new_I[part.target_UI.indices]  # each user has one positive
+    new_U = new_I[task.target_UI.indices]  # each user has one positive
     if not new_U.any():
         return scorer
-    whole, apart = ([validate(at(w), {"all": asked}, metric)[0] for w in cold_item_boost] for asked in (some, part.of(new_U)))
+    whole, apart = ([validate(at(w), {"all": one}, metric)[0] for w in cold_item_boost] for one in (sample, task.of(new_U)))
     allowed = [n for n, reached in enumerate(whole) if reached >= (1 - tolerance) * max(whole)]
     return at(cold_item_boost[max(allowed, key=lambda n: apart[n])])

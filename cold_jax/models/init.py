@@ -27,7 +27,7 @@ class RandomInit:
 
 @dataclass(frozen=True)
 class SvdInit:
-    """R ≈ P Qᵀ, where a user is the sum of his items' sources; with the map of λ `ridge` the reference's ridge to SVD factors.
+    """R ≈ P Qᵀ, where a user is the sum of their items' sources; with the map of λ `ridge` the reference's ridge to SVD factors.
 
     Scores are the estimated R times `logit_scale`, for a softmax; each coordinate is as large in users as in items, for Adam.
     """

@@ -101,7 +101,7 @@ def test_when_a_user_came_is_a_kernel_beside_the_others(train: TrainView):
     np.testing.assert_allclose(found_UI, value_UI.mean(0) + ridge.predict(kernel_UU[25:, :25]), rtol=1e-4, atol=1e-5)
 
     with pytest.raises(
-        ValueError, match=r"baseline\.arrival_weight: the split doesn't tell when users came; give split\.use_first_seen=true"
+        ValueError, match=r"baseline\.arrival_weight: the split has no first times of users; give split\.use_first_seen=true"
     ):
         named("user_gp", **only, arrival_weight=0.5)(train, {})
 

@@ -10,7 +10,7 @@ import test_rating_gp
 from fitted import named
 from test_sequential import SHOWN_UI, asking, trained
 
-from cold_jax.evaluation.evaluate import Scorer, evaluate
+from cold_jax.evaluation.evaluate import Scorer, evaluate, score_pointwise
 from cold_jax.models.ensembles import HistoryEnsemble, RatingEnsemble, SingleModel, boost_cold_items
 from cold_jax.splits.tasks import EvalTask, TrainView
 
@@ -80,7 +80,7 @@ def test_a_rating_process_takes_from_a_model_what_it_knows() -> None:
 def test_a_rating_process_is_joined_for_given_rows_alone() -> None:
     train, _ = test_rating_gp.asked(window=None)
     blend = RatingEnsemble(**dataclasses.asdict(named("rating_gp", cuts=[], **test_rating_gp.SIMPLE)))
-    with pytest.raises(ValueError, match="ensemble: a rating process is joined for given rows"):
+    with pytest.raises(ValueError, match="ensemble: rating_gp is for pointwise tasks"):
         blend(lambda *asked: np.zeros(1), train, {})
 
 
@@ -98,3 +98,14 @@ def test_new_items_are_lifted_as_far_as_the_others_allow() -> None:
         place.append(int((lifted_UI[1] > lifted_UI[1, 0]).sum()))
     assert place == [4, 0]
     assert boost_cold_items(model, text, np.zeros(5, bool), part, part, [0.0, 9.0], "ndcg@5", 1.0) is model
+
+
+def test_scores_are_stacked_at_one_scale() -> None:
+    """The regression is penalised, so a model whose logits are a thousandth as large would get next to no weight."""
+    data, label_UI = test_rating_gp.dataset(), np.zeros((60, 40))
+    label_UI[data.user_N, data.item_N] = data.value_N >= 4
+    found = []
+    for size in (1.0, 1e-3):
+        blend, _, test = joined(lambda user_U, shown, item_I, size=size: size * label_UI[user_U][:, item_I])
+        found.append(score_pointwise(blend, test["all"]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-3)
