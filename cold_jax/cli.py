@@ -132,6 +132,8 @@ def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.S
     from cold_jax.runs.trust import PLACES, accept
 
     run = Run(job.folder)
+    require_no_empty_dict(cfg, job.overrides)
+    absolute_paths(cfg)
     if cfg.resume is None:
         if (run.path / "config.yaml").exists():
             raise ConfigError(f"hydra.run.dir: {run.path} holds a run already; choose another folder, or resume={run.path}")
@@ -154,6 +156,22 @@ def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.S
                 f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config"
             )
     return cfg, config.settings(cfg), run
+
+
+def absolute_paths(cfg: DictConfig) -> None:
+    """A relative path belongs to the folder that a command was started in: config.yaml holds it absolute, for commands from elsewhere."""
+    for key in ("data.root", "split.path", "adapter.init_from", "encoder.id"):
+        value = OmegaConf.select(cfg, key)
+        if value is not None and (key != "encoder.id" or Path(value).exists()):  # else an id of the hub
+            OmegaConf.update(cfg, key, str(Path(value).absolute()))
+
+
+def require_no_empty_dict(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Raises ConfigError for `KEY={}`, which Hydra merges into what is there: it would clear nothing, without a word."""
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if value.strip() == "{}" and OmegaConf.select(cfg, key):
+            raise ConfigError(f"{key}: {{}} is merged with what is there and clears nothing; use {key}=null")
 
 
 def _trains_on(cfg: DictConfig, run: Run) -> bool:

@@ -285,6 +285,26 @@ def test_a_choice_that_only_the_saved_config_has_counts(tmp_path: Path) -> None:
         opened(tmp_path, *FIRST, f"resume={tmp_path}")
 
 
+def test_a_relative_path_is_of_the_folder_that_a_run_was_started_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    overrides = (
+        "data=tables",
+        "data.root=shop",
+        "data.interactions=a.csv",
+        "data.items=b.csv",
+        "data.item_texts={line: '{title}'}",
+    )
+    opened(tmp_path / "run", *overrides, "encoder=hub", "encoder.id=org/name")
+    saved = cli.read_config(Run(tmp_path / "run"))
+    assert (saved.data.root, saved.encoder.id) == (str(tmp_path / "shop"), "org/name")
+
+
+def test_a_dict_that_clears_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.item_sets: \{\} is merged with what is there .* use data.item_sets=null"):
+        opened(tmp_path / "run", "data=ml_100k", "data.item_sets={}")
+    assert not (tmp_path / "run").exists()
+
+
 def test_runs_of_one_moment_get_folders_of_their_own() -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
         folders = {compose("train", return_hydra_config=True).hydra.run.dir for _ in range(5)}

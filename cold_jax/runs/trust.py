@@ -37,7 +37,7 @@ HARMLESS = {
     "optimizer": ("schedule",),
     "loop": ("step",),
     "evaluation": ("metrics", "metric"),
-    "model": ("title", "profile", "liked", "ask"),
+    "model": ("title", "profile_prompt", "liked_prompt", "question"),
     "baseline": ("text", "metric", "members", "line", "title", "kernel", "texts", "user_kernel"),
     "ensemble": ("members", "line", "title", "metric", "kernel", "user_kernel"),
 }
