@@ -39,7 +39,7 @@ from cold_jax.storage.signatures import sign, signed_here
 from cold_jax.storage.tensors import pack_tensors, read_tensors
 
 FORMAT = 2  # of config.yaml and results.json: raised whenever the keys or classes that they name change
-CONFIG_LARGEST, RESULTS_LARGEST, METRICS_LARGEST, TENSORS_LARGEST = 256 * KiB, 64 * MiB, GiB, 64 * GiB  # bytes
+CONFIG_LARGEST, RESULTS_LARGEST, METRICS_LARGEST, TENSORS_LARGEST = 256 * KiB, 64 * MiB, 256 * MiB, 64 * GiB  # bytes
 MOST_FILES = 100_000  # of a folder
 _SIGNATURE = b"# signature: "
 _TEXT = pa.string()

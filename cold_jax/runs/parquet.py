@@ -13,9 +13,9 @@ from cold_jax.errors import RunError
 from cold_jax.storage.files import atomic
 from cold_jax.storage.limits import GiB, MiB, read_file
 
-LARGEST = 8 * GiB  # bytes of a file
+LARGEST = 2 * GiB  # bytes of a file
 # rows and bytes of text that a file may unfold to, beyond a million and 64 MiB: run lengths and dictionaries repeat for nothing
-ROWS_PER_BYTE, TEXT_PER_BYTE = 100, 1_000
+ROWS_PER_BYTE, TEXT_PER_BYTE = 20, 1_000
 _TEXT = pa.string()
 _UNSIGNED = b"0" * 64  # holds the place of a file's own sha256
 

