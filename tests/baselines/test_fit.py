@@ -1,6 +1,6 @@
 """All baselines of a run: what is refused first, and what each of them is given."""
 
-import logging
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -35,12 +35,12 @@ def run(baselines: dict[str, Baseline], init: Baseline | None = None, users: int
     return evaluate_baselines(baselines, init, train, split.validation, split.test, evaluation)
 
 
-def test_each_is_evaluated_under_its_name(caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.INFO):
-        found = run({"popularity": named("popularity"), "random": named("random")})
+def test_each_is_evaluated_and_announced_under_its_name(monkeypatch: pytest.MonkeyPatch):
+    stages = []
+    monkeypatch.setattr(fit, "stage", lambda name: stages.append(name) or nullcontext())
+    found = run({"popularity": named("popularity"), "random": named("random")})
     assert [*found] == ["popularity", "random"]
-    lines = [record.getMessage() for record in caplog.records if record.name == fit.__name__]
-    assert lines == ["baseline popularity", "baseline random"]
+    assert stages == ["fitting popularity", "evaluating popularity", "fitting random", "evaluating random"]
     assert [*found["random"].mean()] == ["warm", "support_0", "support_3"]
 
 
