@@ -17,7 +17,16 @@ from cold_jax import command, errors
         (["loop.epoch=3"], "loop.epoch: there is no such key; did you mean loop.epochs?"),
         (["+experiment=smoke", "adapter.rank=eight"], "adapter.rank: "),
         (["+experiment=smoke", "adapter.rank=0"], "adapter.rank: 0 is not a rank"),
-        (["data=tables", "data.root=.", "data.interactions=nowhere.csv", "data.items=nowhere.csv"], "nowhere.csv"),
+        (
+            [
+                "data=tables",
+                "data.root=.",
+                "data.interactions=nowhere.csv",
+                "data.items=nowhere.csv",
+                "data.item_texts={line: '{title}'}",
+            ],
+            "nowhere.csv: ",
+        ),
     ],
 )
 def test_a_user_s_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
