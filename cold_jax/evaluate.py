@@ -14,12 +14,12 @@ def evaluate(cfg: DictConfig) -> None:
     from cold_jax.runs.render import run_table, show
 
     run = open_run(Path(cfg.run))
+    before = run.read_results()
     settings = cli.load_settings(run, cli.given_places(cfg))
     prepared = experiment.prepare(settings)
     setup = experiment.setup(settings, prepared)
     trainable, best_step = experiment.training(settings, prepared, setup, run, combine([])).best()
     tested = experiment.evaluate(settings, prepared, setup, trainable).mean()
-    before = run.read_results()
     show([run_table({**before, "test": tested, "seconds": {}})])
     pairs = [(value, before["test"].get(part, {}).get(name, inf)) for part, of in tested.items() for name, value in of.items()]
     worst = max(abs(value - old) for value, old in pairs)

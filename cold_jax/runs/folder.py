@@ -68,6 +68,8 @@ def open_run(path: Path) -> "Run":
     """A run that is there. RunError where it is no folder, or where a link in it leads out of it or a file is no plain one."""
     if not path.is_dir():
         raise RunError(f"{path}: there is no such folder; give the folder of a run")
+    if not os.path.lexists(path / "config.yaml"):
+        raise RunError(f"{path}: no config.yaml in it; give the folder of a run")
     inside, count = path.resolve(), 0
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
@@ -113,7 +115,11 @@ class Run:
     @property
     def made_here(self) -> bool:
         """Whether this user's key signed the config as it stands."""
-        body, _, signature = read_file(self.path / "config.yaml", CONFIG_LARGEST, RunError).rpartition(_SIGNATURE)
+        try:
+            data = read_file(self.path / "config.yaml", CONFIG_LARGEST, RunError)
+        except FileNotFoundError:
+            return False
+        body, _, signature = data.rpartition(_SIGNATURE)
         return signed_here(body, signature.decode("ascii", "replace").strip())
 
     def read_config(self) -> dict[str, Any]:

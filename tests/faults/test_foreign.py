@@ -88,7 +88,8 @@ def one_line(done: subprocess.CompletedProcess[str], message: str) -> None:
     assert "Traceback" not in said
     assert "canary" not in said
     assert "AUDIT" not in said
-    assert len(said.splitlines()) == 1, said
+    refusals = [line for line in said.splitlines() if not line.startswith("data.positive")]
+    assert len(refusals) == 1, said
 
 
 def edit(run: Path, change: Callable[[str], str]) -> None:
@@ -109,7 +110,7 @@ RECBOLE = """data:
   name: x
   root: {root}
   package: {package}
-  sha256: {sha256}
+  sha256: '{sha256}'
   member: x
 """
 
@@ -121,11 +122,13 @@ def with_data(package: str, root: str = "null") -> Callable[[str], str]:
 
 @pytest.mark.parametrize(
     ("module", "package"),
-    zip(
-        COMMANDS,
-        ["./canary", "x @ http://127.0.0.1:9/canary.tar.gz", "--index-url=http://127.0.0.1:9", "-r/etc/passwd", "toy==1.0"],
-        strict=True,
-    ),
+    [
+        ("evaluate", "./canary"),
+        ("recommend", "x @ http://127.0.0.1:9/canary.tar.gz"),
+        ("search", "--index-url=http://127.0.0.1:9"),
+        ("export", "-r/etc/passwd"),
+        ("train", "toy==1.0"),
+    ],
 )
 def test_no_package_is_fetched(theirs: Path, run: Path, module: str, package: str) -> None:
     (run.parent / "home" / "canary").mkdir(parents=True)
@@ -150,6 +153,7 @@ def test_no_path_is_read_unless_it_is_given_again(theirs: Path, run: Path, modul
     ("module", "change", "message"),
     [
         (
+            "export",
             lambda text: text.replace("experiment: smoke", 'experiment: "\\x24{oc.env:SECRET}"'),
             "experiment holds an interpolation",
         ),

@@ -70,7 +70,7 @@ def mutate(run: Path, seed: int, how: str) -> None:
     elif how == "grow":
         os.truncate(path, 2 ** draw.randrange(10, 45))  # sparse
     elif how == "swap":
-        other = draw.choice(sorted(path for path in run.rglob("*") if path.is_file()))
+        other = draw.choice(sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size < 10**8))
         path.write_bytes(other.read_bytes())
     else:
         path.unlink()

@@ -513,6 +513,9 @@ def test_nothing_is_written_through_a_link(run: Run, kind: str, tmp_path: Path):
 
 def test_a_run_is_opened_where_nothing_leads_out_of_it(tmp_path: Path):
     run = create(tmp_path / "run")
+    with pytest.raises(RunError, match="no config.yaml in it; give the folder of a run"):
+        open_run(run.path)
+    run.write_config("seed: 1")
     (run.path / "wandb" / "run-1").mkdir(parents=True)
     (run.path / "wandb" / "latest-run").symlink_to("run-1")  # as W&B itself makes it
     assert open_run(run.path) == run
