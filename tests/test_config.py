@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from cold_jax import CONF, cli, config, experiment
 from cold_jax.adapters.lora import Lora
-from cold_jax.errors import ConfigError
+from cold_jax.errors import ConfigError, RunError
 from cold_jax.runs.folder import Run
 
 LORA = {
@@ -106,8 +106,8 @@ def test_a_seed_is_a_number() -> None:
 
 @pytest.mark.parametrize("payload", ["${oc.env:HOME}", "${oc.decode:1}", "${.x}"])
 def test_a_run_s_config_with_an_interpolation_is_refused(tmp_path: Path, payload: str) -> None:
-    (tmp_path / "config.yaml").write_text(f"seed: '{payload}'\n")
-    with pytest.raises(ConfigError, match="holds an interpolation"):
+    (tmp_path / "config.yaml").write_text(f"format: 2\nseed: '{payload}'\n")
+    with pytest.raises(RunError, match="holds an interpolation"):
         cli.read_config(Run(tmp_path))
 
 
@@ -191,7 +191,7 @@ def test_a_hostile_config_runs_nothing_and_is_refused_by_key(
     change(written)
     monkeypatch.chdir(tmp_path)
     Run(tmp_path).write_config(OmegaConf.to_yaml(OmegaConf.create(written)))
-    with pytest.raises(ConfigError, match=key):
+    with pytest.raises((ConfigError, RunError), match=key):
         config.settings(cli.read_config(Run(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
@@ -200,7 +200,7 @@ def test_a_hostile_config_runs_nothing_and_is_refused_by_key(
 def test_what_is_no_config_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.chdir(tmp_path)
     Run(tmp_path).write_config(text)
-    with pytest.raises(ConfigError, match=r"config.yaml: not the config of a run"):
+    with pytest.raises(RunError, match=r"config.yaml: is not the config of a run"):
         config.settings(cli.read_config(Run(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
@@ -209,7 +209,7 @@ def test_an_honest_config_is_taken(smoke: dict[str, Any], tmp_path: Path) -> Non
     Run(tmp_path).write_config(OmegaConf.to_yaml(OmegaConf.create(smoke)))
     assert config.settings(cli.read_config(Run(tmp_path))) == settings("+experiment=smoke")
     (tmp_path / "config.yaml").unlink()
-    with pytest.raises(ConfigError, match="no config.yaml in it; give the folder of a run"):
+    with pytest.raises(RunError, match="no config.yaml in it; give the folder of a run"):
         cli.read_config(Run(tmp_path))
 
 

@@ -134,7 +134,7 @@ class Run:
         except FileNotFoundError:
             raise RunError(f"{self.path}: no config.yaml in it; give the folder of a run") from None
         if not isinstance(config, dict):
-            raise RunError(f"{path}: is no config of a run, which has keys")
+            raise RunError(f"{path}: is not the config of a run, which has keys")
         _check_format(config.pop("format", None), path)
         _check_texts(config, path)
         return config

@@ -105,7 +105,7 @@ def parse_yaml(data: bytes, where: str, error: type[UserError]) -> Any:
         finally:
             loader.dispose()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as problem:
-        raise error(f"{where}: is no config of a run ({' '.join(str(problem).split())[:200]})") from None
+        raise error(f"{where}: is not the config of a run ({' '.join(str(problem).split())[:200]})") from None
 
 
 class _PlainLoader(yaml.SafeLoader):
