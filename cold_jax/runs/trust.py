@@ -110,7 +110,7 @@ def _choices(group: str) -> list[dict[str, Any]]:
     """The choices of conf/GROUP, each as its file has it; or the block of that name in a file of conf/, where there is one choice."""
     if not group.isidentifier():
         return []
-    files = sorted(Path(CONF, group).glob("*.yaml"))
+    files = sorted(Path(CONF, group).rglob("*.yaml"))
     found = [_parsed(path) for path in files] or [_parsed(path).get(group) for path in sorted(Path(CONF).glob("*.yaml"))]
     return [choice for choice in found if isinstance(choice, dict)]
 
