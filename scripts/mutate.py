@@ -148,8 +148,8 @@ def mutants(path: Path) -> list[Mutant]:
                 for changed in changes(child):
                     _put(node, name, at, changed)
                     source = ast.unparse(ast.fix_missing_locations(tree))
-                    brief = [ast.unparse(x.test if isinstance(x, ast.If | ast.While) else x) for x in (child, changed)]
-                    found.append(Mutant(path, getattr(child, "lineno", 0), *brief, source))
+                    before, after = (ast.unparse(x.test if isinstance(x, ast.If | ast.While) else x) for x in (child, changed))
+                    found.append(Mutant(path, getattr(child, "lineno", 0), before, after, source))
                     _put(node, name, at, child)
                 visit(child)
 
