@@ -175,7 +175,7 @@ def require_no_empty_dict(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _trains_on(cfg: DictConfig, run: Run) -> bool:
-    """Whether a finished run is asked for more steps than it was trained for."""
+    """Whether the config has more steps than a finished run was trained for."""
     saved = read_config(run)
     return any(cfg.loop[key] != saved.loop[key] for key in ("epochs", "max_steps"))
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Tree = Any  # a pytree of arrays
 Made = TypeVar("Made")
 log = logging.getLogger(__name__)
-_last: dict[str, tuple[str, Any]] = {}
+_last: dict[str, tuple[str, object]] = {}
 
 
 def _memoized(what: str, key: object, make: Callable[[], Made]) -> Made:
@@ -44,7 +44,7 @@ def _memoized(what: str, key: object, make: Callable[[], Made]) -> Made:
     text = repr(key)
     if what not in _last or _last[what][0] != text:
         _last[what] = text, make()
-    return _last[what][1]
+    return cast("Made", _last[what][1])
 
 
 class Prepared(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 FIRST, LONGEST = 2.0, 10.0  # seconds without a line, elsewhere than in a terminal: at first, and in the end
-_LONG = 2.0  # seconds from which a stage's time is told when it ends
+_LONG = 2.0  # seconds from which a stage's duration is printed when it ends
 
 
 class _Stage:

@@ -71,7 +71,7 @@ def jobs(sweep: Path) -> list[Job]:
 
 
 def size(sweep: Path) -> int:
-    """Bytes noted so far: whether jobs have ended since can be told by it."""
+    """Bytes noted so far: more than before if jobs have ended since."""
     try:
         return (sweep / _JOBS).stat().st_size
     except OSError:

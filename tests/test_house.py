@@ -66,6 +66,31 @@ SEES_CONFIG = {
 }
 
 
+# Modules whose tests stand elsewhere, and where.
+TESTED_BY = {
+    "adapters/base.py": "adapters/test_lora.py",  # an abstract class: its adapters are tested together
+    "adapters/full.py": "adapters/test_lora.py",
+    "adapters/merge.py": "adapters/test_huggingface.py",  # what is exported is merged
+    "document.py": "test_train.py",  # results.json of a whole run
+    "encoders/architectures.py": "encoders/test_encoders.py",  # one set of checks for every encoder
+    "encoders/dense.py": "encoders/test_pipeline.py",
+    "encoders/pooling.py": "encoders/test_encoders.py",
+    "encoders/pretrained.py": "encoders/test_encoders.py",
+    "encoders/text_encoder.py": "encoders/test_encoders.py",
+    "encoders/tiny.py": "encoders/test_encoders.py",
+    "errors.py": "test_config.py",  # the classes, by what raises them; nearest_name by its messages
+    "progress.py": "test_cli.py",  # the output of a command
+    "recommender.py": "test_recommend.py",  # by the command, a thin user of it
+    "runs/finished.py": "test_train.py",
+    "runs/render.py": "runs/test_compare.py",
+    "runs/results.py": "runs/test_folder.py",
+    "sweeps.py": "test_grid.py",  # a whole sweep
+    "usage.py": "test_cli.py",
+}
+# Words of this project alone, for which the field has others.
+PRIVATE = r"foretell\w*|foretold|(?:is|are|was|were) asked|told|worth|visitor"
+
+
 def module_of(path: Path) -> str:
     return path.relative_to(CODE).parts[0].removesuffix(".py")
 
@@ -108,8 +133,39 @@ def test_no_import_comes_round_again() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CODE)))
 def test_a_module_has_its_tests(path: Path) -> None:
+    """tests/PACKAGE/test_MODULE.py, but for TESTED_BY."""
     inside = path.relative_to(CODE)
-    assert path.name == "__init__.py" or list((ROOT / "tests" / inside.parent).glob("test_*.py"))
+    if path.name != "__init__.py":
+        own = ROOT / "tests" / inside.with_name(f"test_{path.name}")
+        assert own.is_file() or (ROOT / "tests" / TESTED_BY[str(inside)]).is_file()
+
+
+def test_an_exception_is_of_a_module_that_exists() -> None:
+    assert not [module for module in TESTED_BY if not (CODE / module).is_file()]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CODE)))
+def test_nothing_private_is_imported(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("cold_jax"):
+            assert not [alias.name for alias in node.names if re.match(r"_[a-z]", alias.name)]
+
+
+def test_config_and_assembly_are_typed() -> None:
+    """`Any` is what a tree of arrays is; nothing else there."""
+    for name in ("config.py", "experiment.py"):
+        lines = [line for line in (CODE / name).read_text().splitlines() if re.search(r"\bAny\b", line)]
+        assert [line for line in lines if not line.startswith(("from typing", "    from typing", "Tree = Any"))] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*FILES, *sorted((ROOT / "conf").rglob("*.yaml")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_words(path: Path) -> None:
+    """A person is "they"; nothing is called by a private word."""
+    assert re.findall(rf"\b(?:he|his|him|himself|{PRIVATE})\b", path.read_text(), re.IGNORECASE) == []
 
 
 def test_only_config_and_the_entry_points_see_a_config() -> None:

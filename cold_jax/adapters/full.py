@@ -69,6 +69,6 @@ class Frozen(Adapter):
 
 @dataclass(frozen=True)
 class ZeroShot(Frozen):
-    """Nothing learns at all: what is asked is what θ knows (zero-shot), or what a closed form starts at."""
+    """Nothing is trained: zero-shot, or a closed form as it is."""
 
     trains_head: ClassVar[bool] = False

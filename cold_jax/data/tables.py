@@ -133,7 +133,7 @@ def _check_header(file: Path, names: list[str], wanted: Mapping[str, str], separ
 def _check_quotes(file: Path, line: int, last: int, cells: list[str], separator: str) -> None:
     """Whether a field over several lines looks like rows that a lone quote swallowed: each has all the separators of a row.
 
-    Text with commas and line breaks can look so by chance, and is told in a log line; text with tabs hardly does, and is refused.
+    Text with commas and line breaks can look so by chance, and is logged; text with tabs hardly does, and is refused.
     """
     breaks = (len(cells) - 1) or 1
     for cell in cells:

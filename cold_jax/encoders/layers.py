@@ -32,7 +32,7 @@ class Buffer(nnx.Variable):
 
 
 class AttentionContext(NamedTuple):
-    """What attention is told of the places of rows."""
+    """Which positions of a row attend to which."""
 
     visible_RLL: jax.Array  # True where the first place may look at the second; each place must see at least one
     bias_RHLL: jax.Array | None = None  # is added to the scores
@@ -211,7 +211,7 @@ class Embeddings(nnx.Module):
 class Transformer(nnx.Module):
     """Texts packed into rows → the state of each token, of the compute dtype; states of empty places mean nothing.
 
-    The embeddings go through `layers`, each of which is told what is `seen`, and then through a last `norm`, where there is one.
+    The embeddings go through `layers`, each of which gets `seen`, and then through a last `norm`, where there is one.
     """
 
     causal = False  # whether a token sees only those before it

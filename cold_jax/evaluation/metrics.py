@@ -57,7 +57,7 @@ def per_user(rank_P: np.ndarray, offset_U: np.ndarray, candidates_U: np.ndarray,
 
     ValueError: an unknown name, a user without positives, a rank outside 1 … candidates.
     """
-    _require_numbers(rank_P=rank_P, candidates_U=candidates_U)
+    require_numbers(rank_P=rank_P, candidates_U=candidates_U)
     size_U = np.diff(offset_U).astype(np.int64)
     _require("positives: none; leave such users out", size_U >= 1)
     user_P = np.repeat(np.arange(len(size_U)), size_U)
@@ -126,7 +126,7 @@ def stratified_recall(rank_P: np.ndarray, offset_U: np.ndarray, count_P: np.ndar
 
 def user_auc(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(users with rows of both labels, ascending; auc of each). Equal scores count half; labels are 0 and 1 (Mann-Whitney)."""
-    _require_numbers(score_N=score_N, label_N=label_N)
+    require_numbers(score_N=score_N, label_N=label_N)
     _require("label other than 0 and 1", np.isin(label_N, (0, 1)))
     user_U, user_N = np.unique(user_N, return_inverse=True)
     _, score_N = np.unique(score_N, return_inverse=True)
@@ -166,7 +166,7 @@ def item_correlation(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarra
 
     An item's quality, whoever rated it; users' rating levels change nothing. None where either is the same for all items.
     """
-    _require_numbers(score_N=score_N, label_N=label_N)
+    require_numbers(score_N=score_N, label_N=label_N)
     user_N, item_N = (np.unique(x_N, return_inverse=True)[1] for x_N in (user_N, item_N))
 
     def means(value_N: np.ndarray, of_N: np.ndarray) -> np.ndarray:
@@ -180,7 +180,7 @@ def item_correlation(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarra
     return float(score_N @ label_N / size) if size > 1e-9 * len(score_N) else None
 
 
-def _require_numbers(**arrays: np.ndarray) -> None:
+def require_numbers(**arrays: np.ndarray) -> None:
     for name, array in arrays.items():
         _require(f"{name} is not a finite number", np.isfinite(array))
 

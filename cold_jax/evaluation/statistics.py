@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from cold_jax.evaluation.metrics import _require_numbers
+from cold_jax.evaluation.metrics import require_numbers
 
 
 class Comparison(TypedDict):
@@ -23,7 +23,7 @@ def compare_paired(a_U: np.ndarray, b_U: np.ndarray, resamples: int, generator: 
     """A metric of method a against b's on the same users in the same order: paired bootstrap and randomisation test."""
     if a_U.shape != b_U.shape or not len(a_U):
         raise ValueError(f"compare: {a_U.shape} values against {b_U.shape}; both need one for each user, in the same order")
-    _require_numbers(a_U=a_U, b_U=b_U)
+    require_numbers(a_U=a_U, b_U=b_U)
     difference_U, base = np.asarray(a_U, np.float64) - b_U, float(np.mean(b_U))
     return {
         "difference": float(difference_U.mean()),
@@ -80,7 +80,7 @@ def pool_over_runs(value_N: np.ndarray, user_N: np.ndarray, run_N: np.ndarray) -
 
 def minimum_detectable_difference(difference_U: np.ndarray) -> float:
     """(z.975 + z.8) · sd / √users: the mean difference that a paired two-sided test at 5 % finds with a power of 80 %."""
-    _require_numbers(difference_U=difference_U)
+    require_numbers(difference_U=difference_U)
     if len(difference_U) < 2:
         raise ValueError(f"minimum_detectable_difference: {len(difference_U)} users; a standard deviation needs two")
     z = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)

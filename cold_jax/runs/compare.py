@@ -153,10 +153,10 @@ def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTabl
     names = (f"#{number} {name}" for number, name in enumerate(_names([of[0] for of in by_config.values()]), 1))
     groups = dict(zip(names, by_config.values(), strict=True))
     baselines = {name: [r for r in runs if name in r.results["baselines"]] for run in runs for name in run.results["baselines"]}
-    columns = _columns([run.results["test"] for run in runs], chosen)
-    rows = [_method(name, of, [r.results["baselines"][name] for r in of], columns) for name, of in baselines.items()]
-    strongest = _strongest(rows, columns)
-    methods = [_method(name, of, [r.results["test"] for r in of], columns) for name, of in groups.items()]
+    columns = columns_of([run.results["test"] for run in runs], chosen)
+    rows = [method_of(name, of, [r.results["baselines"][name] for r in of], columns) for name, of in baselines.items()]
+    strongest = strongest_baselines(rows, columns)
+    methods = [method_of(name, of, [r.results["test"] for r in of], columns) for name, of in groups.items()]
     users = _users(groups)
     return {
         "title": runs[0].data,
@@ -176,16 +176,16 @@ def _names(runs: Sequence[RunRecord]) -> list[str]:
         peers = runs if key == kind else [peer for peer in runs if peer.config.get(kind) == run.config.get(kind)]
         return any(peer.config.get(key) != run.config[key] for peer in peers)
 
-    def told(key: str, value: object) -> str:
+    def describe(key: str, value: object) -> str:
         return (
             f"{key.removesuffix('._target_')}={str(value).rpartition('.')[2]}" if key.endswith("._target_") else f"{key}={value}"
         )
 
-    apart = [" ".join(told(key, value) for key, value in run.config.items() if differs(run, key)) for run in runs]
+    apart = [" ".join(describe(key, value) for key, value in run.config.items() if differs(run, key)) for run in runs]
     return [name or run.results["experiment"] for name, run in zip(apart, runs, strict=True)]
 
 
-def _columns(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[str]]:
+def columns_of(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[str]]:
     """The metrics to show of each part, all and warm first and support_5 before support_10."""
     there: dict[str, set[str]] = {}
     for parts in tables:
@@ -200,7 +200,7 @@ def _columns(tables: Sequence[Parts], chosen: Sequence[str]) -> dict[str, list[s
     return {part: names or ([] if chosen else sorted(there[part])) for part, names in shown.items()}
 
 
-def _method(name: str, runs: Sequence[RunRecord], tests: Sequence[Parts], columns: Mapping[str, Sequence[str]]) -> Method:
+def method_of(name: str, runs: Sequence[RunRecord], tests: Sequence[Parts], columns: Mapping[str, Sequence[str]]) -> Method:
     def spread(part: str, metric: str) -> Spread | None:
         values = [parts[part][metric] for parts in tests if part in parts and metric in parts[part]]
         if not values:
@@ -212,7 +212,7 @@ def _method(name: str, runs: Sequence[RunRecord], tests: Sequence[Parts], column
     return {"name": name, "seeds": seeds, "splits": splits, "runs": [str(run.path) for run in runs], "test": test}
 
 
-def _strongest(baselines: Sequence[Method], columns: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str | None]]:
+def strongest_baselines(baselines: Sequence[Method], columns: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str | None]]:
     def best(part: str, metric: str) -> str | None:
         means = {row["name"]: found["mean"] for row in baselines if (found := row["test"][part][metric])}
         return max(means, key=lambda name: means[name], default=None)

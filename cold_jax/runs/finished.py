@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FinishedRun:
-    """What a training left in its folder. Files are read when they are asked for, once."""
+    """What a training left in its folder. Each file is read on first use."""
 
     def __init__(self, folder: str | Path):
         """Raises ConfigError where the folder holds no finished run."""

@@ -16,20 +16,20 @@ from cold_jax.runs.compare import (
     Difference,
     Method,
     Spread,
-    _columns,
-    _method,
-    _strongest,
+    columns_of,
     compare_runs,
+    method_of,
     scan_runs,
+    strongest_baselines,
 )
 from cold_jax.runs.results import Results
 
 
 def run_table(results: Results) -> Table:
     """A finished run above its baselines: the strongest of each column with a *, and the run's difference to that one."""
-    columns = _columns([results["test"]], ())
-    baselines = [_method(name, [], [parts], columns) for name, parts in results["baselines"].items()]
-    strongest = _strongest(baselines, columns)
+    columns = columns_of([results["test"]], ())
+    baselines = [method_of(name, [], [parts], columns) for name, parts in results["baselines"].items()]
+    strongest = strongest_baselines(baselines, columns)
     differences: list[Difference] = [
         {"a": "this run", "b": best, "part": part, "metric": metric, "found": results["versus"][best][part][metric]}
         for part, names in strongest.items()
@@ -39,7 +39,7 @@ def run_table(results: Results) -> Table:
     drawn = comparison_table(
         {
             "title": f"{results['experiment']}, seed {results['seed']}",
-            "groups": [_method("this run", [], [results["test"]], columns)],
+            "groups": [method_of("this run", [], [results["test"]], columns)],
             "baselines": baselines,
             "strongest": strongest,
             "differences": differences,
@@ -52,8 +52,8 @@ def run_table(results: Results) -> Table:
         f"test, by Holm over all baselines. Users: {users}. Step {results.get('best_step', '–')} was the best on validation.",
     ]
     if spent := sorted(results["seconds"].items(), key=lambda item: -item[1]):
-        told = ", ".join(f"{escape_control(name)} {value:.1f}" for name, value in spent)
-        lines.append(f"Seconds (compile, validate, tokenise and encode lie within others): {told}.")
+        durations = ", ".join(f"{escape_control(name)} {value:.1f}" for name, value in spent)
+        lines.append(f"Seconds (compile, validate, tokenise and encode lie within others): {durations}.")
     drawn.caption, drawn.caption_justify = Text(" ".join(lines)), "left"
     return drawn
 
@@ -93,8 +93,8 @@ def comparison_table(section: ComparisonTable) -> Table:
 
 def _seeds(method: Method) -> str:
     splits = list(dict.fromkeys(map(str, method["splits"])))
-    told = f"; split.seed {', '.join(splits)}" if len(splits) > 1 else ""
-    return f" (seed {', '.join(map(str, dict.fromkeys(method['seeds'])))}{told})" if method["seeds"] else ""
+    of_splits = f"; split.seed {', '.join(splits)}" if len(splits) > 1 else ""
+    return f" (seed {', '.join(map(str, dict.fromkeys(method['seeds'])))}{of_splits})" if method["seeds"] else ""
 
 
 def show(tables: Iterable[Table]) -> None:

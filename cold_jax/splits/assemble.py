@@ -35,7 +35,7 @@ class Split:
     cold_I: np.ndarray  # bool
     validation: Mapping[str, EvalTask]
     test: Mapping[str, EvalTask]
-    threshold: float | None  # from which a value is a like; None: likes are not told apart
+    threshold: float | None  # from which a value is a like; None: there are no likes
     first_seen_U: np.ndarray | None = None  # each user's first time, given to methods as context; None: not given
 
 
@@ -94,7 +94,7 @@ def assemble(
       ranked: where there is a threshold, candidates are ranked too.
 
     Raises:
-      DataError: training or a task is empty, or no row of the test can be told from another.
+      DataError: training or a task is empty, or all rows of the test are alike.
       LeakError: a cold entity has interactions among the known ones.
     """
     train_N = np.flatnonzero(part_N == "train")

@@ -23,7 +23,7 @@ _LARGEST = 4096  # bytes of a lock
 def lock(folder: Path) -> Iterator[None]:
     """Nobody else works in the folder meanwhile. LockedError where another process does; the lock of a dead one is taken over.
 
-    That it is gone can be told only on the machine, and in the container, that it ran in; everywhere else it counts as alive.
+    Whether it is dead is known only on the machine, and in the container, that it ran in; everywhere else it counts as alive.
     """
     path, text = folder / "lock", json.dumps(_this_process()).encode()
     while not _take(path, text):

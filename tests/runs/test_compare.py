@@ -96,7 +96,7 @@ def test_runs_that_differ_in_seed_only_are_one_group(tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_spread_is_numpys(values: list[float]) -> None:
-    method = compare._method("name", [], [{"warm": {"mrr": value}} for value in values], {"warm": ["mrr"]})
+    method = compare.method_of("name", [], [{"warm": {"mrr": value}} for value in values], {"warm": ["mrr"]})
     found = method["test"]["warm"]["mrr"]
     assert found is not None
     assert found["mean"] == pytest.approx(np.mean(values))
@@ -128,11 +128,11 @@ def test_other_users_are_another_question(tmp_path: Path) -> None:
 def test_shown_metrics_and_the_order_of_parts() -> None:
     both = {"ndcg@20": 0.1, "recall@20": 0.2, "mrr": 0.3}
     tests = [{"support_10": both, "support_5": both, "all": {"uauc": 0.5, "auc": 0.6}, "warm": both}]
-    shown = compare._columns(tests, ())
+    shown = compare.columns_of(tests, ())
     assert list(shown) == ["all", "warm", "support_5", "support_10"]
     assert shown["warm"] == ["recall@20", "ndcg@20"]
     assert shown["all"] == ["auc", "uauc"]
-    assert compare._columns(tests, ["mrr"]) == {"warm": ["mrr"], "all": [], "support_5": ["mrr"], "support_10": ["mrr"]}
+    assert compare.columns_of(tests, ["mrr"]) == {"warm": ["mrr"], "all": [], "support_5": ["mrr"], "support_10": ["mrr"]}
 
 
 # --- differences
