@@ -1,9 +1,9 @@
-"""python scripts/benchmark.py [ROW,…]: cold_jax beside torch, PEFT and sentence-transformers on the same texts, weights and losses.
+"""python scripts/benchmark.py [ROW,…]: cold_jax against torch, PEFT and sentence-transformers on the same texts, weights and losses.
 
 Losses or vectors are compared first. Then both sides take turns; a figure is the median of the rounds, in seconds of wall time, with
 process time beside it. A share is the arithmetic of the work over (seconds · the library's own rate of matrix multiplication, measured in the
 same run). Memory is what a process that does one side alone holds at its peak above what it held before, in bytes. experiments/benchmarks/table.json
-holds the rows; those that are named are replaced, the others stay; README.md's table is drawn from it.
+holds the rows; those that are named are replaced, the others stay; README.md's table is made from it.
 """
 
 # pyright: reportMissingImports=false
@@ -136,7 +136,7 @@ def question(*overrides: str) -> Iterator[tuple[Any, Any]]:
 
 
 def our_step(settings: Any, q: Any, batch: Any) -> tuple[Callable[[], float], Any]:
-    """A step on this batch in the form that a run would take on this machine, and the encoder with its adapter."""
+    """A step on this batch, as a run on this machine would take it, and the encoder with its adapter."""
     own = (
         q.loaded.encoder
         if settings.adapter.last is None
@@ -180,8 +180,8 @@ class Peer:
     def step(self, vectors: Callable[[], tuple[torch.Tensor, torch.Tensor]], batch: Any) -> float:
         profile_BD, item_JD = vectors()
         x = batch.examples
-        shown = torch.tensor(x.history_BJ[:, : len(item_JD)])
-        user = profile_BD + shown @ item_JD / shown.sum(1).clamp(min=1).sqrt()[:, None]
+        history_BJ = torch.tensor(x.history_BJ[:, : len(item_JD)])
+        user = profile_BD + history_BJ @ item_JD / history_BJ.sum(1).clamp(min=1).sqrt()[:, None]
         logit = user @ (item_JD * SHARP).T
         target = torch.tensor(x.target_B, dtype=torch.long)
         known = torch.tensor(x.seen_BJ[:, : len(item_JD)])
@@ -226,8 +226,8 @@ def real_steps(work: str, layers: str, targets: dict[str, float]) -> Iterator[Ro
         users, x = len(q.dataset.users), batch.examples
         valid = batch.items.item_J[batch.items.valid_J]
         user_ids, item_ids = [tokens_of[u] for u in x.user_B], [tokens_of[users + i] for i in valid]
-        shown = [valid[np.flatnonzero(x.history_BJ[b, : len(valid)])] for b in range(64)]
-        every = np.concatenate([valid[x.target_B], *shown])  # targets, then supports, as often as they occur
+        supports = [valid[np.flatnonzero(x.history_BJ[b, : len(valid)])] for b in range(64)]
+        every = np.concatenate([valid[x.target_B], *supports])  # targets, then supports, as often as they occur
         first_J = np.array([np.flatnonzero(every == i)[0] for i in valid])
         peers = {name: Peer(q.loaded.tokenizer.parent, encoder, settings.adapter) for name in ("every text", "unique texts")}
 
@@ -336,10 +336,10 @@ def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int 
     pairs = sparse.random_array((users, items), density=20 / items, rng=draw, dtype=np.float32, format="csr")
     pairs = sparse.csr_array(pairs)
     pairs.data[:] = 1
-    asked = sparse.csr_array(
+    target_UI = sparse.csr_array(
         (np.ones(users, np.float32), (np.arange(users), draw.integers(0, items, users))), shape=(users, items)
     )
-    part = replace(ranking_task("all", pairs, asked, np.arange(items)), tie_break_I=np.arange(items))
+    part = replace(ranking_task("all", pairs, target_UI, np.arange(items)), tie_break_I=np.arange(items))
     theirs_U, theirs_I, ours_U, ours_I = (
         *map(torch.tensor, (user_UV[part.user_U], item_IV)),
         jnp.asarray(user_UV),

@@ -1,8 +1,8 @@
 """python scripts/experiment.py NAME [KEY=VALUE …]: remakes experiments/NAME/table.json and the table in its README.md.
 
 experiment.yaml lists tables. A table's `runs` are commands of cold_jax.train, each made once for every split seed and every training seed; its
-`rows` say which method of which run stands there (`RUN.model`, or `RUN.BASELINE`), beside what it was measured or published as. A row without
-a method is quoted. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB.
+`rows` name a method of a run (`RUN.model`, or `RUN.BASELINE`) and its reference figures, published or measured before. A row without
+a method is a quotation. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB.
 `$split` in a run is the split seed, which else goes to split.seed; any other `$KEY` takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
 KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first; `$NAME` in a run is the folder of its encoder.
 Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
@@ -86,13 +86,13 @@ def main() -> None:
 
 
 def put(text: str, readme: Path) -> None:
-    """Between the two marks of a README.md, in place of what stands there."""
+    """Replaces what is between the two marks of a README.md."""
     before, _, after = readme.read_text().partition(BEGIN)
     readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after.partition(END)[2]}")
 
 
 def read(folder: Path) -> list[Any]:
-    """The tables of experiment.yaml, with what they need not say."""
+    """The tables of experiment.yaml, with optional keys filled in."""
     tables: Any = OmegaConf.to_container(OmegaConf.load(folder / "experiment.yaml"), resolve=False)
     return [
         {"split_seeds": [None], "seeds": [1], "ratio": None, "plot": None, "against": None, "pretrained": {}, **table}
@@ -101,9 +101,9 @@ def read(folder: Path) -> list[Any]:
 
 
 def wanted(table: Mapping[str, Any]) -> set[str]:
-    """The keys that its runs want to be given."""
-    asked = [*table["runs"].values(), *table["pretrained"].values()]
-    keys = {key for overrides in asked for override in overrides for key in Template(override).get_identifiers()}
+    """The keys that its runs need."""
+    commands = [*table["runs"].values(), *table["pretrained"].values()]
+    keys = {key for overrides in commands for override in overrides for key in Template(override).get_identifiers()}
     return keys - {*table["pretrained"], "split"}
 
 
@@ -114,8 +114,8 @@ def commands(
     everywhere = [f"{key}={value}" for key, value in given.items() if key not in keys]
     for (name, overrides), split, seed in product(table["runs"].items(), table["split_seeds"], table["seeds"]):
         arguments = [Template(override).substitute(given, split=split) for override in overrides] + everywhere
-        told = split is None or any("$split" in override for override in overrides)
-        yield name, split, seed, [*arguments, f"seed={seed}", *([] if told else [f"split.seed={split}"])]
+        has_split = split is None or any("$split" in override for override in overrides)
+        yield name, split, seed, [*arguments, f"seed={seed}", *([] if has_split else [f"split.seed={split}"])]
 
 
 def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], keys: set[str]) -> pl.DataFrame:
@@ -183,7 +183,7 @@ def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
     for part, metric in product(table["parts"], table["metrics"]):
         if (part == "run") != (metric in COSTS):
             continue
-        # a closed form's costs are not told
+        # a baseline has no costs of its own
         own = [entry for entry in measured_rows if part != "run" or entry["method"].endswith(".model")]
         of = {entry["name"]: of_method(values.filter(part=part, metric=metric), entry["method"]) for entry in own}
         best = strongest(of)
@@ -217,7 +217,7 @@ def of_method(values: pl.DataFrame, method: str) -> pl.DataFrame:
 
 
 def strongest(of: Mapping[str, pl.DataFrame]) -> str | None:
-    """The method of the largest mean, if a randomisation test over users tells it from each other one, Holm's correction over these."""
+    """The method of the largest mean, if it differs from every other one in a randomisation test over users with Holm's correction."""
     best = max(of, key=lambda name: figure_mean(of[name]))
     p = []
     for name in of.keys() - {best}:

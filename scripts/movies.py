@@ -1,11 +1,11 @@
 """python scripts/movies.py plots=FILE to=FOLDER [collm=FOLDER]: films with their people and plots, as tables for data=tables.
 
-FILE is a film a line, its fields apart by ::  (id, title, year, certificate, released, genres, directors, writers, actors, plot, poster), of MovieLens-1M's films;
+FILE has a line for each film of MovieLens-1M, with fields separated by ::  (id, title, year, certificate, released, genres, directors, writers, actors, plot, poster);
 items are joined to it by title (the article moved to the front, brackets dropped) and year, give or take one, or where one title of the year begins or
 ends with the other and no second does. Without `collm` the
 items are MovieLens-100k's, and FOLDER gets items.csv and interactions.csv. With it, they are CoLLM's (its folder: items.csv, train.csv, valid.csv,
 test.csv), and FOLDER gets split.csv too, which calls the three files train, warm_val and warm_test, refit.csv, where validation trains too, and
-train.csv, the interactions of the first file alone, and block_1.csv to block_4.csv, which ask for later and later rows of the first two.
+train.csv, the interactions of the first file alone, and block_1.csv to block_4.csv, which test on later and later interactions of the first two.
 """
 
 import csv
@@ -30,7 +30,7 @@ ARTICLE = re.compile(r"^(.*), (the|a|an|le|la|les|l'|il|el|der|die|das|los|las)$
 
 
 def main() -> None:
-    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
     if not {"plots", "to"} <= given.keys() <= {"plots", "to", "collm"}:
         sys.exit(__doc__)
     to = Path(given["to"])
