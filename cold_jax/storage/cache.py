@@ -15,9 +15,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +30,6 @@ _log = logging.getLogger(__name__)
 _DEFAULT_SIZE = "20GB"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _IN_USE = 3600.0  # seconds for which a folder of files that were handed out by their paths is spared
-_private: ContextVar[bool] = ContextVar("private", default=False)
 
 
 class Entry(NamedTuple):
@@ -59,16 +57,6 @@ def limit() -> int:
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
-@contextmanager
-def nothing_written() -> Iterator[None]:
-    """Within, `arrays` builds what it does not find and keeps none of it: for texts that are not the data set's own."""
-    before = _private.set(True)
-    try:
-        yield
-    finally:
-        _private.reset(before)
-
-
 def arrays(kind: str, key: Mapping[str, object], build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays of one entry: read from root()/kind, or built and kept there.
 
@@ -89,8 +77,7 @@ def arrays(kind: str, key: Mapping[str, object], build: Callable[[], dict[str, n
         used(path)
         return entry
     entry = {name: np.asarray(array, order="C") for name, array in build().items()}
-    if not _private.get():
-        _write(path, pack_tensors(entry, {"key": text}))
+    _write(path, pack_tensors(entry, {"key": text}))
     return entry
 
 

@@ -86,7 +86,7 @@ def check_whole(folder: Path) -> None:
         "per_user.parquet": run.read_per_user,
         "rankings.parquet": run.read_rankings,
         "results.json": run.read_results,
-        "delta.safetensors": lambda: load_file(folder / "delta.safetensors"),
+        "delta.safetensors": run.read_delta,
         "head.safetensors": lambda: load_file(folder / "head.safetensors"),
     }
     for path in folder.iterdir():

@@ -49,5 +49,6 @@ def test_nor_does_one_that_finds_none_from_the_start(shared: Path, tmp_path: Pat
     code, output = harness.train(shared, *harness.arguments(folder), largest=largest)
     assert code == 1, output
     assert "bytes are free on its disk" in output
-    assert not {"split.csv", "results.json"} & {path.name for path in folder.iterdir()}
-    harness.check_whole(folder)
+    if folder.exists():  # it is gone again where no step was saved
+        assert not {"split.csv", "results.json"} & {path.name for path in folder.iterdir()}
+        harness.check_whole(folder)

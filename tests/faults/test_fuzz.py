@@ -68,7 +68,7 @@ def mutate(run: Path, seed: int, how: str) -> None:
     elif how == "replace":
         path.write_bytes(draw.choice(HOSTILE))
     elif how == "grow":
-        os.truncate(path, 2 ** draw.randrange(10, 45))  # sparse
+        os.truncate(path, 2 ** draw.randrange(10, 40))  # sparse
     elif how == "swap":
         other = draw.choice(sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size < 10**8))
         path.write_bytes(other.read_bytes())
@@ -78,7 +78,10 @@ def mutate(run: Path, seed: int, how: str) -> None:
         if how == "link":
             path.symlink_to(draw.choice([target, Path("/etc/passwd"), Path("config.yaml"), path, run.parent / "nowhere"]))
         elif how == "outside":
-            shutil.rmtree(folder := draw.choice([run / "checkpoints", path.parent]), ignore_errors=True)
+            shutil.rmtree(
+                folder := draw.choice([run / "checkpoints", path.parent if path.parent != run else run / "search_title"]),
+                ignore_errors=True,
+            )
             if not folder.exists():
                 folder.symlink_to(run.parent / "elsewhere")
         elif how == "pipe":

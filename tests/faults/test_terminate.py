@@ -30,7 +30,7 @@ def test_the_step_is_finished_and_saved(shared: Path, tmp_path: Path, words: str
         assert time.monotonic() - began < 10
     assert code == 143, rest
     steps = [int(step) for step in re.findall(r"^step (\d+)/", "".join(lines) + rest, re.MULTILINE)]
-    assert f"SIGTERM: saved step {steps[-1]}; resume={folder} goes on" in rest
+    assert f"SIGTERM: step {steps[-1]} is saved; continue with resume={folder}" in rest
     assert max(int(path.name) for path in (folder / "checkpoints").iterdir()) == steps[-1]
     assert steps[-1] - int(re.findall(r"\d+", words)[0]) <= 2
     harness.check_whole(folder)

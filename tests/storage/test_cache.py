@@ -238,17 +238,6 @@ def test_what_is_being_written_and_what_lies_outside_stay(tmp_path: Path, monkey
     assert (tmp_path / "mine").exists()
 
 
-def test_a_new_user_s_texts_leave_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    cache.arrays("things", KEY, lambda: ENTRY)
-    before = files()
-    with cache.nothing_written():
-        assert_same(cache.arrays("things", {"secret": 1}, lambda: ENTRY), ENTRY)
-        assert_same(cache.arrays("things", KEY, absent), ENTRY)  # what is there is used
-    assert files() == before
-    cache.arrays("things", {"after": 1}, lambda: ENTRY)
-    assert len(files()) == len(before) + 1
-
-
 WORKER = """
 import os, signal, sys
 import numpy as np

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from cold_jax.errors import RunError
 from cold_jax.runs.loggers import Logger, combine
-from cold_jax.runs.loggers.wandb import Mode, Wandb
+from cold_jax.runs.loggers.wandb import Mode, Wandb, _run_id
 
 STEPS = 20
 RESULTS = {
@@ -247,3 +249,20 @@ def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "of")
     with pytest.raises(ValueError, match="WANDB_MODE='of'"):
         wandb_logger()
+
+
+@pytest.mark.parametrize("found", ["../../x", "", "a b", "x" * 65, "a\nb", "\x1b[31m", "é"])
+def test_an_id_that_is_none_is_refused(tmp_path: Path, found: str) -> None:
+    """It may be somebody else's file, and becomes a part of paths and addresses."""
+    (tmp_path / "wandb_id.txt").write_text(found)
+    with pytest.raises(RunError, match=r"wandb_id\.txt"):
+        _run_id(tmp_path)
+    (tmp_path / "wandb_id.txt").unlink()
+    made = _run_id(tmp_path)
+    assert re.fullmatch("[0-9a-f]{12}", made)
+    assert _run_id(tmp_path) == made
+    (tmp_path / "wandb_id.txt").unlink()
+    (tmp_path / "elsewhere").write_text("abc")
+    (tmp_path / "wandb_id.txt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="cannot be read"):
+        _run_id(tmp_path)
