@@ -35,7 +35,7 @@ POPULARITY = 0.8  # the exponent of Zipf's law
 
 
 def main() -> None:
-    given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
+    given = {key: value for key, _, value in (argument.partition("=") for argument in sys.argv[1:])}
     if not {"to"} <= given.keys() <= {"to", "users", "items", "interactions", "seed"}:
         sys.exit(__doc__)
     users, items = int(given.get("users", 100_000)), int(given.get("items", 100_000))

@@ -30,7 +30,7 @@ ARTICLE = re.compile(r"^(.*), (the|a|an|le|la|les|l'|il|el|der|die|das|los|las)$
 
 
 def main() -> None:
-    given = dict(argument.partition("=")[::2] for argument in sys.argv[1:])
+    given = {key: value for key, _, value in (argument.partition("=") for argument in sys.argv[1:])}
     if not {"plots", "to"} <= given.keys() <= {"plots", "to", "collm"}:
         sys.exit(__doc__)
     to = Path(given["to"])
