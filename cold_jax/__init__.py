@@ -60,11 +60,10 @@ def train(*overrides: str) -> FinishedRun:
         cold_jax.errors.ConfigError: a setting is wrong, before any data is read.
         cold_jax.errors.DataError: the data is wrong.
     """
-    from cold_jax import cli, config
+    from cold_jax import cli
     from cold_jax.runs.finished import FinishedRun
 
-    folder = Path(config.compose(overrides, with_hydra=True).hydra.run.dir)
-    return FinishedRun(cli.train(config.compose(overrides), cli.Invocation(folder, tuple(overrides), None)))
+    return FinishedRun(cli.train_from(overrides))
 
 
 def load(folder: str | Path, *overrides: str) -> Recommender:

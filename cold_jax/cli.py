@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cold_jax import config
 from cold_jax.errors import ConfigError
@@ -22,6 +22,7 @@ from cold_jax.storage.logs import FileHandler, Formatter
 
 if TYPE_CHECKING:
     from cold_jax.runs.folder import Run
+    from cold_jax.runs.loggers import Logger
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
 # on resuming, besides longer loop.epochs and loop.max_steps
@@ -89,37 +90,56 @@ def prepare_process(keep: bool) -> None:
 def train(cfg: DictConfig, job: Invocation) -> Path:
     """Trains, or goes on with a run, and returns its folder. A run that ends before its first checkpoint leaves none behind."""
     from cold_jax import experiment
-    from cold_jax.runs.loggers import combine
-    from cold_jax.storage.locks import lock
 
-    prepare_process(cfg.keep_memory is True)
     cfg, settings, run = open_run_dir(cfg, job)
     if experiment.is_language_modelling(settings):
         raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
-    with new_folder(run, cfg, job), lock(run.path), log_file(run):
+    with working_in(run, cfg, job):
         if run.finished and not _trains_on(cfg, run):
             return run.path
-        run.remove_temporaries()
-        logger = combine([make() for make in settings.loggers.values()])
-        logger.start(*identity(cfg, run, job))
+        logger = start_logger(cfg, settings, run, job)
         logger.finish(experiment.train_run(settings, run, logger))
     return run.path
+
+
+def train_from(overrides: Sequence[str]) -> Path:
+    """Trains as the command does with these overrides, from Python, and returns the run's folder."""
+    cfg = config.compose(overrides, with_hydra=True)
+    folder = Path(cfg.hydra.run.dir)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    prepare_process(cfg.keep_memory is True)
+    return train(cfg, Invocation(folder, tuple(overrides), None))
 
 
 def pretrain(cfg: DictConfig, job: Invocation) -> Path:
     """Pre-trains, or goes on with a run, and returns its folder, in which `encoder` is φ."""
     from cold_jax import experiment
-    from cold_jax.runs.loggers import combine
-    from cold_jax.storage.locks import lock
 
     cfg, settings, run = open_run_dir(cfg, job)
-    with new_folder(run, cfg, job), lock(run.path), log_file(run):
+    with working_in(run, cfg, job):
         if not (run.path / "encoder").exists():
-            run.remove_temporaries()
-            logger = combine([make() for make in settings.loggers.values()])
-            logger.start(*identity(cfg, run, job))
-            experiment.pretrain_run(settings, run, logger)
+            experiment.pretrain_run(settings, run, start_logger(cfg, settings, run, job))
     return run.path
+
+
+@contextmanager
+def working_in(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
+    """A run's folder for this process alone, with its config and its log."""
+    from cold_jax.storage.locks import lock
+
+    with new_folder(run, cfg, job), lock(run.path), log_file(run):
+        yield
+
+
+def start_logger(cfg: DictConfig, settings: config.Settings, run: Run, job: Invocation) -> Logger:
+    """The run's loggers as one, started; what a killed process left of half-written files is gone before."""
+    from cold_jax.runs.loggers import combine
+
+    run.remove_temporaries()
+    logger = combine([make() for make in settings.loggers.values()])
+    logger.start(*identity(cfg, run, job))
+    return logger
 
 
 def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.Settings, Run]:
@@ -128,7 +148,7 @@ def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.S
     With nothing but `resume=DIR`, and places that are given anew, the folder's config is taken; beside other overrides both must agree
     but for RESUME_MAY_CHANGE. Raises ConfigError, also where a new run's folder holds a run already; RunError as `trust.accept` does.
     """
-    from cold_jax.runs.folder import Run, open_run
+    from cold_jax.runs.folder import Run, flat_config, open_run
     from cold_jax.runs.trust import PLACES, accept
 
     run = Run(job.folder)
@@ -147,7 +167,7 @@ def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.S
             saved[group] = cfg[group]
         return saved, config.settings(saved), run
     saved = read_config(run)
-    ours, theirs = _leaves(OmegaConf.to_container(cfg, resolve=True)), _leaves(OmegaConf.to_container(saved))
+    ours, theirs = flat_config(OmegaConf.to_container(cfg, resolve=True)), flat_config(OmegaConf.to_container(saved))
     for key in {**ours, **theirs}:
         value, before = ours.get(key), theirs.get(key)
         grown = key in ("loop.epochs", "loop.max_steps") and (value is None or (before is not None and value >= before))
@@ -251,12 +271,6 @@ def given_places(cfg: DictConfig) -> dict[str, Any]:
         for key in PLACES
         if key.split(".")[0] in cfg and key.split(".")[1] in cfg[key.split(".")[0]]
     }
-
-
-def _leaves(value: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {path: value}
-    return {name: leaf for key, inner in value.items() for name, leaf in _leaves(inner, f"{path}.{key}".lstrip(".")).items()}
 
 
 def identity(cfg: DictConfig, run: Run, job: Invocation) -> tuple[dict[str, Any], Path, str, str, str]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cold_jax.training.loop import Loop
     from cold_jax.training.objectives import Objective
     from cold_jax.training.optimizers import AdamW
-    from cold_jax.training.parallel import Mesh, Pmap
+    from cold_jax.training.parallel import DataParallel
 
     class Splitter(Protocol):
         def __call__(self, dataset: Dataset) -> Split: ...
@@ -85,7 +85,7 @@ class Settings(NamedTuple):
     batching: Batching
     optimizer: AdamW
     loop: Loop
-    parallel: Pmap | Mesh
+    parallel: DataParallel
     evaluation: EvaluationConfig
     ensemble: Ensemble
     baselines: Mapping[str, Baseline]

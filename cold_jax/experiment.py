@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cold_jax.batching.masked import TextBatches
     from cold_jax.config import Settings
     from cold_jax.data.dataset import Dataset
-    from cold_jax.data.summary import Summary
     from cold_jax.encoders import Loaded, TextEncoder
     from cold_jax.evaluation.evaluate import Evaluation, Scorer
     from cold_jax.models.base import Partition
@@ -56,7 +55,7 @@ class Prepared(NamedTuple):
     loaded: Loaded  # the encoder θ
     tokens: Tokens  # of every user's main text, then of every item's
     digests: dict[str, str]  # of data, split, encoder and tokens
-    summary: Summary | None = None  # of what was read
+    texts: Sequence[Tokens]  # of every text of users and items, the main ones among them
 
 
 def prepare(s: Settings) -> Prepared:
@@ -65,7 +64,6 @@ def prepare(s: Settings) -> Prepared:
 
 
 def _prepare(s: Settings) -> Prepared:
-    from cold_jax.data.summary import summarize
     from cold_jax.encoders.precomputed import LazyVectors
     from cold_jax.progress import stage
     from cold_jax.splits.assemble import split_digest, train_view
@@ -86,8 +84,7 @@ def _prepare(s: Settings) -> Prepared:
     main = [next(iter(by_name.values())) for by_name in (users, items)]
     digests = {"data": dataset.digest, "split": split_digest(split), "encoder": loaded.digest, "tokens": main[1].digest}
     train = train_view(dataset, split, LazyVectors(loaded, items), LazyVectors(loaded, users))
-    summary = summarize(dataset, split.cold_U, split.cold_I, [*users.values(), *items.values()])
-    return Prepared(dataset, split, train, loaded, join_tokens(main), digests, summary)
+    return Prepared(dataset, split, train, loaded, join_tokens(main), digests, [*users.values(), *items.values()])
 
 
 def id_to_index(ids: Sequence[str], wanted: str, key: str) -> int:
@@ -312,6 +309,7 @@ def split_rows(p: Prepared) -> tuple[SplitRows, np.ndarray]:
 def train_run(s: Settings, run: Run, logger: Logger) -> Results:
     """Data → baselines → model → training → test → the run's folder. Returns what results.json says."""
     from cold_jax import timing
+    from cold_jax.data.summary import summarize
     from cold_jax.document import results_document
     from cold_jax.evaluation import tables
     from cold_jax.progress import stage
@@ -319,7 +317,7 @@ def train_run(s: Settings, run: Run, logger: Logger) -> Results:
     with timing.gathered() as seconds, timing.timed("total"):
         with timing.timed("data"):
             p = prepare(s)
-        for line in p.summary.lines() if p.summary else ():
+        for line in summarize(p.dataset, p.split.cold_U, p.split.cold_I, p.texts).lines():
             log.info("%s", line)
         with timing.timed("baselines"):
             baselines = fit_baselines(s, p)

@@ -9,28 +9,13 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from states import PARITY
+from states import HUB, PARITY
 
-from cold_jax.encoders import Loaded, Pretrained, precomputed
-from cold_jax.encoders.pooling import Pooling
+from cold_jax.encoders import Loaded, precomputed
 
 FOLDERS = PARITY / "pipelines"
 GOLDEN = json.loads((FOLDERS / "pipelines.json").read_text())
 CASES, TEXTS = GOLDEN["cases"], GOLDEN["texts"]
-HUB = Pretrained(
-    max_length=None,
-    row_length=64,
-    texts_per_row=4,
-    pooling=Pooling.auto,
-    normalize=None,
-    prompts={},
-    dtype="float32",
-    package=None,
-    sha256=None,
-    member=None,
-    base_model=None,
-    id="",
-)
 
 
 def write(folder: Path, name: str, **changes: Any) -> Path:

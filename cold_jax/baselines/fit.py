@@ -26,10 +26,10 @@ def evaluate_baselines(
     """
     fits = {f"baseline.{name}": baseline for name, baseline in baselines.items()} | ({} if init is None else {"init": init})
     check_memory(fits, train, available_memory())
-    found = {}
+    tasks, found = evaluation.sample(validation), {}
     for name, baseline in baselines.items():
         with stage(f"fitting {name}"):
-            scorer = baseline(train, evaluation.sample(validation))
+            scorer = baseline(train, tasks)
         with stage(f"evaluating {name}"):
             found[name] = evaluation(scorer, test)
     return found

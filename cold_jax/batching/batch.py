@@ -122,21 +122,14 @@ def table_rows(text_T: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarra
 class TargetBatches:
     """What all batches share: an epoch is a permutation of the training interactions that serve as targets."""
 
-    def __init__(
-        self,
-        size: int,
-        train: TrainView,
-        length_T: np.ndarray,
-        place_texts: TextPlacer,
-        seed: int,
-        devices: int,
-        target_N: np.ndarray,
-    ):
-        """`length_T` holds the number of tokens of the users' texts, then of the items'; `target_N` indexes train's interactions."""
-        self.train, self.length_T, self.place_texts, self.seed, self.target_N = train, length_T, place_texts, seed, target_N
-        self.devices, self.packed = devices, isinstance(place_texts, PackedTexts)
+    def __init__(self, size: int, inputs: BatchInputs, target_N: np.ndarray):
+        """`target_N` indexes train's interactions."""
+        self.train, self.length_T, self.place_texts = inputs.train, inputs.length_T, inputs.place_texts
+        self.seed, self.devices, self.target_N = inputs.seed, inputs.devices, target_N
+        self.packed = isinstance(inputs.place_texts, PackedTexts)
+        self.multiple = inputs.multiple
         self.steps_per_epoch = math.ceil(len(target_N) / size)
-        self.size = math.ceil(size / devices) * devices
+        self.size = math.ceil(size / inputs.devices) * inputs.devices
 
     def _targets(self, step: int, size: int) -> np.ndarray:
         """The training interactions whose items the step's examples have as targets; indices of shape (B,)."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cold_jax import seeds
-from cold_jax.batching.batch import Batch, Batching, BatchInputs, Examples, Items, TargetBatches, TextPlacer, row_count
-from cold_jax.splits.tasks import TrainView
+from cold_jax.batching.batch import Batch, Batching, BatchInputs, Examples, Items, TargetBatches, row_count
 
 
 @dataclass(frozen=True)
@@ -34,25 +33,15 @@ class InBatchSampling(Batching):
             raise ValueError(f"batching.size: {self.size} is not a batch size; give 1 or more")
 
     def __call__(self, inputs: BatchInputs) -> "SampledBatches":
-        return SampledBatches(self, *inputs[:3], inputs.seed, inputs.multiple, inputs.devices)
+        return SampledBatches(self, inputs)
 
 
 class SampledBatches(TargetBatches):
     """`batches(step)` is the step's batch; an epoch visits every training interaction once."""
 
-    def __init__(
-        self,
-        batching: InBatchSampling,
-        train: TrainView,
-        length_T: np.ndarray,
-        place_texts: TextPlacer,
-        seed: int,
-        multiple: int,
-        devices: int,
-    ):
-        """`length_T` holds the number of tokens of the users' texts, then of the items'; rows come in multiples of `multiple`, examples of `devices`."""
-        super().__init__(batching.size, train, length_T, place_texts, seed, devices, np.arange(len(train.user_N)))
-        self.batching = batching
+    def __init__(self, batching: InBatchSampling, inputs: BatchInputs):
+        super().__init__(batching.size, inputs, np.arange(len(inputs.train.user_N)))
+        self.batching, train = batching, inputs.train
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
         self.count_I = np.bincount(train.item_N, minlength=len(train.items))
         self.trained_I = np.flatnonzero(self.count_I)
@@ -60,7 +49,6 @@ class SampledBatches(TargetBatches):
         wanted = len(self.trained_I) if batching.full_softmax else batching.size * (1 + largest) + batching.negatives
         self.capacity = min(wanted, len(self.trained_I))
         # One compiled shape: room for the fullest of 32 batches. A fuller one is padded to twice that, and compiled once more.
-        self.multiple = multiple
         self.multiple = max(row_count(self(step).rows) for step in range(32))
 
     def __call__(self, step: int) -> Batch:

@@ -11,11 +11,9 @@ from cold_jax.batching.batch import (
     Examples,
     Items,
     TargetBatches,
-    TextPlacer,
     recent_items,
     row_count,
 )
-from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import Rows
 
 
@@ -37,28 +35,17 @@ class SequenceBatching(Batching):
                 raise ValueError(f"batching.{key}: {getattr(self, key)} must be 1 or more")
 
     def __call__(self, inputs: BatchInputs) -> "SequenceBatches":
-        return SequenceBatches(self, *inputs[:3], inputs.seed, inputs.multiple, inputs.devices)
+        return SequenceBatches(self, inputs)
 
 
 class SequenceBatches(TargetBatches):
     """`batches(step)` is the step's batch; an epoch visits every training interaction that has one before it once."""
 
-    def __init__(
-        self,
-        batching: SequenceBatching,
-        train: TrainView,
-        length_T: np.ndarray,
-        place_texts: TextPlacer,
-        seed: int,
-        multiple: int,
-        devices: int,
-    ):
-        """As SampledBatches."""
-        self.first_N = np.searchsorted(train.user_N, train.user_N)
-        later_N = np.flatnonzero(self.first_N < np.arange(len(train.user_N)))
-        super().__init__(batching.size, train, length_T, place_texts, seed, devices, later_N)
+    def __init__(self, batching: SequenceBatching, inputs: BatchInputs):
+        user_N = inputs.train.user_N
+        self.first_N = np.searchsorted(user_N, user_N)
+        super().__init__(batching.size, inputs, np.flatnonzero(self.first_N < np.arange(len(user_N))))
         self.batching = batching
-        self.multiple = multiple
         self.multiple = max(
             row_count(self._texts(self._targets(step, batching.size))[0]) for step in range(32)
         )  # as in SampledBatches

@@ -19,12 +19,6 @@ class Entities:
     indicators: Mapping[str, np.ndarray]  # name of the attribute -> 0/1 of shape (entities, values)
     without_row: int = 0  # how many occur in interactions, but have no row in the file of attributes
 
-    def and_one(self, text: str) -> "Entities":
-        """With one more at the end, who has no id and of whom nothing but this text is known."""
-        texts = {name: (*written, text) for name, written in self.texts.items()}
-        indicators = {name: np.pad(value_NF, ((0, 1), (0, 0))) for name, value_NF in self.indicators.items()}
-        return Entities((*self.ids, ""), texts, indicators, self.without_row)
-
     def text(self, name: str, key: str) -> tuple[str, ...]:
         """The texts of that name, which the setting `key` wants. Raises DataError where there are none."""
         if name not in self.texts:

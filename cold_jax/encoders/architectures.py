@@ -1,10 +1,9 @@
 """The architectures that checkpoints may have, by the model_type of their config.json."""
 
-import json
 from pathlib import Path
 
 from cold_jax.encoders import bert, distilbert, gemma3, gpt2, gte, llama, modernbert, mpnet, nomic_bert, roberta, t5
-from cold_jax.encoders.weights import Architecture
+from cold_jax.encoders.weights import Architecture, read_json
 from cold_jax.errors import WeightsError
 
 ARCHITECTURES = {
@@ -16,7 +15,7 @@ ARCHITECTURES = {
 
 def architecture(config_file: Path) -> Architecture:
     """The architecture that a config.json names. Raises WeightsError where it is none of ours."""
-    model_type = json.loads(config_file.read_text()).get("model_type")
+    model_type = read_json(config_file).get("model_type")
     if model_type not in ARCHITECTURES:
         raise WeightsError(f"{config_file}: model_type {model_type!r} is not supported; supported: {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[model_type]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -16,6 +15,7 @@ from cold_jax.encoders.layers import (
     LayerNorm,
     Linear,
     Mlp,
+    PostNormLayer,
     Transformer,
     segment_mask,
     stack_layers,
@@ -77,19 +77,13 @@ NAMES = {
 IMPLIED = {"position_embedding_type": "absolute", "is_decoder": False}
 
 
-class Layer(nnx.Module):
-    """A transformer layer whose norms come after the sums."""
-
+class Layer(PostNormLayer):
     def __init__(self, config: BertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         linear = partial(Linear, dtype=dtype)
         self.attention = Attention(config.width, config.heads, linear, rngs=rngs)
         self.attention_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
         self.mlp = Mlp(config.width, config.ffn_width, config.activation, linear, rngs=rngs)
         self.mlp_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
-
-    def __call__(self, x_RLD: jax.Array, seen: AttentionContext, noise_RL: jax.Array | None = None) -> jax.Array:
-        x_RLD = self.attention_norm(x_RLD + self.attention(x_RLD, seen, noise_RL))
-        return self.mlp_norm(x_RLD + self.mlp(x_RLD, noise_RL))
 
 
 class Bert(Transformer):

@@ -173,6 +173,19 @@ class PreNormLayer(nnx.Module):
         return x_RLD + self.mlp(self.mlp_norm(x_RLD), noise_RL)
 
 
+class PostNormLayer(nnx.Module):
+    """A transformer layer whose norms come after the sums."""
+
+    attention: Attention
+    attention_norm: Callable[[jax.Array], jax.Array]
+    mlp: Mlp | GatedMlp
+    mlp_norm: Callable[[jax.Array], jax.Array]
+
+    def __call__(self, x_RLD: jax.Array, seen: AttentionContext, noise_RL: jax.Array | None = None) -> jax.Array:
+        x_RLD = self.attention_norm(x_RLD + self.attention(x_RLD, seen, noise_RL))
+        return self.mlp_norm(x_RLD + self.mlp(x_RLD, noise_RL))
+
+
 class Embeddings(nnx.Module):
     """What a token is, plus where it stands in its text and which part of it it belongs to, where there are tables for these."""
 

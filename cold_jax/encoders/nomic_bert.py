@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -19,6 +18,7 @@ from cold_jax.encoders.layers import (
     GatedMlp,
     LayerNorm,
     Linear,
+    PostNormLayer,
     Transformer,
     rotary_angles,
     segment_mask,
@@ -106,9 +106,7 @@ def config(path: Path) -> RotaryBertConfig:
     return RotaryBertConfig(**values, **fixed)
 
 
-class Layer(nnx.Module):
-    """A transformer layer whose norms come after the sums."""
-
+class Layer(PostNormLayer):
     def __init__(self, config: RotaryBertConfig, dtype: jnp.dtype, *, rngs: nnx.Rngs):
         linear = partial(Linear, dtype=dtype)
         attention = partial(linear, use_bias=config.attention_bias)
@@ -118,10 +116,6 @@ class Layer(nnx.Module):
         without = partial(linear, use_bias=False)
         self.mlp = GatedMlp(config.width, config.ffn_width, config.activation, without, down=down, rngs=rngs)
         self.mlp_norm = LayerNorm(config.width, config.epsilon, rngs=rngs)
-
-    def __call__(self, x_RLD: jax.Array, seen: AttentionContext, noise_RL: jax.Array | None = None) -> jax.Array:
-        x_RLD = self.attention_norm(x_RLD + self.attention(x_RLD, seen, noise_RL))
-        return self.mlp_norm(x_RLD + self.mlp(x_RLD, noise_RL))
 
 
 class RotaryBert(Transformer):

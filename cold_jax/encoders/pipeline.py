@@ -3,7 +3,6 @@
 Everything in them is honoured or refused by name. A folder without modules.json is a plain checkpoint: the mean, of unit length.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +70,7 @@ def read_pipeline(folder: Path) -> Pipeline:
         plain = _transformer(folder, [])
         return Pipeline(folder, Pooling.mean, True, (), True, {}, *plain, [])
     read = [file]
-    modules = [_module(file, module) for module in _json(file, list)]
+    modules = [_module(file, module) for module in weights.read_json(file, list)]
     kinds = [kind for kind, _ in modules]
     if not re.fullmatch(r"Transformer Pooling( Dense)*( Normalize)?", " ".join(kinds)):
         order = "one Transformer, one Pooling, any number of Dense, and Normalize or none"
@@ -109,7 +108,7 @@ def _transformer(checkpoint: Path, read: list[Path]) -> tuple[int | None, bool]:
     if file is None:
         return None, False
     read.append(file)
-    values = _json(file, dict)
+    values = weights.read_json(file)
     length, lower = values.pop("max_seq_length", None), values.pop("do_lower_case", False)
     values.pop("unpad_inputs", None)  # an implementation's choice: the same vectors
     text = values.pop("modality_config", {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}).get(
@@ -128,7 +127,7 @@ def _transformer(checkpoint: Path, read: list[Path]) -> tuple[int | None, bool]:
 
 def _pooling(folder: Path, read: list[Path]) -> tuple[Pooling, bool]:
     file = folder / "config.json"
-    values = _json(file, dict)
+    values = weights.read_json(file)
     read.append(file)
     flags = {name: values.pop(f"pooling_mode_{name}", False) for name in POOLINGS}
     chosen = [name for name, flag in flags.items() if flag] or ["mean_tokens"]
@@ -146,7 +145,7 @@ def _pooling(folder: Path, read: list[Path]) -> tuple[Pooling, bool]:
 
 def _dense(folder: Path, read: list[Path]) -> Dense:
     file, weight_file = folder / "config.json", folder / "model.safetensors"
-    values = _json(file, dict)
+    values = weights.read_json(file)
     _refuse_inputs(file, [])
     if not weight_file.is_file():
         raise WeightsError(f"{folder}: no model.safetensors; {weights.CONVERT.format(folder=folder)}")
@@ -179,7 +178,7 @@ def _refuse_inputs(file: Path, read: list[Path]) -> None:
     if not file.is_file():
         return
     read.append(file)
-    values = _json(file, dict)
+    values = weights.read_json(file)
     for key, supported in _INPUTS.items():
         if (value := values.get(key)) not in (None, supported):
             raise WeightsError(f"{file}: {key} {value!r} is not supported; supported: {supported!r}")
@@ -190,7 +189,7 @@ def _prompts(file: Path, read: list[Path]) -> dict[str, str]:
     if not file.is_file():
         return {}
     read.append(file)
-    values = _json(file, dict)
+    values = weights.read_json(file)
     if (kind := values.get("model_type", "SentenceTransformer")) != "SentenceTransformer":
         raise WeightsError(f"{file}: model_type {kind!r} is not supported; supported: 'SentenceTransformer'")
     given, default = values.get("prompts") or {}, values.get("default_prompt_name")
@@ -202,13 +201,3 @@ def _prompts(file: Path, read: list[Path]) -> dict[str, str]:
         if name is not None and given[name]:
             prompts[side] = given[name]
     return prompts
-
-
-def _json(file: Path, kind: type) -> Any:
-    try:
-        value = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{file}: cannot be read as JSON ({error})") from error
-    if not isinstance(value, kind):
-        raise WeightsError(f"{file}: a JSON {'object' if kind is dict else 'array'} is needed")
-    return value

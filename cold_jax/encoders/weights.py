@@ -160,14 +160,15 @@ def read_config(
     return {name: values[key] for name, key in names.items()}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises WeightsError where the file holds something else."""
+def read_json(path: Path, kind: type = dict) -> Any:
+    """A JSON object, or an array where `kind` is list. Raises WeightsError where the file holds something else."""
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read as JSON ({error}); fetch it again") from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path}: a JSON object is needed, and this is a {type(value).__name__}")
+    if not isinstance(value, kind):
+        wanted = "object" if kind is dict else "array"
+        raise WeightsError(f"{path}: a JSON {wanted} is needed, and this is a {type(value).__name__}")
     return value
 
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from cold_jax.errors import RunError
 from cold_jax.evaluation.statistics import Comparison, compare_paired, holm, pool_over_runs, randomisation
-from cold_jax.runs.folder import Run
+from cold_jax.runs.folder import Run, flat_config
 from cold_jax.runs.results import Parts, Results
 
 SHOWN = ("recall@20", "ndcg@20")
@@ -99,7 +99,7 @@ def _runs(folder: Path) -> Iterator[Path]:
 
 def _read(run: Run) -> RunRecord:
     results = run.read_results()
-    config = _flat(run.read_config(), "")
+    config = flat_config(run.read_config())
     users = pl.DataFrame(run.read_per_user()._asdict())
     method = pl.when(pl.col("method").is_in(list(results["baselines"]))).then("method")
     choices = {key: value for key, value in config.items() if not re.fullmatch(NO_CHOICE, key)}
@@ -109,12 +109,6 @@ def _read(run: Run) -> RunRecord:
             f"{run.path}/config.yaml: data.name {str(name)[:80]!r}, split.seed {str(seed)[:80]!r}: not a name and a seed"
         )
     return RunRecord(run.path, name, seed, choices, results, users.with_columns(method=method))
-
-
-def _flat(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{name}.{key}".strip(".")).items()}
 
 
 def compare_runs(runs: Sequence[RunRecord], chosen: Sequence[str]) -> list[ComparisonTable]:

@@ -92,6 +92,13 @@ def _leads_into(link: Path, folder: Path) -> bool:
         return False
 
 
+def flat_config(value: Any, path: str = "") -> dict[str, Any]:
+    """The values of a config by dotted key."""
+    if not isinstance(value, dict):
+        return {path: value}
+    return {name: leaf for key, inner in value.items() for name, leaf in flat_config(inner, f"{path}.{key}".strip(".")).items()}
+
+
 @dataclass(frozen=True)
 class Run:
     path: Path

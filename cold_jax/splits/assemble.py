@@ -184,13 +184,6 @@ def train_view(
     )
 
 
-def with_new_user(dataset: Dataset, split: Split, profile: str) -> tuple[Dataset, Split]:
-    """The same with one more user, the last, of whom only their profile text is known."""
-    more = {name: np.append(getattr(split, name), False) for name in ("warm_U", "cold_U")}
-    first_seen_U = None if split.first_seen_U is None else np.append(split.first_seen_U, np.inf)
-    return replace(dataset, users=dataset.users.and_one(profile)), replace(split, **more, first_seen_U=first_seen_U)
-
-
 def first_seen_users(dataset: Dataset) -> np.ndarray:
     """The time of each user's first interaction, infinity where there is none."""
     first_U = first_seen(dataset.user_N, dataset.time_N)

@@ -7,8 +7,10 @@ import json
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -24,30 +26,28 @@ def read_file(path: Path, largest: int, error: type[UserError]) -> bytes:
     Raises:
       FileNotFoundError: there is nothing at `path`.
     """
-    try:
-        with open(path, "rb", opener=_plain) as file:
-            size = os.fstat(file.fileno()).st_size
-            data = file.read(size) if size <= largest else b""
-    except FileNotFoundError:
-        raise
-    except OSError as problem:
-        raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
-    if size > largest:
-        raise error(f"{path}: {size:,} bytes, more than the {largest:,} that are read of such a file")
-    return data
+    with _opened(path, largest, error) as (file, size):
+        return file.read(size)
 
 
 def require_plain(path: Path, largest: int, error: type[UserError]) -> None:
     """Refuses what `read_file` refuses, for readers that take a path. Raises FileNotFoundError as it does."""
+    with _opened(path, largest, error):
+        pass
+
+
+@contextmanager
+def _opened(path: Path, largest: int, error: type[UserError]) -> Iterator[tuple[BinaryIO, int]]:
+    """(the file, its size), where it is plain and not too large."""
     try:
-        size = os.stat(descriptor := _plain(str(path), os.O_RDONLY)).st_size
-        os.close(descriptor)
-    except FileNotFoundError:
+        with open(path, "rb", opener=_plain) as file:
+            if (size := os.fstat(file.fileno()).st_size) > largest:
+                raise error(f"{path}: {size:,} bytes, more than the {largest:,} that are read of such a file")
+            yield file, size
+    except (FileNotFoundError, UserError):
         raise
     except OSError as problem:
         raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
-    if size > largest:
-        raise error(f"{path}: {size:,} bytes, more than the {largest:,} that are read of such a file")
 
 
 def _plain(path: str, flags: int) -> int:

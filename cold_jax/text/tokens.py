@@ -1,6 +1,7 @@
 """Texts to tokens, end to end in one array."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,16 +56,22 @@ def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int, *, kee
 
 
 def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> dict[str, np.ndarray]:
-    try:
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    except Exception as error:  # the library raises nothing narrower
-        raise ValueError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length, direction=(tokenizer.truncation or {}).get("direction", "right").lower())
-    encodings = tokenizer.encode_batch_fast(list(texts))
+    encodings = _truncating(tokenizer_file, max_length, tokenizer_file.stat().st_mtime_ns).encode_batch_fast(list(texts))
     ids = [np.asarray(encoding.ids, np.int32) for encoding in encodings]
     return {
         "cut_T": np.array([bool(encoding.overflowing) for encoding in encodings], bool),
         "token_N": np.concatenate(ids) if ids else np.zeros(0, np.int32),
         "offset_T": np.concatenate([[0], np.cumsum([len(i) for i in ids], dtype=np.int64)]).astype(np.int64),
     }
+
+
+@lru_cache(maxsize=4)  # who answers requests tokenises one text after the other
+def _truncating(tokenizer_file: Path, max_length: int, changed: int) -> Tokenizer:
+    """A tokenizer that cuts texts at its own side and doesn't pad them; `changed` is the time of the file's last change."""
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, direction=(tokenizer.truncation or {}).get("direction", "right").lower())
+    return tokenizer

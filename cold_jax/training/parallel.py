@@ -49,8 +49,8 @@ class Parallel:
 
 
 @dataclass(frozen=True)
-class Pmap:
-    """jax.pmap over `devices` (null: all)."""
+class DataParallel:
+    """A step over `devices` (null: all). On one device every choice of conf/parallel is plain jit."""
 
     devices: int | None
 
@@ -60,8 +60,18 @@ class Pmap:
 
     def __call__(self, step: Step) -> Parallel:
         devices = _devices(self.devices)
-        if len(devices) == 1:
-            return _single(step)
+        return _single(step) if len(devices) == 1 else self.over(devices, step)
+
+    def over(self, devices: list[Any], step: Step) -> Parallel:
+        """The step on several devices."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Pmap(DataParallel):
+    """jax.pmap over `devices`."""
+
+    def over(self, devices: list[Any], step: Step) -> Parallel:
         n = len(devices)
         along = NamedSharding(DeviceMesh(np.array(devices), ("devices",)), PartitionSpec("devices"))
         collectives = Collectives(
@@ -93,19 +103,10 @@ class Pmap:
 
 
 @dataclass(frozen=True)
-class Mesh:
-    """jax.jit over a mesh of `devices` (null: all): the compiler distributes the work by the batch's sharding."""
+class Mesh(DataParallel):
+    """jax.jit over a mesh of `devices`: the compiler distributes the work by the batch's sharding."""
 
-    devices: int | None
-
-    @property
-    def count(self) -> int:
-        return len(_devices(self.devices))
-
-    def __call__(self, step: Step) -> Parallel:
-        devices = _devices(self.devices)
-        if len(devices) == 1:
-            return _single(step)
+    def over(self, devices: list[Any], step: Step) -> Parallel:
         mesh = DeviceMesh(np.array(devices), ("devices",))
         along, everywhere = NamedSharding(mesh, PartitionSpec("devices")), NamedSharding(mesh, PartitionSpec())
         collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=len(devices))

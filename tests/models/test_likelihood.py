@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from cold_jax import CONF, config, experiment
 from cold_jax.data.dataset import Entities
-from cold_jax.encoders import Loaded, Pretrained
+from cold_jax.encoders import Loaded
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.errors import ConfigError, DataError, WeightsError
 from cold_jax.models.likelihood import Likelihood, log_likelihoods
@@ -50,20 +50,7 @@ def named(*profiles: str) -> TrainView:
 
 def encoder(folder: Path, name: str) -> Loaded:
     at = str(states.write(folder, name, noise=0.3))
-    loaded = Pretrained(
-        package=None,
-        sha256=None,
-        member=None,
-        base_model=None,
-        id=at,
-        max_length=64,
-        row_length=32,
-        texts_per_row=4,
-        pooling=Pooling.mean,
-        normalize=None,
-        prompts={},
-        dtype="float32",
-    )()
+    loaded = replace(states.HUB, id=at, max_length=64, row_length=32, pooling=Pooling.mean)()
     return replace(loaded, config={**loaded.config, "tie_word_embeddings": True})
 
 
