@@ -108,7 +108,7 @@ def train(cfg: DictConfig, job: Invocation) -> Path:
         logger = combine([make() for make in settings.loggers.values()])
         logger.start(*identity(cfg, run, job))
         logger.finish(experiment.train_run(settings, run, logger, typed(run, job)))
-        if longer:  # last, so that a run that is killed before can still be told that it is to go on
+        if longer:  # last: after a kill before it, the same command still trains on
             run.write_config(OmegaConf.to_yaml(OmegaConf.merge(cfg, {"resume": None}), resolve=True), replace=True)
     return run.path
 

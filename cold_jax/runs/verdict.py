@@ -27,7 +27,7 @@ def legend(parts: Sequence[str]) -> str:
 
 
 def verdict(results: Results, strongest: Mapping[str, Mapping[str, str | None]]) -> str:
-    """Of the first metric that is shown, over the parts that are cold: better than the strongest baseline, below it, or not told apart.
+    """Of the first metric that is shown, over the parts that are cold: better than the strongest baseline, below it, or indistinguishable from it.
 
     strongest: part → metric → the baseline of the largest mean.
     """
@@ -43,7 +43,7 @@ def verdict(results: Results, strongest: Mapping[str, Mapping[str, str | None]])
         if found is None:
             continue
         p = found.get("p_holm", found["p"])
-        outcome = "not told apart from" if p >= LEVEL else "better than" if found["difference"] > 0 else "below"
+        outcome = "indistinguishable from" if p >= LEVEL else "better than" if found["difference"] > 0 else "below"
         outcomes.setdefault(outcome, []).append(f"{part} ({best}, {found['difference']:+.4f}, p {p:.4f})")
     if not outcomes:
         return f"{kept}There is no baseline to compare with."

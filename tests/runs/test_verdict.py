@@ -29,7 +29,7 @@ def of(**best: str | None) -> dict[str, dict[str, str | None]]:
         ),
         (
             of(support_1="bm25", support_5="bm25"),
-            "By recall@20 this run is not told apart from the strongest baseline in support_1 (bm25, +0.5000, p 0.0600); "
+            "By recall@20 this run is indistinguishable from the strongest baseline in support_1 (bm25, +0.5000, p 0.0600); "
             "below the strongest baseline in support_5 (bm25, -0.0200, p 0.0100).",
         ),
         (of(warm="ease"), "By recall@20 this run is below the strongest baseline in warm (ease, -1.0000, p 0.0010)."),
