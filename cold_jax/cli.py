@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import importlib.util
+import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cold_jax import config
 from cold_jax.errors import ConfigError
+from cold_jax.storage.files import atomic
 from cold_jax.storage.logs import FileHandler, Formatter
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
 # on resuming, besides longer loop.epochs and loop.max_steps
 RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
+LENGTH = ("loop.epochs", "loop.max_steps")  # may grow
+OVERRIDES, OVERRIDES_LARGEST = "overrides.json", 2**20  # of a run: what was typed for it
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 log = logging.getLogger(__name__)
 
@@ -95,10 +99,13 @@ def train(cfg: DictConfig, job: Invocation) -> Path:
     if experiment.is_language_modelling(settings):
         raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
     with working_in(run, cfg, job):
-        if run.finished and not _trains_on(cfg, run):
+        longer = _trains_on(cfg, run)
+        if run.finished and not longer:
             return run.path
         logger = start_logger(cfg, settings, run, job)
-        logger.finish(experiment.train_run(settings, run, logger))
+        logger.finish(experiment.train_run(settings, run, logger, typed(run, job)))
+        if longer:  # last: after a kill before it, the same command still trains on
+            run.write_config(OmegaConf.to_yaml(OmegaConf.merge(cfg, {"resume": None}), resolve=True), replace=True)
     return run.path
 
 
@@ -145,8 +152,9 @@ def start_logger(cfg: DictConfig, settings: config.Settings, run: Run, job: Invo
 def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.Settings, Run]:
     """(the config to go by, its settings, the run). Nothing is written.
 
-    With nothing but `resume=DIR`, and places that are given anew, the folder's config is taken; beside other overrides both must agree
-    but for RESUME_MAY_CHANGE. Raises ConfigError, also where a new run's folder holds a run already; RunError as `trust.accept` does.
+    With nothing but `resume=DIR`, places that are given anew, and a longer LENGTH, the folder's config is taken; beside other overrides
+    both must agree but for RESUME_MAY_CHANGE. A job of a sweep that was there before goes on. Raises ConfigError, also where a new
+    run's folder holds a run already; RunError as `trust.accept` does.
     """
     from cold_jax.runs.folder import Run, flat_config, open_run
     from cold_jax.runs.trust import PLACES, accept
@@ -154,28 +162,43 @@ def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.S
     run = Run(job.folder)
     require_no_empty_dict(cfg, job.overrides)
     absolute_paths(cfg)
-    if cfg.resume is None:
-        if (run.path / "config.yaml").exists():
+    there = (run.path / "config.yaml").exists()
+    if cfg.resume is None and not (there and job.sweep):
+        if there:
             raise ConfigError(f"hydra.run.dir: {run.path} holds a run already; choose another folder, or resume={run.path}")
         return cfg, config.settings(cfg), run
     run = open_run(job.folder)
     keys = {override.split("=")[0].lstrip("+~").split("@")[0].split("/")[0] for override in job.overrides}
-    groups = {key.split(".")[0] for key in keys - set(PLACES)}
+    groups = {key.split(".")[0] for key in keys - set(PLACES) - set(LENGTH)}
+    saved = read_config(run)
     if groups <= set(RESUME_MAY_CHANGE):
         saved = DictConfig(accept(run, {key: OmegaConf.select(cfg, key) for key in keys & set(PLACES)}))
+        wanted = saved.copy()
         for group in groups:
-            saved[group] = cfg[group]
-        return saved, config.settings(saved), run
-    saved = read_config(run)
+            wanted[group] = cfg[group]
+        for key in keys & set(LENGTH):
+            OmegaConf.update(wanted, key, OmegaConf.select(cfg, key))
+        cfg = wanted
     ours, theirs = flat_config(OmegaConf.to_container(cfg, resolve=True)), flat_config(OmegaConf.to_container(saved))
     for key in {**ours, **theirs}:
         value, before = ours.get(key), theirs.get(key)
-        grown = key in ("loop.epochs", "loop.max_steps") and (value is None or (before is not None and value >= before))
+        grown = key in LENGTH and (value is None or (before is not None and value >= before))
         if value != before and not grown and key.split(".")[0] not in RESUME_MAY_CHANGE:
-            raise ConfigError(
-                f"{key}: {value} here, {before} in {run.path}/config.yaml; resume={run.path} alone goes on with the saved config"
-            )
+            alone = "delete it, or choose another hydra.sweep.dir" if job.sweep else f"resume={run.path} alone goes on with that"
+            raise ConfigError(f"{key}: {value} here, {before} in {run.path}/config.yaml; {alone}")
     return cfg, config.settings(cfg), run
+
+
+def typed(run: Run, job: Invocation) -> list[str]:
+    """What was typed for a run: when it was made, and since then."""
+    from cold_jax.errors import RunError
+    from cold_jax.storage.limits import read_json
+
+    before = read_json(run.path / OVERRIDES, OVERRIDES_LARGEST, RunError) if (run.path / OVERRIDES).exists() else []
+    if not isinstance(before, list) or not all(isinstance(word, str) for word in before):
+        raise RunError(f"{run.path / OVERRIDES}: damaged (it is no list of overrides); delete it")
+    now = [word for word in job.overrides if not word.startswith(("hydra", "resume="))]
+    return list({word.partition("=")[0]: word for word in (*before, *now)}.values())
 
 
 def absolute_paths(cfg: DictConfig) -> None:
@@ -197,7 +220,7 @@ def require_no_empty_dict(cfg: DictConfig, overrides: Sequence[str]) -> None:
 def _trains_on(cfg: DictConfig, run: Run) -> bool:
     """Whether the config has more steps than a finished run was trained for."""
     saved = read_config(run)
-    return any(cfg.loop[key] != saved.loop[key] for key in ("epochs", "max_steps"))
+    return any(OmegaConf.select(cfg, key) != OmegaConf.select(saved, key) for key in LENGTH)
 
 
 @contextmanager
@@ -209,12 +232,14 @@ def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
     above = [folder for folder in run.path.parents if not folder.exists()]
     run.path.mkdir(parents=True, exist_ok=True)
     run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
+    with atomic(run.path / OVERRIDES, new=False) as file:
+        file.write(json.dumps(typed(run, job)).encode())
     try:
         yield
     except BaseException:
         checkpoints = run.path / "checkpoints"
         if not checkpoints.is_dir() or not any(checkpoints.iterdir()):
-            for name in ("config.yaml", "cold_jax.log", "metrics.jsonl", "wandb_id.txt"):
+            for name in ("config.yaml", OVERRIDES, "cold_jax.log", "metrics.jsonl", "wandb_id.txt"):
                 (run.path / name).unlink(missing_ok=True)
             with suppress(OSError):  # other files, such as W&B's, are left alone
                 checkpoints.rmdir()

@@ -306,8 +306,11 @@ def split_rows(p: Prepared) -> tuple[SplitRows, np.ndarray]:
     return rows, order(d.user_N, d.time_N)
 
 
-def train_run(s: Settings, run: Run, logger: Logger) -> Results:
-    """Data → baselines → model → training → test → the run's folder. Returns what results.json says."""
+def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) -> Results:
+    """Data → baselines → model → training → test → the run's folder. Returns what results.json says.
+
+    typed: the overrides that make the run what it is, for tables.
+    """
     from cold_jax import timing
     from cold_jax.data.summary import summarize
     from cold_jax.document import results_document
@@ -335,7 +338,8 @@ def train_run(s: Settings, run: Run, logger: Logger) -> Results:
         run.write_parameters(*export_parameters(s, t, trainable))
         trained, frozen = t.sizes
         cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
-        results = results_document(s, p.split, seconds, tested, baselines, {"best_step": best_step, **cost})
+        named = {"overrides": list(typed), "encoder": (p.loaded.name or type(s.encoder).__name__).rpartition("/")[2]}
+        results = results_document(s, p.split, seconds, tested, baselines, {"best_step": best_step, **cost, **named})
         run.write_results(results)
     return results
 

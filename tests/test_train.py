@@ -68,7 +68,7 @@ def test_resuming_a_finished_run_prints_its_table(finished: Path, shared: Path) 
 def test_two_runs_never_share_a_folder(finished: Path, shared: Path) -> None:
     done = runs.run("train", *runs.smoke(finished), cwd=shared, cache=shared / "cache")
     assert done.returncode != 0
-    assert "config.yaml" in done.stderr + done.stdout
+    assert f"{finished} holds a run already" in done.stderr
 
 
 def test_resuming_with_another_config_names_the_key(finished: Path, shared: Path) -> None:
@@ -76,3 +76,40 @@ def test_resuming_with_another_config_names_the_key(finished: Path, shared: Path
     done = runs.run("train", *arguments, cwd=shared, cache=shared / "cache")
     assert done.returncode == 1
     assert "adapter.rank: 4 here, 8 in" in done.stdout + done.stderr
+
+
+def test_a_finished_run_trains_on(shared: Path) -> None:
+    """To the figures of a run that was to be as long at once; its config says so then."""
+    constant = ("optimizer.schedule=constant", "logger=none")
+    places = {"cwd": shared, "cache": shared / "cache"}
+    for name, steps in (("long", 9), ("longer", 6)):
+        done = runs.run("train", *runs.smoke(shared / name, *constant, steps=steps), **places)
+        assert done.returncode == 0, done.stderr
+    done = runs.run("train", f"resume={shared / 'longer'}", "loop.max_steps=9", **places)
+    assert done.returncode == 0, done.stderr
+    one, other = (runs.fingerprint(shared / name) for name in ("long", "longer"))
+    assert one["results"].pop("overrides") == ["+experiment=smoke", "loop.max_steps=9", "loop.validate_every=3", *constant]
+    other["results"].pop("overrides")
+    at_nine = [line for line in other["steps"] if line["step"] != 6 or "loss" in line]
+    assert [line for line in at_nine if line["step"] > 6] == [line for line in one["steps"] if line["step"] > 6]
+    assert other["results"] == one["results"]
+    assert "max_steps: 9" in (shared / "longer" / "config.yaml").read_text()
+    done = runs.run("train", f"resume={shared / 'longer'}", "loop.max_steps=3", **places)
+    assert "loop.max_steps: 3 here, 9 in" in done.stderr
+
+
+def test_a_sweep_goes_on_after_a_failure_and_does_only_what_is_missing(shared: Path) -> None:
+    place = shared / "sweep"
+    place.mkdir()
+    line = ["-m", "+experiment=smoke", "loop.max_steps=2", "loop.validate_every=2", "logger=none", "adapter.rank=0,2"]
+    done = runs.run("train", *line, cwd=place, cache=shared / "cache")
+    assert done.returncode == 1
+    assert "1 of 2 jobs failed" in done.stderr
+    assert "adapter.rank: 0 is not a rank" in done.stdout
+    [results] = place.glob("multirun/*/1/results.json")
+    written = results.read_bytes()
+    again = runs.run("train", *line, cwd=place, cache=shared / "cache")
+    assert again.returncode == 1
+    assert "fitting" not in again.stderr
+    assert results.read_bytes() == written
+    assert [path.name for path in results.parents[1].iterdir() if path.is_dir()] == ["1"]

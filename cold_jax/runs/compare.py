@@ -157,13 +157,27 @@ def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTabl
         "groups": methods,
         "baselines": rows,
         "strongest": strongest,
-        "differences": _differences(list(groups), strongest, users),
+        "differences": _differences(groups, strongest, users),
         "best": _best([*methods, *rows], columns, users),
     }
 
 
 def _names(runs: Sequence[RunRecord]) -> list[str]:
-    """What sets each apart: `adapter=Lora adapter.rank=8`. A key of a class is compared among the runs that have that class."""
+    """What sets each apart, in the words that were typed; by the fields of their configs where those are not known or don't."""
+    typed = [[word.lstrip("+") for word in run.results.get("overrides", []) if not _no_choice(word)] for run in runs]
+    shared = set.intersection(*map(set, typed))
+    apart = [" ".join(word for word in words if word not in shared) for words in typed]
+    if all("overrides" in run.results for run in runs) and len(set(apart)) == len(apart):
+        return [name or run.results["experiment"] for name, run in zip(apart, runs, strict=True)]
+    return _names_by_fields(runs)
+
+
+def _no_choice(word: str) -> bool:
+    return re.fullmatch(NO_CHOICE, word.lstrip("+~").partition("=")[0]) is not None
+
+
+def _names_by_fields(runs: Sequence[RunRecord]) -> list[str]:
+    """`adapter=Lora adapter.rank=8`. A key of a class is compared among the runs that have that class."""
 
     def differs(run: RunRecord, key: str) -> bool:
         kind = f"{key.rpartition('.')[0]}._target_"
@@ -233,8 +247,11 @@ def _paired(a: pl.DataFrame, b: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _differences(
-    groups: Sequence[str], strongest: Mapping[str, Mapping[str, str | None]], users: Mapping[tuple[object, ...], pl.DataFrame]
+    groups: Mapping[str, Sequence[RunRecord]],
+    strongest: Mapping[str, Mapping[str, str | None]],
+    users: Mapping[tuple[object, ...], pl.DataFrame],
 ) -> list[Difference]:
+    """Between groups, and of each to the strongest baseline: of a single run that is what its own table says."""
     pairs = list(combinations(groups, 2))
     differences: list[Difference] = []
     for part, names in strongest.items():
@@ -247,8 +264,15 @@ def _differences(
                     column.append({"a": a, "b": b, "part": part, "metric": metric, "found": found})
             for difference, p in zip(column, holm([d["found"]["p"] for d in column]), strict=True):
                 difference["found"]["p_holm"] = p
+                difference["found"] = _of_single_run(groups[difference["a"]], difference) or difference["found"]
             differences += column
     return differences
+
+
+def _of_single_run(runs: Sequence[RunRecord], difference: Difference) -> Comparison | None:
+    """What its results.json says of the same comparison; None where that has none, or where there are several runs."""
+    by_part = runs[0].results["versus"].get(difference["b"], {}) if len(runs) == 1 else {}
+    return by_part.get(difference["part"], {}).get(difference["metric"])
 
 
 def _best(

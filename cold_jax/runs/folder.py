@@ -1,6 +1,7 @@
 """A run's folder: each file has one writer and one reader, and under its final name it is always whole.
 
-    config.yaml        the resolved config, written once, and signed (storage/signatures.py)
+    config.yaml        the resolved config, signed (storage/signatures.py)
+    overrides.json     what was typed for it
     split.csv          user_id, item_id, part, order
     metrics.jsonl      a line per logged step
     per_user.parquet   part, method, user_id, metric, value
@@ -107,12 +108,15 @@ class Run:
     def finished(self) -> bool:
         return (self.path / "results.json").exists()
 
-    def write_config(self, text: str) -> None:
-        """Signs the config, YAML whose top level is a mapping, and writes it. ExistsError where the folder has one: another run's."""
+    def write_config(self, text: str, replace: bool = False) -> None:
+        """Signs the config, YAML whose top level is a mapping, and writes it. ExistsError where the folder has one: another run's.
+
+        replace: the run goes on with another config.
+        """
         body = f"format: {FORMAT}\n{text.rstrip()}\n".encode()
         signature = sign(body)
         try:
-            with atomic(self.path / "config.yaml", new=True) as file:
+            with atomic(self.path / "config.yaml", new=not replace) as file:
                 file.write(body + (_SIGNATURE + signature.encode() + b"\n" if signature else b""))
         except FileExistsError:
             raise ExistsError(

@@ -23,6 +23,7 @@ from cold_jax.runs.compare import (
     strongest_baselines,
 )
 from cold_jax.runs.results import Results
+from cold_jax.runs.verdict import legend, verdict
 
 
 def run_table(results: Results) -> Table:
@@ -46,15 +47,20 @@ def run_table(results: Results) -> Table:
             "best": {part: dict.fromkeys(names) for part, names in columns.items()},
         }
     )
-    users = ", ".join(f"{escape_control(part)} {asked['users']}" for part, asked in results["protocol"].items())
+    users = ", ".join(f"{part} {protocol['users']}" for part, protocol in results["protocol"].items())
     lines = [
+        f"{legend(list(columns))}.",
         "* the strongest baseline; this run less it: 95 % interval by a paired bootstrap over users, and p of a randomisation",
         f"test, by Holm over all baselines. Users: {users}. Step {results.get('best_step', '–')} was the best on validation.",
     ]
+    if "encoder" in results:
+        lines.append(f"Baselines that read texts read vectors of {results['encoder']} as it was before training.")
     if spent := sorted(results["seconds"].items(), key=lambda item: -item[1]):
-        durations = ", ".join(f"{escape_control(name)} {value:.1f}" for name, value in spent)
-        lines.append(f"Seconds (compile, validate, tokenise and encode lie within others): {durations}.")
-    drawn.caption, drawn.caption_justify = Text(" ".join(lines)), "left"
+        named = ", ".join(f"{name} {value:.1f}" for name, value in spent)
+        lines.append(f"Seconds (compile, validate, tokenise and encode lie within others): {named}.")
+    caption = Text(escape_control(" ".join(lines)) + "\n")
+    caption.append(escape_control(verdict(results, strongest)), "bold")
+    drawn.caption, drawn.caption_justify = caption, "left"
     return drawn
 
 

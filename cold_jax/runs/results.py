@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from cold_jax.evaluation.statistics import Comparison
 
@@ -20,6 +20,10 @@ class Results(TypedDict):
     test: Parts
     baselines: dict[str, Parts]
     versus: dict[str, dict[str, dict[str, Comparison]]]  # baseline -> part -> metric
+    best_step: NotRequired[int]
+    parameters: NotRequired[dict[str, int]]  # trained and frozen
+    overrides: NotRequired[list[str]]  # as they were typed
+    encoder: NotRequired[str]  # the name of θ
     protocol: dict[str, dict[str, Any]]  # part -> task, candidates, mask, ties, users, items, minimum_detectable_difference
 
 
@@ -39,7 +43,7 @@ def results_digest(document: Mapping[str, Any]) -> str:
 def check_results(document: Mapping[str, Any], where: str) -> None:
     """ValueError where results.json is not of the types of `Results`: whoever shows it relies on them."""
     empty: dict[str, Any] = {}
-    for key in Results.__annotations__:
+    for key in Results.__required_keys__:
         wanted = {"experiment": str, "seed": int}.get(key, dict)
         if not isinstance(document.get(key), wanted):
             raise ValueError(f"{where}: {key} is {str(document.get(key, 'missing'))[:80]!r}, not of type {wanted.__name__}")
@@ -65,6 +69,12 @@ def check_results(document: Mapping[str, Any], where: str) -> None:
             raise ValueError(f"{where}: protocol.{part}.users is no count")
     if type(document.get("best_step", 0)) is not int:
         raise ValueError(f"{where}: best_step is no step")
+    if not isinstance(document.get("encoder", ""), str):
+        raise ValueError(f"{where}: encoder is no name")
+    typed = document.get("overrides", [])
+    if not isinstance(typed, list) or not all(isinstance(word, str) for word in typed):
+        raise ValueError(f"{where}: overrides is no list of words")
+    _require_finite(document.get("parameters", empty), f"{where}: parameters", 1)
 
 
 def _dict(value: Any, name: str) -> dict[str, Any]:

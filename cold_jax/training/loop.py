@@ -158,6 +158,7 @@ class Training:
     def _train(self) -> None:
         frozen = self.parallel.replicate(self.partition.frozen)
         self.began, self.since = time.monotonic(), self.step
+        self.logged = (self.step, self.began)  # a step and its time, from which examples per second are counted
         with ThreadPoolExecutor(1) as ahead:
             prefetched = ahead.submit(self.batches, self.step)
             while self.step < self.steps and not self.progress.stopped:
@@ -205,6 +206,7 @@ class Training:
         self.run.append_metrics(entry)
         self.logger.validation(entry)
         self._save()
+        self.logged = (self.step, time.monotonic())  # this was no training
 
     def _save(self) -> None:
         log.info("saving step %d", self.step)
@@ -222,15 +224,17 @@ class Training:
         if not record["finite"].all():
             self._stop(batch, record["finite"])
         if self.step <= 100 or self.step % self.loop.log_every == 0 or self.step == self.steps:
-            seconds = time.monotonic() - self.began
+            now = time.monotonic()
+            steps, seconds = self.step - self.logged[0], now - self.logged[1]
+            self.logged = (self.step, now)
             entry = {
                 "step": self.step,
                 "steps": self.steps,
                 "epoch": self.step / self.batches.steps_per_epoch,
                 "loss": float(record["loss"]),
                 "learning_rate": float(np.asarray(self.learning_rate(self.step - 1))),
-                "examples_per_second": (self.step - self.since) * self.batches.batching.size / seconds,
-                "seconds": seconds,
+                "examples_per_second": steps * self.batches.batching.size / max(seconds, 1e-9),
+                "seconds": now - self.began,
             }
             self.run.append_metrics(entry)
             self.logger.step(entry)

@@ -33,6 +33,8 @@ def write(
     part: str = "support_5",
     metric: str = "recall@20",
     experiment: str = "lora_user_cold",
+    versus: Mapping[str, Any] = NO_VERSUS,
+    overrides: Sequence[str] | None = None,
 ) -> Path:
     """A finished run with one metric in one part; the rows of its users stand in an order of their own."""
     run = create(folder)
@@ -44,7 +46,10 @@ def write(
     parts, methods, ids, names, value = zip(*rows, strict=True)
     run.write_per_user(PerUser(parts, methods, ids, names, np.array(value)))
     means = {name: {part: {metric: float(of.mean())}} for name, of in baselines.items()}
-    run.write_results(document({part: {metric: float(values_U.mean())}}, means, seed=seed, experiment=experiment))
+    written = document({part: {metric: float(values_U.mean())}}, means, versus, seed=seed, experiment=experiment)
+    if overrides is not None:
+        written["overrides"] = list(overrides)
+    run.write_results(written)
     return folder
 
 
@@ -133,6 +138,33 @@ def test_shown_metrics_and_the_order_of_parts() -> None:
     assert shown["warm"] == ["recall@20", "ndcg@20"]
     assert shown["all"] == ["auc", "uauc"]
     assert compare.columns_of(tests, ["mrr"]) == {"warm": ["mrr"], "all": [], "support_5": ["mrr"], "support_10": ["mrr"]}
+
+
+def test_groups_are_called_by_the_words_that_were_typed(tmp_path: Path) -> None:
+    lora = "adapter: {{_target_: cold_jax.adapters.lora.Lora, rank: {}, alpha: 16}}"
+    typed = {
+        "a": ["+experiment=x", "adapter=lora_all", "seed=1"],
+        "b": ["+experiment=x", "seed=2"],
+        "c": ["+experiment=x", "lr=2"],
+    }
+    for number, (name, words) in enumerate(typed.items()):
+        write(tmp_path / name, config=lora.format(8 + number), overrides=words)
+    [section] = sections(tmp_path)
+    assert [group["name"] for group in section["groups"]] == ["#1 adapter=lora_all", "#2 lora_user_cold", "#3 lr=2"]
+    write(tmp_path / "d", config=lora.format(99), overrides=typed["c"])  # the words don't tell it from c: its fields do
+    [section] = sections(tmp_path)
+    assert [group["name"] for group in section["groups"]] == [f"#{n} adapter.rank={r}" for n, r in enumerate((8, 9, 10, 99), 1)]
+
+
+def test_a_single_run_is_compared_as_in_its_own_table(tmp_path: Path) -> None:
+    """Its interval and p, corrected over all baselines, whatever it lies beside."""
+    found = {"difference": 0.02, "ratio": 1.1, "ci95": [0.01, 0.03], "p": 0.002, "p_holm": 0.006}
+    versus = {"ridge": {"support_5": {"recall@20": found}}}
+    write(tmp_path / "a", baselines={"ridge": BASE_U - 0.02}, versus=versus)
+    write(tmp_path / "b", config="adapter: {_target_: cold_jax.adapters.full.Full}", values_U=BASE_U + 0.01)
+    [section] = sections(tmp_path)
+    [shown] = [d["found"] for d in section["differences"] if d["a"].startswith("#1") and d["b"] == "ridge"]
+    assert shown == found
 
 
 # --- differences

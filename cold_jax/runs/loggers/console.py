@@ -4,6 +4,7 @@ import atexit
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cold_jax import progress
@@ -28,6 +29,10 @@ class _Lines(Logger):
     def __init__(self, every: int) -> None:
         self.every = every
         self.first: tuple[float, float] | None = None  # (step, seconds)
+        self.metric = "metric"
+
+    def start(self, config: Mapping[str, Any], run_folder: Path, name: str, group: str, job_type: str) -> None:
+        self.metric = _metric(config)
 
     def step(self, record: Record) -> None:
         step, steps, now = int(record["step"]), int(record["steps"]), time.monotonic()
@@ -42,16 +47,23 @@ class _Lines(Logger):
         _print(f"step {step}/{steps}  loss {record['loss']:.4f}  {record['examples_per_second']:.0f} examples/s{left}")
 
     def validation(self, record: Record) -> None:
-        _print(_validation(record))
+        _print(_validation(record, self.metric))
 
 
 def _print(line: str) -> None:
     progress.say(line)
 
 
-def _validation(record: Record) -> str:
-    values = "".join(f"  {name} {value:.4f}" for name, value in metric_values(record).items())
-    return f"step {int(record['step'])}  validation{values}"
+def _metric(config: Mapping[str, Any]) -> str:
+    """What a step is chosen by: the mean of a metric over the validation tasks, or of a language model the loss."""
+    if "model" in config and config["model"]["_target_"].endswith(".LanguageModel"):
+        return "minus the held-out loss"
+    return f"{config['evaluation']['metric']}, mean over tasks" if "evaluation" in config else "metric"
+
+
+def _validation(record: Record, metric: str) -> str:
+    values = {(f"{metric}:" if name == "metric" else name): value for name, value in metric_values(record).items()}
+    return f"step {int(record['step'])}  validation  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
 
 
 class _Bar(Logger):
@@ -69,8 +81,11 @@ class _Bar(Logger):
             refresh_per_second=4,
             redirect_stdout=False,  # it would end up on stderr
         )
-        self.task = None
+        self.task, self.metric = None, "metric"
         atexit.register(self.progress.stop)  # after an error too, the terminal gets its cursor back
+
+    def start(self, config: Mapping[str, Any], run_folder: Path, name: str, group: str, job_type: str) -> None:
+        self.metric = _metric(config)
 
     def step(self, record: Record) -> None:
         loss, speed = record["loss"], record["examples_per_second"]
@@ -81,7 +96,7 @@ class _Bar(Logger):
         self.progress.update(self.task, completed=record["step"], loss=loss, speed=speed)
 
     def validation(self, record: Record) -> None:
-        self.progress.console.print(_validation(record), markup=False, highlight=False)
+        self.progress.console.print(_validation(record, self.metric), markup=False, highlight=False)
 
     def finish(self, results: Mapping[str, Any]) -> None:
         self.progress.stop()

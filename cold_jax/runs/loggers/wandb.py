@@ -14,12 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cold_jax.errors import RunError
+from cold_jax.errors import ConfigError, RunError
 from cold_jax.runs.loggers import Logger, Record, at_least, brief, combine, metric_values
 from cold_jax.storage.files import atomic
 from cold_jax.storage.limits import read_file
 
 log = logging.getLogger(__name__)
+
+
+# what WANDB_MODE may be, besides the names of Mode
+SPELLINGS = {"run": "online", "shared": "online", "dryrun": "offline", "off": "disabled"}
+FALSE = ("", "0", "false", "no", "off")  # of WANDB_DISABLED
+LOCAL = ("resume", "hydra", "logger")  # settings that say nothing of the experiment
 
 
 class Mode(Enum):
@@ -33,8 +39,10 @@ class Mode(Enum):
 
 @dataclass(frozen=True)
 class Wandb:
-    """W&B gets config, losses, validation and test metrics, throughput, the table of results, learning curves; no text of users,
-    no value of the environment, no console output, no source code, no list of packages.
+    """W&B gets config, losses, validation and test metrics, throughput, the table of results, learning curves; no path, no text or id of
+    users, no value of the environment, no console output, no source code, no list of packages.
+
+    WANDB_DISABLED, WANDB_PROJECT, WANDB_NAME and WANDB_RUN_GROUP win over the config, as W&B has it.
 
     every: steps from one record to the next. init_timeout: seconds to reach the server, after which the run is kept offline.
     finish_timeout: seconds that the end of a run waits for the upload.
@@ -53,12 +61,13 @@ class Wandb:
 
     def __call__(self) -> Logger:
         mode = self.mode
-        if mode is Mode.auto and "WANDB_MODE" in os.environ:
-            names = {"run": Mode.online, "shared": Mode.online, "dryrun": Mode.offline} | Mode.__members__
-            given = os.environ["WANDB_MODE"]
-            if given not in names:
-                raise ValueError(f"WANDB_MODE={given!r}: not one of online, offline, disabled")
-            mode = names[given]
+        if mode is Mode.auto and os.environ.get("WANDB_MODE"):
+            given = os.environ["WANDB_MODE"].strip().lower()
+            if SPELLINGS.get(given, given) not in Mode.__members__:
+                raise ConfigError(f"WANDB_MODE: {given!r} is not one of {', '.join([*Mode.__members__, *SPELLINGS])}")
+            mode = Mode[SPELLINGS.get(given, given)]
+        if os.environ.get("WANDB_DISABLED", "").strip().lower() not in FALSE:
+            mode = Mode.disabled
         return combine([]) if mode is Mode.disabled else _WandbRun(self, mode)
 
 
@@ -77,7 +86,12 @@ class _WandbRun(Logger):
     def start(self, config: Mapping[str, Any], run_folder: Path, name: str, group: str, job_type: str) -> None:
         self.folder = run_folder.resolve()
         self.worker.start()
-        about = {"config": dict(config), "name": name, "group": group, "job_type": job_type}
+        about = {
+            "config": public(config),
+            "name": os.environ.get("WANDB_NAME") or name,
+            "group": os.environ.get("WANDB_RUN_GROUP") or group,
+            "job_type": job_type,
+        }
         self._put(partial(self._start, about))
 
     def step(self, record: Record) -> None:
@@ -141,20 +155,27 @@ class _WandbRun(Logger):
             x_disable_meta=True,
             x_disable_machine_info=True,
         )
-        about |= {"project": self.options.project, "dir": str(self.folder), "id": _run_id(self.folder)}
+        about |= {
+            "project": os.environ.get("WANDB_PROJECT") or self.options.project,
+            "dir": str(self.folder),
+            "id": _run_id(self.folder),
+        }
         init = partial(wandb.init, **about, resume="allow", reinit="create_new", settings=settings)
         problem = None
         if self.mode is not Mode.offline:
-            key = wandb.login(prompt=False, verify=False)
-            if key:
-                try:
+            try:
+                if wandb.login(prompt=False, verify=False):
                     self.run = init(mode="online")
-                except Exception as error:
-                    problem = brief(error)
-                    wandb.teardown()  # else the failed start holds the id: "run ID … is in use"
-            elif self.mode is Mode.online:
-                problem = "no key is known; `wandb login` stores one"
+                elif self.mode is Mode.online:
+                    problem = "no key is known; `wandb login` stores one"
+            except Exception as error:  # a key that is none, or no server
+                if self.abandoned:
+                    raise
+                problem = brief(error)
+                wandb.teardown()  # else the failed start holds the id: "run ID … is in use"
         if self.run is None:
+            if problem:
+                os.environ.pop("WANDB_API_KEY", None)  # an offline run needs none, and W&B reads a malformed one again
             self.run = init(mode="offline")
         if problem:
             log.warning("W&B is not online (%s); `wandb sync %s` uploads the run later", problem, Path(self.run.dir).parent)
@@ -178,6 +199,20 @@ class _WandbRun(Logger):
             lines = self.wandb.plot.line_series(steps, curves.values(), keys=list(curves), title="validation", xname="step")
             self.run.log({"learning_curve": lines})
         self.run.finish()
+
+
+def public(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without what is of this machine: LOCAL, and the value of every text that is a path."""
+    return {key: _without_paths(value) for key, value in config.items() if key not in LOCAL}
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_paths(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_paths(inner) for inner in value]
+    local = isinstance(value, str) and (Path(value).is_absolute() or value.startswith(("~", ".")) or "\\" in value)
+    return "(a path)" if local or (isinstance(value, str) and "/" in value and Path(value).exists()) else value
 
 
 def _flat(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

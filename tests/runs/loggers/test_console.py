@@ -21,17 +21,17 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     now = iter([100.0, 103.3, 142.0])
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(now)))
     logger = Console(12)()
-    logger.start({}, tmp_path, "name", "group", "train")
+    logger.start({"evaluation": {"metric": "recall@20"}}, tmp_path, "name", "group", "train")
     logger.step(record(1, 150))
     logger.step(record(12, 150) | {"loss": 4.12341})
-    logger.validation({"step": 12, "epoch": 1, "recall@20": 0.31234, "ndcg@20": 0.2})
+    logger.validation({"step": 12, "epoch": 1, "metric": 0.31234, "warm": 0.2})
     logger.step(record(150, 150))
     logger.finish({})
     # 11 steps in 3.3 s: 138 more take 41.4 s
     assert capsys.readouterr().err.splitlines() == [
         "step 1/150  loss 4.0000  812 examples/s",
         "step 12/150  loss 4.1234  812 examples/s  0:41 left",
-        "step 12  validation  recall@20 0.3123  ndcg@20 0.2000",
+        "step 12  validation  recall@20, mean over tasks: 0.3123  warm 0.2000",
         "step 150/150  loss 0.0267  812 examples/s  0:00 left",
     ]
 

@@ -16,7 +16,7 @@ import pytest
 
 from cold_jax.errors import RunError
 from cold_jax.runs.loggers import Logger, combine
-from cold_jax.runs.loggers.wandb import Mode, Wandb, _run_id
+from cold_jax.runs.loggers.wandb import Mode, Wandb, _run_id, public
 
 STEPS = 20
 RESULTS = {
@@ -204,8 +204,12 @@ def test_failure_costs_one_warning(
     monkeypatch.setitem(sys.modules, "wandb", None if harmed == "import" else stub)
     run(combine([wandb_logger()]), tmp_path)
     [warning] = warned(caplog)
+    if harmed == "login":  # a malformed key, say: the run is kept offline
+        assert "not online" in warning
+        assert stub.calls.count("init") == 1
+        return
     assert "W&B failed" in warning
-    assert stub.calls.count("init") == {"import": 0, "setup": 0, "login": 0, "init": 2}.get(
+    assert stub.calls.count("init") == {"import": 0, "setup": 0, "init": 2}.get(
         harmed, 1
     )  # a failed start is tried again offline
     if harmed != "import":
@@ -235,6 +239,54 @@ def test_hanging_call_delays_nothing(
     assert "logger.wandb.finish_timeout" in warning
 
 
+def test_a_malformed_key_leaves_an_offline_run(tmp_path: Path) -> None:
+    folder, [warning] = child("once", tmp_path, WANDB_MODE="online", WANDB_API_KEY="not a key")
+    assert "not online" in warning
+    [records] = read(folder)
+    assert len(history(records, "train/loss")) == 5
+
+
+def test_the_environment_names_project_run_and_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[dict[str, Any]] = []
+    stub = Stub("nothing", fail)
+    monkeypatch.setattr(stub, "init", lambda **about: begun.append(about) or fail(), raising=False)
+    monkeypatch.setitem(sys.modules, "wandb", stub)
+    for name, value in {"MODE": "offline", "PROJECT": "p", "NAME": "n", "RUN_GROUP": "g"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    run(wandb_logger(), tmp_path)
+    assert {name: begun[0][name] for name in ("project", "name", "group")} == {"project": "p", "name": "n", "group": "g"}
+
+
+def test_no_path_reaches_wandb(tmp_path: Path) -> None:
+    (tmp_path / "encoder").mkdir()
+    config = {
+        "data": {"_target_": "cold_jax.data.tables.Tables", "root": str(tmp_path), "items": "~/items.csv", "users": "../u.csv"},
+        "encoder": {"id": f"{tmp_path}/encoder", "dtype": "float32"},
+        "split": {"path": "C:\\split.csv", "seed": 1},
+        "model": {"ask": "a {age}-year-old"},
+        "resume": str(tmp_path),
+        "logger": {"wandb": {"project": "x"}},
+    }
+    sent = public(config)
+    assert str(tmp_path) not in json.dumps(sent)
+    assert sent == {
+        "data": {"_target_": "cold_jax.data.tables.Tables", "root": "(a path)", "items": "(a path)", "users": "(a path)"},
+        "encoder": {"id": "(a path)", "dtype": "float32"},
+        "split": {"path": "(a path)", "seed": 1},
+        "model": {"ask": "a {age}-year-old"},
+    }
+    assert public({"encoder": {"id": "sentence-transformers/all-MiniLM-L6-v2"}})["encoder"]["id"].startswith("sentence")
+
+
+@pytest.mark.parametrize("environment", [{"WANDB_MODE": "off"}, {"WANDB_DISABLED": "true", "WANDB_MODE": "online"}])
+def test_wandb_is_off_as_it_says(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    run(wandb_logger(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("mode", "given"), [(Mode.disabled, "online"), (Mode.auto, "disabled")])
 def test_disabled_touches_nothing(mode: Mode, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", given)
@@ -247,7 +299,7 @@ def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"logger\.wandb\.every: 0"):
         wandb_logger(every=0)
     monkeypatch.setenv("WANDB_MODE", "of")
-    with pytest.raises(ValueError, match="WANDB_MODE='of'"):
+    with pytest.raises(ValueError, match="WANDB_MODE: 'of'"):
         wandb_logger()
 
 
