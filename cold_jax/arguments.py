@@ -41,6 +41,19 @@ def take_request(arguments: Sequence[str]) -> tuple[Request, list[str]]:
     return Request(**vars(found)), others
 
 
+def require_no_password(arguments: Sequence[str]) -> None:
+    """Raises ConfigError for data.uri=ADDRESS, before Hydra reads it: what is typed lands in logs and in overrides.json."""
+    from cold_jax.data.databases import check_uri
+
+    for argument in arguments:
+        key, _, value = argument.lstrip("+").partition("=")
+        if key == "data.uri":
+            try:
+                check_uri(value.strip("'\""))
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
+
+
 def quoted(argument: str) -> str:
     """KEY=VALUE for a shell, with the value as one text for Hydra, whatever is in it."""
     key, _, value = argument.partition("=")

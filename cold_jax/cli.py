@@ -203,10 +203,14 @@ def typed(run: Run, job: Invocation) -> list[str]:
 
 def absolute_paths(cfg: DictConfig) -> None:
     """A relative path belongs to the folder that a command was started in: config.yaml holds it absolute, for commands from elsewhere."""
+    from cold_jax.data.databases import absolute_uri
+
     for key in ("data.root", "split.path", "adapter.init_from", "encoder.id"):
         value = OmegaConf.select(cfg, key)
         if value is not None and (key != "encoder.id" or Path(value).exists()):  # else an id of the hub
             OmegaConf.update(cfg, key, str(Path(value).absolute()))
+    if isinstance(uri := OmegaConf.select(cfg, "data.uri"), str):
+        OmegaConf.update(cfg, "data.uri", absolute_uri(uri))
 
 
 def require_no_empty_dict(cfg: DictConfig, overrides: Sequence[str]) -> None:

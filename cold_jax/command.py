@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from cold_jax import CONF, cli, progress, sweeps, usage
-from cold_jax.arguments import Request, explain, take_request
+from cold_jax.arguments import Request, explain, require_no_password, take_request
 from cold_jax.errors import UserError
 from cold_jax.storage.logs import Formatter, escape_control
 
@@ -133,6 +133,8 @@ def main(job: Callable[[DictConfig], None], config_name: str, arguments: Sequenc
     from cold_jax.runs.trust import PLACES
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with errors_in_one_line():
+        require_no_password(given)
     if config_name in OPENS_A_RUN or any(argument.startswith("resume=") for argument in given):
         # what a run names may be given anew, whatever the command's own config has
         given = [f"++{argument}" if argument.split("=")[0] in PLACES else argument for argument in given]

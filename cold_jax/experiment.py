@@ -339,7 +339,9 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
         trained, frozen = t.sizes
         cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
         named = {"overrides": list(typed), "encoder": (p.loaded.name or type(s.encoder).__name__).rpartition("/")[2]}
-        results = results_document(s, p.split, seconds, tested, baselines, {"best_step": best_step, **cost, **named})
+        results = results_document(
+            s, p.split, seconds, tested, baselines, {"best_step": best_step, "digests": p.digests, **cost, **named}
+        )
         run.write_results(results)
     return results
 

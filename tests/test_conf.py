@@ -28,6 +28,12 @@ PACKAGES = {
 # what a user has to give, for the choices that ask for it
 GIVEN = {
     "data/tables": ["data.interactions=a.csv", "data.items=b.csv", "data.item_texts={line: '{title}'}"],
+    "data/sql": [
+        "data.uri=env:SHOP_DB",
+        "data.interactions='SELECT user_id, item_id FROM clicks'",
+        "data.items='SELECT * FROM products'",
+        "data.item_texts={line: '{title}'}",
+    ],
     "data/recbole": ["data.root=.", "data.name=x", "data.item_texts={line: '{title}'}"],
     "data/sequences": ["data.item_texts={line: '{title}'}"],
     "encoder/hub": ["encoder.id=folder"],

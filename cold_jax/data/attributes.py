@@ -4,17 +4,17 @@ import html
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from cold_jax.data.dataset import Dataset, Entities
-from cold_jax.data.files import Read, excerpt, number
+from cold_jax.data.files import Read, Source, excerpt, number
 from cold_jax.data.interactions import check_ids_meet, read_interactions, require_id
 from cold_jax.data.positives import parse_rule, positive_mask
 from cold_jax.errors import DataError, nearest_name
 from cold_jax.text import templates
 
+MAX_TEXT = 2**20  # characters of an attribute; encoders read a few hundred words
 Columns = Mapping[str, Sequence[str]]
 log = logging.getLogger(__name__)
 
@@ -96,13 +96,13 @@ class Attributes:
 
     def dataset(
         self,
-        read: Read,
-        interactions: Path,
+        read: Read[Source],
+        interactions: Source,
         interaction_columns: Mapping[str, str | None],
-        items: tuple[Path | None, str],
-        users: tuple[Path | None, str],
+        items: tuple[Source | None, str],
+        users: tuple[Source | None, str],
     ) -> Dataset:
-        """The data set of up to three files.
+        """The data set of up to three files, or other sources, of which the text is the name in messages.
 
         Entities have the order of their attribute file; those that only occur in interactions follow, in the order of their
         first one, with empty attributes.
@@ -136,7 +136,9 @@ class Attributes:
             made[kind] = entities if source is None else replace(entities, without_row=late)
         return Dataset(self.name, *rows, made["user"], made["item"], positive_N)
 
-    def _described(self, read: Read, kind: str, file: Path | None, name: str) -> tuple[str, Columns, Callable[[int], str]]:
+    def _described(
+        self, read: Read[Source], kind: str, file: Source | None, name: str
+    ) -> tuple[str, Columns, Callable[[int], str]]:
         """The columns of an attribute file as text, the id column among them, and the place of each row."""
         if file is None:
             return name, {name: []}, str
@@ -147,8 +149,14 @@ class Attributes:
         for line, (cell, *others) in read(file, wanted):
             own = require_id(cell, kind, f"{file}:{line}")
             if own in lines:
-                raise DataError(f"{file}:{line}: {kind} {excerpt(own)} is in line {lines[own]} already; keep one of them")
+                raise DataError(f"{file}:{line}: {kind} {excerpt(own)} occurs before, in {file}:{lines[own]}; keep one of them")
             lines[own] = line
+            for column, value in zip(list(wanted)[1:], others, strict=True):
+                if value is not None and len(value) > MAX_TEXT:
+                    raise DataError(
+                        f"{file}:{line}: {column} of {kind} {excerpt(own)} has {len(value):,} characters, and at most {MAX_TEXT:,} are "
+                        "read; shorten it, or leave the column out"
+                    )
             rows.append((own, *(plain(value or "") for value in others)))
         places = list(lines.values())
         values = zip(*rows, strict=True) if rows else [()] * len(wanted)

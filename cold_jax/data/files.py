@@ -4,15 +4,18 @@ import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from cold_jax.errors import DataError, nearest_name
 
-Read = Callable[[Path, Mapping[str, str]], Iterator[tuple[int, Sequence[str | None]]]]
-"""A reader of one file format: (file, {wanted column: the setting that names it}) → line number and the wanted cells, in that order.
+Source = TypeVar("Source")
+Read = Callable[[Source, Mapping[str, str]], Iterator[tuple[int, Sequence[str | None]]]]
+"""A reader of one kind of source: (source, {wanted column: the setting that names it}) → line number and the wanted cells, in that order.
 
-Cells are the file's own text, byte for byte; None where the format has a null of its own.
+A source is a file, a query or a collection; as text it is its name in messages. Cells are the source's own text, byte for byte; None
+where it has a null of its own.
 """
 
 MAX_UNPACKED = 4 * 2**30  # bytes that a packed file may unpack to
@@ -91,11 +94,11 @@ def _unpack(file: Path, packed: bytes) -> bytes:
     return unpacked.getvalue()
 
 
-def column_places(file: Path, names: Sequence[str], wanted: Mapping[str, str]) -> list[int]:
-    """The positions in a header of the wanted columns ({name: the setting that names it})."""
+def column_places(place: str, names: Sequence[str], wanted: Mapping[str, str]) -> list[int]:
+    """The positions in a header, which is at `place`, of the wanted columns ({name: the setting that names it})."""
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{file}:1: column {excerpt(twice[0])} occurs twice; rename one")
+        raise DataError(f"{place}: column {excerpt(twice[0])} occurs twice; rename one")
     for name, key in wanted.items():
         if name not in names:
-            raise DataError(f"{file}:1: no column {name!r} (for data.{key}); {nearest_name(name, names)}")
+            raise DataError(f"{place}: no column {name!r} (for data.{key}); {nearest_name(name, names)}")
     return [names.index(name) for name in wanted]

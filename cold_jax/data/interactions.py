@@ -3,12 +3,11 @@
 import logging
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from cold_jax.data.files import Read, excerpt, number
+from cold_jax.data.files import Read, Source, excerpt, number
 from cold_jax.data.times import parse_time
 from cold_jax.errors import DataError
 
@@ -26,9 +25,9 @@ class Interactions(NamedTuple):
 
 
 def read_interactions(
-    read: Read, file: Path, columns: Mapping[str, str], users: dict[str, int], items: dict[str, int]
+    read: Read[Source], file: Source, columns: Mapping[str, str], users: dict[str, int], items: dict[str, int]
 ) -> Interactions:
-    """Reads a file of interactions.
+    """Reads the interactions of a file or another source.
 
     Args:
       columns: "user", "item", and "value" and "time" where there are such → the name of the column.
@@ -51,7 +50,7 @@ def read_interactions(
             except ValueError as error:
                 raise DataError(f"{place}: {name} {error}; correct the row or leave it out") from None
     if not user_N:
-        raise DataError(f"{file}: no interactions; the file needs at least one row below its header")
+        raise DataError(f"{file}: no interactions; at least one row is needed")
     return Interactions(
         np.array(user_N, np.int32),
         np.array(item_N, np.int32),
@@ -84,7 +83,7 @@ def _time_parser() -> Callable[[str | None, int], float]:
 
 
 def check_ids_meet(
-    kind: str, file: Path, described: Sequence[str], ids: Sequence[str], entity_N: np.ndarray, interactions: Path
+    kind: str, file: object, described: Sequence[str], ids: Sequence[str], entity_N: np.ndarray, interactions: object
 ) -> None:
     """Whether the interactions' ids have rows in the attribute file; logs a line where some have none.
 
@@ -106,7 +105,7 @@ def check_ids_meet(
         rows = "it has no rows" if theirs is None else f"its ids are such as {excerpt(theirs)}"
         raise DataError(
             f"{file}: no {kind} of {interactions} has a row here: {excerpt(ours)} occurs there, and {rows}; "
-            "ids are text, byte for byte, so write them alike in both files"
+            "ids are text, byte for byte, so write them alike in both"
         )
     some = ", ".join(map(excerpt, without[:_EXAMPLES])) + (", …" if len(without) > _EXAMPLES else "")
     near = f"; {excerpt(pair[0])} there is not {excerpt(pair[1])} here, since ids are text, byte for byte" if pair else ""

@@ -26,7 +26,7 @@ def read_parquet(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, l
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as table:
             _check_size(file, table.metadata)
-            column_places(file, table.schema_arrow.names, wanted)
+            column_places(f"{file}:1", table.schema_arrow.names, wanted)
             for name, key in wanted.items():
                 kind = table.schema_arrow.field(name).type
                 if key in IDS and not (_is_text(kind) or pa.types.is_integer(kind)):

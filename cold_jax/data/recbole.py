@@ -66,7 +66,7 @@ def read(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, list[str]
     header, *lines = read_text(file).split("\n")
     end = "\r" if header.endswith("\r") else ""  # a file of CRLF lines; elsewhere a carriage return is data
     names = [name.rpartition(":")[0] or name for name in header.removesuffix(end).split("\t")]
-    at = column_places(file, names, wanted)
+    at = column_places(f"{file}:1", names, wanted)
     if lines and lines[-1] == "":  # after the last line's end
         lines.pop()
     for number, line in enumerate(lines, 2):

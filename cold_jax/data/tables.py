@@ -105,7 +105,7 @@ def _read_csv(file: Path, wanted: Mapping[str, str], separator: str) -> Rows:
         for cells in rows:
             if cells and not at:
                 _check_header(file, cells, wanted, separator)
-                at, width = column_places(file, cells, wanted), len(cells)
+                at, width = column_places(f"{file}:1", cells, wanted), len(cells)
             elif cells:
                 if len(cells) != width:
                     wrong = f"{len(cells)} fields where the header names {width}"
@@ -155,7 +155,7 @@ def _read_json(file: Path, wanted: Mapping[str, str]) -> Rows:
     if not rows:
         raise DataError(f"{file}: it has no rows; it needs a JSON object for each")
     names = list(dict.fromkeys(name for _, row in rows for name in row))
-    column_places(file, names, wanted)
+    column_places(f"{file}:1", names, wanted)
     for line, row in rows:
         yield line, [cell_text(row.get(name), f"{file}:{line}: {name}", key) for name, key in wanted.items()]
 

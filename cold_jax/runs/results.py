@@ -21,6 +21,7 @@ class Results(TypedDict):
     baselines: dict[str, Parts]
     versus: dict[str, dict[str, dict[str, Comparison]]]  # baseline -> part -> metric
     best_step: NotRequired[int]
+    digests: NotRequired[dict[str, str]]  # sha256 of the data as they were read, of split, encoder and tokens
     parameters: NotRequired[dict[str, int]]  # trained and frozen
     overrides: NotRequired[list[str]]  # as they were typed
     encoder: NotRequired[str]  # the name of θ

@@ -27,11 +27,11 @@ def test_what_is_shown_is_short_and_obeyed_by_no_terminal() -> None:
 
 
 def test_a_header_names_each_column_once() -> None:
-    assert column_places(Path("f.csv"), ["a", "b", "c"], {"c": "user", "a": "item"}) == [2, 0]
+    assert column_places("f.csv:1", ["a", "b", "c"], {"c": "user", "a": "item"}) == [2, 0]
     with pytest.raises(DataError, match=r"f\.csv:1: column 'a' occurs twice"):
-        column_places(Path("f.csv"), ["a", "b", "a"], {"b": "user"})
+        column_places("f.csv:1", ["a", "b", "a"], {"b": "user"})
     with pytest.raises(DataError, match=r"f\.csv:1: no column 'user' \(for data.user\); did you mean user_id?"):
-        column_places(Path("f.csv"), ["user_id", "b"], {"user": "user"})
+        column_places("f.csv:1", ["user_id", "b"], {"user": "user"})
 
 
 def test_bytes_of_a_file(tmp_path: Path) -> None:
@@ -116,5 +116,5 @@ def test_a_relative_folder_says_where_it_starts(tmp_path: Path, monkeypatch: pyt
 
 def test_a_long_header_makes_a_short_message() -> None:
     with pytest.raises(DataError) as raised:
-        column_places(Path("f.csv"), ["x" * 1_000_000, *map(str, range(1000))], {"user": "user"})
+        column_places("f.csv:1", ["x" * 1_000_000, *map(str, range(1000))], {"user": "user"})
     assert len(str(raised.value)) < 500

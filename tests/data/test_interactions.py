@@ -29,7 +29,7 @@ def test_ids_that_never_meet_are_refused_by_an_example_of_both(
     says = refused(tmp_path, **write(tmp_path, clicked, described))
     assert says == (
         f"m.csv: no item of x.csv has a row here: {ours!r} occurs there, and its ids are such as {theirs!r}; "
-        "ids are text, byte for byte, so write them alike in both files"
+        "ids are text, byte for byte, so write them alike in both"
     )
 
 

@@ -154,7 +154,7 @@ def test_malformed_interactions_are_named(inter: str, says: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("item", "says"),
     [
-        ("item_id:token\ttitle:token\nb\tB\nc\tC\nb\tB\n", "x.item:4: item 'b' is in line 2 already"),
+        ("item_id:token\ttitle:token\nb\tB\nc\tC\nb\tB\n", "x.item:4: item 'b' occurs before, in "),
         ("item_id:token\ttitel:token\nb\tB\n", "x.item:1: no column 'title' (for data.item_texts.line); did you mean titel?"),
         ("id:token\ttitle:token\nb\tB\n", "x.item:1: no column 'item_id' (for data.item_id)"),
         ("item_id:token\ttitle:token\nb\n", "x.item:2: 1 fields"),

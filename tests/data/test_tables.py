@@ -251,7 +251,7 @@ def test_malformed_interactions_are_named(name: str, content: str, says: str, tm
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"item_id,title,year\na,A,\nb,B,\na,A,\n", "m.csv:4: item 'a' is in line 2 already"),
+        (b"item_id,title,year\na,A,\nb,B,\na,A,\n", "m.csv:4: item 'a' occurs before, in m.csv:2"),
         (b"item_id,title,year\na,A,\nb,\xff,\n", "m.csv:3: b'\\xff,\\n' is not UTF-8"),
         (b"item_id,title,year\na,A,1999\nb,B,V\n", "m.csv:3: year 'V' is not a number; or name the value in data.unknown"),
         (b"item_id,titel,year\na,A,1999\n", "m.csv:1: no column 'title' (for data.item_texts.line); did you mean titel?"),
