@@ -136,7 +136,7 @@ def test_a_longer_command_composes(module: str, arguments: list[str]) -> None:
         config.settings(config.compose(overrides, module))
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if line[:2] != ["python", "-m"] and line], ids=" ".join)
+@pytest.mark.parametrize("line", [line for line in LINES if line[:2] != ["python", "-m"] and line[:1] not in ([], ["export"])], ids=" ".join)
 def test_any_other_line_is_of_the_makefile(line: list[str]) -> None:
     if line[0] == "make":
         subprocess.run([*line, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
