@@ -136,7 +136,9 @@ def test_a_longer_command_composes(module: str, arguments: list[str]) -> None:
         config.settings(config.compose(overrides, module))
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if line[:2] != ["python", "-m"] and line[:1] not in ([], ["export"])], ids=" ".join)
+@pytest.mark.parametrize(
+    "line", [line for line in LINES if line[:2] != ["python", "-m"] and line[:1] not in ([], ["export"])], ids=" ".join
+)
 def test_any_other_line_is_of_the_makefile(line: list[str]) -> None:
     if line[0] == "make":
         subprocess.run([*line, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
@@ -151,8 +153,8 @@ def test_inline_commands_exist() -> None:
         assert (ROOT / "experiments" / name / "experiment.yaml").is_file() or not name
     for path in re.findall(r"`pytest (\S+)`|\]\(([^)#:]+)\)|`(conf/[\w/.]+yaml)`", README):
         assert (ROOT / "".join(path)).exists() or "NAME" in "".join(path), path
-    (extra,) = re.findall(r"cold_jax\[(\w+)\]", README)
-    assert re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    for extra in re.findall(r"cold_jax\[(\w+)\]", README):
+        assert re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE), extra
 
 
 def expanded(pattern: str) -> list[str]:
