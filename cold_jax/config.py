@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from hydra import compose as hydra_compose
@@ -63,6 +64,7 @@ PACKAGES = {
     "logger": "runs",
     "search": "models",
 }
+LARGEST_SEED = 2**32 - 1  # that jax.random.key takes
 MANY = ("baseline", "logger")  # several choices at once, by name
 GROUPS = tuple(group for group in PACKAGES if group not in (*MANY, "search"))
 SINGLE: dict[str, tuple[type, str]] = {
@@ -131,6 +133,7 @@ def settings(cfg: DictConfig) -> Settings:
     for key, (wanted, name) in SINGLE.items():
         if type(cfg[key]) is not wanted:
             raise ConfigError(f"{key}: {cfg[key]!r} is not {name}")
+    _require_seed("seed", cfg.seed)
     one = {group: make(cfg[group], group) for group in GROUPS}
     baselines, loggers = (
         {name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY
@@ -165,12 +168,31 @@ def make(node: DictConfig, name: str) -> object:
         raise ConfigError(f"{name}.{key}: {target} has no such key; {nearest_name(key, fields)}")
     for key in (field for field in fields if field not in values):
         raise ConfigError(f"{name}.{key}: is missing; {target} needs {', '.join(fields)}")
+    for key, value in _leaves(values, name):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key}: {value} is not a finite number")
+        if key.endswith(".seed"):
+            _require_seed(key, value)
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), values))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{name}.{error.full_key or ''}: {str(error).splitlines()[0]}") from None
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if below is None:
+        yield name, value
+    else:
+        for key, item in below:
+            yield from _leaves(item, f"{name}.{key}")
+
+
+def _require_seed(key: str, value: object) -> None:
+    if isinstance(value, int) and not 0 <= value <= LARGEST_SEED:
+        raise ConfigError(f"{key}: {value} is not a seed; give 0 to {LARGEST_SEED}")
 
 
 def _class(target: str, name: str) -> type:

@@ -15,6 +15,7 @@ FILES = sorted(CODE.rglob("*.py"))
 # A module imports only from modules above its own.
 ORDER = [
     "errors",
+    "ranges",
     "seeds",
     "timing",
     "progress",

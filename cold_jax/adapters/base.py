@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from flax import nnx
 
+from cold_jax.ranges import require
+
 
 class Adapter:
     """What a run asks of an adapter: which Δθ it learns, and how it gets into an encoder."""
@@ -39,8 +41,7 @@ class LayerAdapter(Adapter):
     layers: str
 
     def __post_init__(self) -> None:
-        if self.lr_scale < 0:
-            raise ValueError(f"adapter.lr_scale: {self.lr_scale} is below 0")
+        require("adapter", self, at_least_0=["lr_scale"])
         if not re.fullmatch("all|last_[1-9][0-9]*", self.layers):
             raise ValueError(f"adapter.layers: {self.layers!r} is neither all nor last_N, as in last_2")
 

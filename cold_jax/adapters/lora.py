@@ -14,6 +14,8 @@ from flax import nnx
 from cold_jax import seeds
 from cold_jax.adapters.base import LayerAdapter
 from cold_jax.encoders.layers import Linear
+from cold_jax.errors import ConfigError
+from cold_jax.ranges import require
 
 
 class LoraLinear(nnx.Module):
@@ -71,8 +73,7 @@ class Lora(LayerAdapter):
         object.__setattr__(self, "targets", tuple(self.targets))
         if self.rank < 1:
             raise ValueError(f"adapter.rank: {self.rank} is not a rank; give 1 or more (adapter=frozen learns no Δθ)")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"adapter.dropout: {self.dropout} is not a probability below 1")
+        require("adapter", self, above_0=["alpha"], fractions=["dropout"])
 
     @property
     def trainable_filter(self) -> nnx.filterlib.Filter:
@@ -83,12 +84,12 @@ class Lora(LayerAdapter):
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     def __call__(self, encoder: nnx.Module, seed: int) -> nnx.Module:
-        """A copy, with θ's own arrays, whose layers are wrapped. Raises ValueError where a pattern matches no linear layer."""
+        """A copy, with θ's own arrays, whose layers are wrapped. Raises ConfigError where a pattern matches no linear layer."""
         encoder = nnx.clone(encoder)
         linears = {".".join(map(str, path)): m for path, m in nnx.iter_modules(encoder) if isinstance(m, Linear)}
         for pattern in self.targets:
             if not any(re.fullmatch(pattern, name) for name in linears):
-                raise ValueError(
+                raise ConfigError(
                     f"adapter.targets: '{pattern}' matches no linear layer of the encoder; it has {', '.join(sorted(linears))}"
                 )
         names = [name for name in sorted(linears) if any(re.fullmatch(p, name) for p in self.targets)]

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from cold_jax.baselines.features import item_counts
 from cold_jax.data.matrices import binarize
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation import metrics
 from cold_jax.evaluation.evaluate import Scorer, select_setting
 from cold_jax.splits.tasks import EvalTask, TrainView
@@ -80,9 +81,9 @@ def check_grids(baseline: object, metric: str, **grids: Sequence[float | None]) 
     """Lists become tuples; ValueError with the key where one is empty or holds a number below 0, or the metric is unknown."""
     for key, values in grids.items():
         if not values or min(value for value in (*values, 0) if value is not None) < 0:
-            raise ValueError(f"baseline.{key}: {list(values)} must hold one value or more, and none below 0")
+            raise ConfigError(f"baseline.{key}: {list(values)} must hold one value or more, and none below 0")
         object.__setattr__(baseline, key, tuple(values))
     try:
         metrics.parse(metric)
     except ValueError as error:
-        raise ValueError(f"baseline.metric: {error}") from None
+        raise ConfigError(f"baseline.metric: {error}") from None

@@ -17,6 +17,7 @@ import numpy as np
 
 from cold_jax.baselines.features import normalize_rows, text_vectors
 from cold_jax.baselines.gram import row_blocks
+from cold_jax.errors import ConfigError
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
@@ -24,12 +25,12 @@ FLOOR = 0.0005  # of whitening
 
 
 def check_formula(formula: Mapping[str, float], key: str) -> None:
-    """Raises ValueError where a block is unknown, or a weight is below 0."""
+    """Raises ConfigError where a block is unknown, or a weight is below 0."""
     if not formula:
-        raise ValueError(f"{key}: there is no block; as in {{text(line): 1.0}}")
+        raise ConfigError(f"{key}: there is no block; as in {{text(line): 1.0}}")
     for product, weight in formula.items():
         if weight < 0:
-            raise ValueError(f"{key}.{product}: {weight} is below 0, and the sum no kernel then")
+            raise ConfigError(f"{key}.{product}: {weight} is below 0, and the sum no kernel then")
         for block in product.split("*"):
             _parse(block.strip(), key)
 
@@ -39,7 +40,7 @@ def _parse(block: str, key: str) -> tuple[str, str | None]:
     name, of = found.groups() if found else (block, None)
     if name not in (*OF_TEXTS, *OF_SETS, "identity", "constant") or (of is None) != (name in ("identity", "constant")):
         known = [*(f"{name}(TEXT)" for name in OF_TEXTS), *(f"{name}(SET)" for name in OF_SETS), "identity", "constant"]
-        raise ValueError(f"{key}: {block!r} is no block; there are {', '.join(known)}")
+        raise ConfigError(f"{key}: {block!r} is no block; there are {', '.join(known)}")
     return name, of
 
 
@@ -49,7 +50,7 @@ Rows = Callable[[slice], np.ndarray]  # consecutive items → their rows of a ke
 def item_kernel(train: TrainView, formula: Mapping[str, float], key: str) -> np.ndarray:
     """K of all items, of shape (I, I), in double precision. Besides it, memory holds a few blocks of rows.
 
-    Raises ValueError where items lack a text or an attribute.
+    Raises ConfigError where items lack a text or an attribute.
     """
     count = len(train.items)
     names = {block.strip() for product in formula for block in product.split("*")}
@@ -76,7 +77,7 @@ def block_rows(train: TrainView, block: str, key: str) -> Rows:
     if name in OF_TEXTS:
         return OF_TEXTS[name](train, of, key)
     if of not in train.items.indicators:
-        raise ValueError(f"{key}: items have no attribute {of!r}; they have {', '.join(train.items.indicators) or 'none'}")
+        raise ConfigError(f"{key}: items have no attribute {of!r}; they have {', '.join(train.items.indicators) or 'none'}")
     return OF_SETS[name](train.items.indicators[of].astype(np.float64))
 
 

@@ -10,6 +10,7 @@ from cold_jax.baselines.features import text_vectors
 from cold_jax.baselines.gram import row_blocks
 from cold_jax.baselines.neighbours import nearest_weights
 from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 
 
@@ -31,6 +32,9 @@ class ContentKnn(Baseline):
     text: str
     neighbours: int
 
+    def __post_init__(self) -> None:
+        require("baseline", self, at_least_1=["neighbours"])
+
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         vector_ID = text_vectors(train, "items", self.text)
 
@@ -48,6 +52,9 @@ class ProfileKnn(Baseline):
 
     text: str
     neighbours: int
+
+    def __post_init__(self) -> None:
+        require("baseline", self, at_least_1=["neighbours"])
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         vector_UD = text_vectors(train, "users", self.text)

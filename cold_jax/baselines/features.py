@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax.data.matrices import binary
+from cold_jax.errors import ConfigError
 from cold_jax.splits.tasks import TrainView
 
 
@@ -20,10 +21,10 @@ def item_gram(train: TrainView) -> sparse.csr_array:
 
 
 def text_vectors(train: TrainView, of: str, text: str) -> np.ndarray:
-    """θ's unit vectors of a text of all "items", or of all "users". Raises ValueError where there is no such text."""
+    """θ's unit vectors of a text of all "items", or of all "users". Raises ConfigError where there is no such text."""
     known = train.item_vectors if of == "items" else train.user_vectors
     if text not in known:
-        raise ValueError(f"baseline.text: the {of} have no text {text!r}; they have {', '.join(known) or 'none'}")
+        raise ConfigError(f"baseline.text: the {of} have no text {text!r}; they have {', '.join(known) or 'none'}")
     return known[text]
 
 

@@ -17,6 +17,7 @@ from cold_jax.baselines.gram import gram
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.data.matrices import binarize
 from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 
 
@@ -62,6 +63,8 @@ class FoldIn(Baseline):
         object.__setattr__(self, "supports", tuple(self.supports))
         if max(self.supports, default=0) < 1:
             raise ValueError(f"baseline.supports: {list(self.supports)} must hold a k of 1 or more")
+        require("baseline", self, at_least_1=["rank", "dense_items", "targets"], above_0=["temperature", "factor_penalty"])
+        require("baseline", self, at_least_0=["factors", "power", "profile_penalty", "item_penalty", "floor"])
 
     def needs(self, train: TrainView) -> int:
         users, items, width = int(train.warm_U.sum()), len(train.items), profile_vectors(train).shape[1]

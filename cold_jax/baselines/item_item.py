@@ -15,6 +15,7 @@ from cold_jax.baselines.features import item_counts, item_gram
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.baselines.neighbours import largest_entries
 from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 
 
@@ -33,6 +34,7 @@ class Ease(Baseline):
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
+        require("baseline", self, at_least_0=["popularity"], at_least_1=["dense_items", "factors"])
 
     def needs(self, train: TrainView) -> int:
         items = len(train.items)

@@ -19,7 +19,9 @@ from cold_jax.baselines.gram import gram
 from cold_jax.baselines.item_item import ease_weights
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.baselines.neighbours import top_weights
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.ranges import require
 from cold_jax.splits.folds import pseudo_cold_folds
 from cold_jax.splits.tasks import TrainView
 
@@ -47,6 +49,7 @@ class ItemKernel(Baseline):
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
         blocks.check_formula(self.kernel, "baseline.kernel")
+        require("baseline", self, at_least_0=["shrink"], at_least_1=["folds"])
 
     def needs(self, train: TrainView) -> int:
         users, items = len(train.users), len(train.items)
@@ -98,6 +101,7 @@ class KernelKnn(Baseline):
     def __post_init__(self) -> None:
         check_grids(self, self.metric, neighbours=self.neighbours)
         blocks.check_formula(self.kernel, "baseline.kernel")
+        require("baseline", self, at_least_1=["neighbours", "folds"])
 
     def needs(self, train: TrainView) -> int:
         return 6 * DOUBLE * len(train.items) ** 2
@@ -178,7 +182,7 @@ class UserGP(Baseline):
             kernel_BU = gram(warm_UF) if feature_BF is warm_UF else feature_BF @ warm_UF.T
             if self.arrival_weight:
                 if train.first_seen_U is None:
-                    raise ValueError(
+                    raise ConfigError(
                         "baseline.arrival_weight: the split has no first times of users; give split.use_first_seen=true, or arrival_weight=0"
                     )
                 day_U = train.first_seen_U / (DAY * self.days)

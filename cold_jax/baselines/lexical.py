@@ -12,6 +12,7 @@ from scipy import sparse
 
 from cold_jax.baselines.base import Baseline, Tasks, history_scorer
 from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
@@ -39,6 +40,9 @@ class Bm25(Baseline):
     text: str
     k1: float
     b: float
+
+    def __post_init__(self) -> None:
+        require("baseline", self, at_least_0=["k1", "b"])
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         word_IL = [similarity.words(text) for text in train.items.text(self.text, "baseline.text")]

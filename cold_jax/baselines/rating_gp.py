@@ -17,6 +17,7 @@ from scipy.special import expit
 from cold_jax.baselines import blocks
 from cold_jax.baselines.base import Baseline, Tasks
 from cold_jax.baselines.memory import DOUBLE
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import PointwiseScorer, Scorer
 from cold_jax.splits.pointwise import liked_history
 from cold_jax.splits.tasks import EvalTask, TrainView
@@ -34,9 +35,9 @@ NOISE = 4.0  # about 1 / p(1 − p): the noise of a like in a row's history, rel
 
 
 def likes(train: TrainView) -> np.ndarray:
-    """y of the training rows. Raises ValueError where the split has no threshold."""
+    """y of the training rows. Raises ConfigError where the split has no threshold."""
     if train.like_N is None:
-        raise ValueError(
+        raise ConfigError(
             "split.threshold: ratings need the value from which one is a like; give it, as split=warm_pointwise has it"
         )
     return train.like_N.astype(np.float64)
@@ -181,7 +182,7 @@ class RatingGP(Baseline):
 
         def pointwise(task: EvalTask) -> np.ndarray:
             if task.liked_history_NI is None:
-                raise ValueError("baseline.cuts: rows have no history of likes; give split.history, or cuts=[]")
+                raise ConfigError("baseline.cuts: rows have no history of likes; give split.history, or cuts=[]")
             return (whole.features(task.user_N, task.item_N, task.liked_history_NI) - mean_F) / scale_F @ weight_F + bias
 
         return PointwiseScorer(pointwise)

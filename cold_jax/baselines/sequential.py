@@ -19,6 +19,7 @@ from cold_jax.baselines.blocks import Rows
 from cold_jax.baselines.features import item_counts
 from cold_jax.baselines.gram import BLOCK, row_blocks
 from cold_jax.baselines.memory import DOUBLE
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation import metrics
 from cold_jax.evaluation.evaluate import Scorer, validate
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
@@ -87,10 +88,10 @@ def tune_weights(
 
 
 def sample_users(validation: Mapping[str, EvalTask], users: int, seed: int) -> EvalTask:
-    """The next-item task with so many of its users, drawn at random. Raises ValueError where there is none."""
+    """The next-item task with so many of its users, drawn at random. Raises ConfigError where there is none."""
     task = validation.get("all")
     if task is None or task.kind is not TaskKind.next:
-        raise ValueError("split: closed forms for sequences choose their weights by what comes next; use split=next_item")
+        raise ConfigError("split: closed forms for sequences choose their weights by what comes next; use split=next_item")
     sampled_U = np.sort(seeds.generator(seed, "validation users").permutation(len(task.user_U))[:users])
     return task.of(sampled_U)
 

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from cold_jax import seeds
 from cold_jax.batching.batch import Batch, Batching, BatchInputs, PackedTexts
 from cold_jax.errors import ConfigError, DataError
+from cold_jax.ranges import require
 from cold_jax.text.packing import Rows
 
 MASKED, REPLACED = 0.8, 0.1  # shares of the tokens to predict (Devlin et al. 2019, section 3.1); the rest keep theirs
@@ -37,8 +38,7 @@ class MaskedTokens(Batching):
     holdout_fraction: float
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ValueError(f"batching.size: {self.size} is not a batch size; give 1 or more")
+        require("batching", self, at_least_1=["size"])
         for key in ("share", "holdout_fraction"):
             if not 0 < getattr(self, key) < 1:
                 raise ValueError(f"batching.{key}: {getattr(self, key)} is not a share between 0 and 1")

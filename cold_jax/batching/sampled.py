@@ -6,6 +6,7 @@ import numpy as np
 
 from cold_jax import seeds
 from cold_jax.batching.batch import Batch, Batching, BatchInputs, Examples, Items, TargetBatches, row_count
+from cold_jax.ranges import require
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ class InBatchSampling(Batching):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "support", tuple(self.support))
-        if self.size < 1:
-            raise ValueError(f"batching.size: {self.size} is not a batch size; give 1 or more")
+        require("batching", self, at_least_1=["size", "history"], at_least_0=["support", "negatives"])
 
     def __call__(self, inputs: BatchInputs) -> "SampledBatches":
         return SampledBatches(self, inputs)

@@ -14,6 +14,7 @@ from cold_jax.batching.batch import (
     recent_items,
     row_count,
 )
+from cold_jax.ranges import require
 from cold_jax.text.packing import Rows
 
 
@@ -30,9 +31,7 @@ class SequenceBatching(Batching):
     cold_negatives: bool
 
     def __post_init__(self) -> None:
-        for key in ("size", "history"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"batching.{key}: {getattr(self, key)} must be 1 or more")
+        require("batching", self, at_least_1=["size", "history"])
 
     def __call__(self, inputs: BatchInputs) -> "SequenceBatches":
         return SequenceBatches(self, inputs)

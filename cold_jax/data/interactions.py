@@ -74,7 +74,7 @@ def _time_parser() -> Callable[[str | None, int], float]:
         if not first:
             first.append((form, line))
         elif form != first[0][0]:
-            raise ValueError(
+            raise DataError(
                 f"{excerpt(cell or '')} is {form}, line {first[0][1]} has {first[0][0]}; use one format for all times"
             )
         return seconds

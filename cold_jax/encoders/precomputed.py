@@ -14,6 +14,7 @@ from flax import nnx
 
 from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.text_encoder import Loaded, TextEncoder
+from cold_jax.errors import ConfigError
 from cold_jax.progress import stage
 from cold_jax.storage import cache
 from cold_jax.text.packing import Rows, fit_row_length, pack, row_slices
@@ -66,12 +67,12 @@ class FrozenPrefix(nnx.Module):
 def with_frozen_prefix(loaded: Loaded, tokens: Tokens, last: int) -> TextEncoder:
     """The encoder's last layers on a table of what the frozen ones below make of these texts, from the cache as above.
 
-    Raises ValueError where it has fewer layers.
+    Raises ConfigError where it has fewer layers.
     """
     backbone = loaded.encoder.backbone
     layers = len(jax.tree.leaves(nnx.state(backbone.layers))[0])
     if last > layers:
-        raise ValueError(f"adapter.layers: last_{last} of an encoder of {layers} layers")
+        raise ConfigError(f"adapter.layers: last_{last} of an encoder of {layers} layers")
 
     def only(which: slice) -> Transformer:
         part = nnx.clone(backbone)

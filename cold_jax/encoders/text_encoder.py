@@ -16,6 +16,7 @@ from cold_jax.encoders.dense import Dense
 from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.pooling import Pooling, pool, unit_vectors, used_slots
 from cold_jax.errors import WeightsError
+from cold_jax.ranges import require
 from cold_jax.text.packing import Rows
 from cold_jax.text.tokens import Tokens, tokenize
 
@@ -122,9 +123,7 @@ class EncoderConfig:
     dtype: str
 
     def __post_init__(self) -> None:
-        for name in ("max_length", "row_length", "texts_per_row"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"encoder.{name}: {value} is not a positive number")
+        require("encoder", self, at_least_1=["max_length", "row_length", "texts_per_row"])
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"encoder.dtype: {self.dtype!r} is not one of float32, bfloat16")
         if unknown := sorted(set(self.prompts) - set(SIDES)):

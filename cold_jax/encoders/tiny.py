@@ -13,6 +13,7 @@ from cold_jax import seeds
 from cold_jax.encoders import bert, weights
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.encoders.text_encoder import EncoderConfig, Loaded, TextEncoder
+from cold_jax.ranges import require
 from cold_jax.storage import files
 
 # a word-piece tokenizer whose pieces are single characters (tests/encoders/test_tiny.py builds it)
@@ -30,6 +31,7 @@ class Tiny(EncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require("encoder", self, at_least_1=["width", "layers", "heads", "ffn_width"], above_0=["initial"])
         if self.max_length is None:
             raise ValueError("encoder.max_length: a random encoder has no limit of its own; give a number")
 

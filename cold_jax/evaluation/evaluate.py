@@ -9,9 +9,11 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax.data.matrices import binarize
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation import metrics
 from cold_jax.evaluation.ranking import Array, Ranking, rank_candidates
 from cold_jax.evaluation.sampling import sample_tasks
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 
 Scorer = Callable[[np.ndarray, sparse.csr_array, np.ndarray], Array]  # (user_U, history_UI, candidate_I) -> score_UI
@@ -32,7 +34,7 @@ class PointwiseScorer:
 
     def __call__(self, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> Array:
         if self.candidates is None:
-            raise ValueError("this baseline can't rank candidates; use it with a split of pointwise tasks only")
+            raise ConfigError("this baseline can't rank candidates; use it with a split of pointwise tasks only")
         return self.candidates(user_U, history_UI, candidate_I)
 
 
@@ -81,9 +83,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(self.metrics))
-        for key in ("top", "chunk", "resamples", "users"):
-            if getattr(self, key) is not None and getattr(self, key) < 1:
-                raise ValueError(f"evaluation.{key}: {getattr(self, key)} must be 1 or more")
+        require("evaluation", self, at_least_1=["top", "chunk", "resamples", "users"])
         try:
             for name in (*({self.metric} - {*metrics.POINTWISE}), *_split(self.metrics)[0]):
                 metrics.parse(name)
@@ -218,10 +218,10 @@ def validate(scorer: Scorer, tasks: Mapping[str, EvalTask], metric: str, chunk: 
     means = evaluate(scorer, tasks, [] if metric in metrics.POINTWISE else [metric], 1, chunk).mean()
     pointwise = [name for name, task in tasks.items() if task.kind is TaskKind.pointwise]
     if metric in metrics.POINTWISE and len(pointwise) < len(tasks):
-        raise ValueError(f"evaluation.metric: {metric} is for pointwise tasks, and the split ranks candidates; choose another")
+        raise ConfigError(f"evaluation.metric: {metric} is for pointwise tasks, and the split ranks candidates; choose another")
     for name, mean in means.items():
         if name not in pointwise and metric not in mean:
-            raise ValueError(
+            raise ConfigError(
                 f"evaluation.metric: {metric} is undefined in '{name}', whose users took every candidate; choose another"
             )
     values = {name: mean.get(metric, mean["uauc"]) if name in pointwise else mean[metric] for name, mean in means.items()}

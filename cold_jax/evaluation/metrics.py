@@ -25,6 +25,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cold_jax.errors import ConfigError, DataError
+
 AT_K = ("recall", "ndcg", "hr", "precision")
 
 
@@ -38,13 +40,13 @@ BEYOND_ACCURACY = ("coverage", "gini", "novelty", "stratified_recall")  # at k t
 
 
 def parse(name: str) -> tuple[str, int | None]:
-    """`recall@20` → ("recall", 20), `mrr` → ("mrr", None); ValueError for a name that `per_user` does not know."""
+    """`recall@20` → ("recall", 20), `mrr` → ("mrr", None). Raises ConfigError for a name that `per_user` does not know."""
     at_k = re.fullmatch(rf"({'|'.join(AT_K)})@([1-9][0-9]*)", name)
     if at_k:
         return at_k[1], int(at_k[2])
     if name in WHOLE:
         return name, None
-    raise ValueError(f"metric {name!r} is unknown: known are {', '.join(f'{m}@k' for m in AT_K)} with k ≥ 1, {', '.join(WHOLE)}")
+    raise ConfigError(f"metric {name!r} is unknown: known are {', '.join(f'{m}@k' for m in AT_K)} with k ≥ 1, {', '.join(WHOLE)}")
 
 
 def per_user(rank_P: np.ndarray, offset_U: np.ndarray, candidates_U: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -152,7 +154,7 @@ def pointwise(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> d
     _, auc = user_auc(score_N, label_N, np.zeros(len(score_N), np.int64))
     _, auc_U = user_auc(score_N, label_N, user_N)
     if not len(auc_U):
-        raise ValueError("uauc: no user has rows of both labels" if len(auc) else "auc: the rows have not both labels")
+        raise DataError("uauc: no user has rows of both labels" if len(auc) else "auc: the rows have not both labels")
     return {
         "auc": float(auc[0]),
         "uauc": float(auc_U.mean()),

@@ -8,6 +8,7 @@ from scipy import sparse
 
 from cold_jax.baselines.rating_gp import RatingGP, logistic
 from cold_jax.baselines.sequential import History, sample_users
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import PointwiseScorer, Scorer, score_pointwise, validate
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 
@@ -57,7 +58,7 @@ class RatingEnsemble(RatingGP):
     def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:  # type: ignore[override]
         scorers = model, super().__call__(train, validation)
         if not validation or next(iter(validation.values())).kind is not TaskKind.pointwise:
-            raise ValueError("ensemble: rating_gp is for pointwise tasks, with rows of validation; use split=item_cold_ratings")
+            raise ConfigError("ensemble: rating_gp is for pointwise tasks, with rows of validation; use split=item_cold_ratings")
         task = next(iter(validation.values()))
 
         def stacked(task: EvalTask) -> np.ndarray:

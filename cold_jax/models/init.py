@@ -11,6 +11,7 @@ from cold_jax.baselines.gram import gram
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.baselines.rating_gp import likes, mode
 from cold_jax.models.base import TowerInit
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 
 
@@ -56,6 +57,10 @@ class FoldInInit(FoldIn):
 
     ridge: float  # λ of the maps from items' features to their rows
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("init", self, at_least_0=["ridge"])
+
     def needs(self, train: TrainView) -> int:
         return max(super().needs(train), _map_needs(train))
 
@@ -74,6 +79,9 @@ class RatingPriorInit:
     penalty: float  # λ
     own: float
     users: float
+
+    def __post_init__(self) -> None:
+        require("init", self, at_least_0=["penalty", "own", "users"])
 
     def needs(self, train: TrainView) -> int:
         return 4 * DOUBLE * len(train.items) ** 2

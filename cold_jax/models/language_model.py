@@ -18,6 +18,7 @@ from flax import nnx
 
 from cold_jax.batching.batch import Batch
 from cold_jax.batching.masked import Predicted, TextBatches
+from cold_jax.errors import ConfigError
 from cold_jax.models.base import Model, ModelConfig, Partition, TowerInit, encode_texts
 from cold_jax.splits.tasks import TrainView
 
@@ -30,7 +31,7 @@ class LanguageModelModule(Model):
     def __init__(self, encoder: Any):
         embedding = getattr(encoder.backbone.embeddings, "word", None)
         if embedding is None:
-            raise ValueError(
+            raise ConfigError(
                 "adapter.layers: model=language_model predicts with the encoder's embedding, which last_N leaves out; use all"
             )
         self.encoder = encoder

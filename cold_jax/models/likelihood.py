@@ -21,6 +21,7 @@ from cold_jax.encoders.layers import Transformer
 from cold_jax.errors import WeightsError
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.models.base import ModelConfig, popularity_prior
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import PREFIX, Rows, fit_row_length, pack
 from cold_jax.text.tokens import Tokens
@@ -54,9 +55,7 @@ class Likelihood(ModelConfig):
         for key, word in (("profile_prompt", "{profile}"), ("liked_prompt", "{liked}")):
             if (given := getattr(self, key)).count(word) != 1:
                 raise ValueError(f"model.{key}: {given!r} must contain {word} once")
-        for key in ("history", "prompt_tokens", "row_tokens", "rows_at_once"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"model.{key}: {getattr(self, key)} must be 1 or more")
+        require("model", self, at_least_1=["history", "prompt_tokens", "row_tokens", "rows_at_once", "first"])
 
     def scorer(self, loaded: Loaded, train: TrainView, profile_of: Callable[[int], str]) -> Scorer:
         """`profile_of` gives a user's main text. Raises WeightsError where the encoder is no language model, DataError where the items have no such text."""

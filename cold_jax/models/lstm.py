@@ -9,6 +9,7 @@ from flax import nnx
 
 from cold_jax import seeds
 from cold_jax.models.base import Model, ModelConfig, TowerInit
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 
 
@@ -46,6 +47,9 @@ class Lstm(ModelConfig):
     random_init: ClassVar[bool] = True
 
     width: int
+
+    def __post_init__(self) -> None:
+        require("model", self, at_least_1=["width"])
 
     def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> LstmModule:
         return LstmModule(encoder, self.width, seed)

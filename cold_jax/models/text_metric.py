@@ -16,7 +16,9 @@ from scipy import sparse
 
 from cold_jax import seeds
 from cold_jax.encoders.layers import Buffer
+from cold_jax.errors import ConfigError
 from cold_jax.models.base import DotProductModel, ItemEncodings, ModelConfig, TowerInit
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
@@ -74,7 +76,7 @@ class TextMetricModule(DotProductModel):
         source_JV, target_JV, bias_J = encodings
         kernel_II = self.kernel_II[...]
         if len(source_JV) != len(kernel_II):
-            raise ValueError("model=text_metric scores all items in every step: use batching=sequences")
+            raise ConfigError("model=text_metric scores all items in every step: use batching=sequences")
         history_BK = history[:, : self.history]
         weight_BK = jnp.where(history_BK >= 0, jnp.exp(LR_MULTIPLIER * self.position_K[...])[None, : history_BK.shape[1]], 0)
         user_BV = jnp.einsum("bk,bkv->bv", weight_BK, source_JV[history_BK])
@@ -103,12 +105,7 @@ class TextMetric(ModelConfig):
     dropout: float
 
     def __post_init__(self) -> None:
-        for key in ("history", "decay", "kernel"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"model.{key}: {getattr(self, key)} must be more than 0")
-        for key in ("word_dropout", "dropout"):
-            if not 0 <= getattr(self, key) < 1:
-                raise ValueError(f"model.{key}: {getattr(self, key)} is not a probability below 1")
+        require("model", self, above_0=["history", "decay", "kernel"], fractions=["word_dropout", "dropout"])
 
     def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> TextMetricModule:
         return TextMetricModule(encoder, self, train, seed)

@@ -19,6 +19,7 @@ from cold_jax.models.base import (
     log_popularity,
     tower_features,
 )
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 
 
@@ -101,6 +102,9 @@ class TwoTower(ModelConfig):
     item_bias: bool
     user_bias: bool
     attributes: bool
+
+    def __post_init__(self) -> None:
+        require("model", self, at_least_1=["width"])
 
     def visible(self, train: TrainView) -> TrainView:
         """Without the items' attributes, unless they are read."""

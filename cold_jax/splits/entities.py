@@ -9,8 +9,9 @@ import numpy as np
 
 from cold_jax import seeds
 from cold_jax.data.dataset import Dataset
+from cold_jax.ranges import require
 from cold_jax.splits.assemble import Split, assemble, first_seen_users, over_positives
-from cold_jax.splits.checks import require_fractions, require_sizes
+from cold_jax.splits.checks import require_sizes
 from cold_jax.splits.labels import COLD_ITEMS, COLD_USERS, UNUSED, Cold
 from cold_jax.splits.pointwise import pointwise_tasks
 
@@ -50,9 +51,7 @@ class UserCold:
     use_first_seen: bool  # the time of a user's first interaction is given to methods as context
 
     def __post_init__(self) -> None:
-        require_fractions(
-            cold_fraction=self.cold_fraction, validation_fraction=self.validation_fraction, holdout_fraction=self.holdout_fraction
-        )
+        require("split", self, fractions=["cold_fraction", "validation_fraction", "holdout_fraction"])
         require_sizes(support=self.support)
         object.__setattr__(self, "support", tuple(self.support))
 
@@ -80,9 +79,7 @@ class ItemCold:
     )  # the value from which a row has label 1: held-out rows are scored, nothing is ranked; null: the reverse
 
     def __post_init__(self) -> None:
-        require_fractions(
-            cold_fraction=self.cold_fraction, validation_fraction=self.validation_fraction, holdout_fraction=self.holdout_fraction
-        )
+        require("split", self, fractions=["cold_fraction", "validation_fraction", "holdout_fraction"])
 
     def __call__(self, dataset: Dataset) -> Split:
         return over_positives(dataset, self._split) if self.threshold is None else self._split(dataset)
@@ -106,9 +103,7 @@ class BothCold:
     both_support: int  # earliest interactions with known items that are a cold user's history
 
     def __post_init__(self) -> None:
-        require_fractions(
-            cold_fraction=self.cold_fraction, validation_fraction=self.validation_fraction, holdout_fraction=self.holdout_fraction
-        )
+        require("split", self, fractions=["cold_fraction", "validation_fraction", "holdout_fraction"])
         require_sizes(both_support=[self.both_support])
 
     def __call__(self, dataset: Dataset) -> Split:
@@ -137,7 +132,7 @@ class Warm:
     ranked: bool  # false: rows are scored, nothing is ranked
 
     def __post_init__(self) -> None:
-        require_fractions(holdout_fraction=self.holdout_fraction)
+        require("split", self, fractions=["holdout_fraction"])
 
     def __call__(self, dataset: Dataset) -> Split:
         return over_positives(dataset, self._split) if self.ranked else self._split(dataset)

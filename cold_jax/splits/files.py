@@ -14,6 +14,7 @@ from cold_jax.data.dataset import Dataset
 from cold_jax.data.files import require_file
 from cold_jax.data.matrices import order
 from cold_jax.errors import DataError
+from cold_jax.ranges import require
 from cold_jax.splits.assemble import Split, assemble, first_seen_users, unlabel_negatives
 from cold_jax.splits.checks import require_sizes
 from cold_jax.splits.labels import LABELS, UNUSED, cold_side
@@ -99,8 +100,7 @@ class FromFile:
         object.__setattr__(self, "support", tuple(self.support))
         if self.threshold is None and not self.ranked:
             raise ValueError("split.threshold: null, and split.ranked=false: nothing is evaluated; give a threshold or rank")
-        if self.history is not None and self.history < 1:
-            raise ValueError(f"split.history: {self.history} must be 1 or more, or null")
+        require("split", self, at_least_1=["history"])
 
     def __call__(self, dataset: Dataset) -> Split:
         path = Path(self.path)

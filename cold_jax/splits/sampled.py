@@ -9,6 +9,7 @@ from cold_jax import seeds
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.matrices import binary, order
 from cold_jax.errors import DataError
+from cold_jax.ranges import require
 from cold_jax.splits.assemble import Split, assemble, assert_no_leak, over_positives
 from cold_jax.splits.checks import require_sizes
 from cold_jax.splits.labels import Cold
@@ -68,6 +69,7 @@ class SampledCandidates:
 
     def __post_init__(self) -> None:
         require_sizes(support=self.support)
+        require("split", self, at_least_1=["users"], at_least_0=["validation_users"])
         object.__setattr__(self, "support", tuple(self.support))
         if not 1 <= self.positives < self.candidates:
             raise ValueError(

@@ -7,8 +7,9 @@ import numpy as np
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.matrices import first_seen
 from cold_jax.errors import DataError
+from cold_jax.ranges import require
 from cold_jax.splits.assemble import Split, assemble, over_positives
-from cold_jax.splits.checks import require_fractions, require_sizes
+from cold_jax.splits.checks import require_sizes
 from cold_jax.splits.labels import UNUSED, Cold
 
 
@@ -29,11 +30,11 @@ class TemporalCold:
     def __post_init__(self) -> None:
         if self.side not in ("users", "items"):
             raise ValueError(f"split.side: {self.side!r} is neither users nor items")
-        require_fractions(
-            validation_fraction=self.validation_fraction,
-            test_fraction=self.test_fraction,
-            both=self.validation_fraction + self.test_fraction,
-        )
+        require("split", self, fractions=["validation_fraction", "test_fraction"])
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"split.test_fraction: {self.test_fraction} and split.validation_fraction {self.validation_fraction} leave no training"
+            )
         require_sizes(support=self.support)
         object.__setattr__(self, "support", tuple(self.support))
 

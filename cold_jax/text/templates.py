@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from cold_jax.errors import nearest_name
+from cold_jax.errors import ConfigError, nearest_name
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _UNIT = "\ufdd0"  # stands for a field or brackets where only the text around them matters; Unicode reserves it for such use
@@ -62,7 +62,7 @@ def render_template(
     names = columns_of(template)
     for name in names:
         if name not in columns:
-            raise ValueError(f"template {template!r}: no column {name!r}; {nearest_name(name, list(columns))}")
+            raise ConfigError(f"template {template!r}: no column {name!r}; {nearest_name(name, list(columns))}")
     literals = _FIELD.split(template)[::2]
     written = [[words.get(name, {}).get(value, value) for value in columns[name]] for name in names]
     pieces = _parse(template)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from cold_jax.errors import WeightsError
 from cold_jax.storage import cache
 from cold_jax.storage.files import digest
 
@@ -46,7 +47,7 @@ def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int, *, kee
       ValueError: `tokenizer_file` does not exist or is not a tokenizer.json.
     """
     if not tokenizer_file.is_file():
-        raise ValueError(f"{tokenizer_file}: no such tokenizer file; an encoder's folder needs its tokenizer.json")
+        raise WeightsError(f"{tokenizer_file}: no such tokenizer file; an encoder's folder needs its tokenizer.json")
     if not keep:
         made = _tokenize(tokenizer_file, texts, max_length)
         return Tokens(made["token_N"], made["offset_T"], int(made["cut_T"].sum()))
@@ -71,7 +72,7 @@ def _truncating(tokenizer_file: Path, max_length: int, changed: int) -> Tokenize
     try:
         tokenizer = Tokenizer.from_file(str(tokenizer_file))
     except Exception as error:  # the library raises nothing narrower
-        raise ValueError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
+        raise WeightsError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, direction=(tokenizer.truncation or {}).get("direction", "right").lower())
     return tokenizer

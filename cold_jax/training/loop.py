@@ -21,6 +21,7 @@ from cold_jax.batching.batch import Batch, Batches
 from cold_jax.errors import CheckpointError, NonFinite
 from cold_jax.models.base import Partition
 from cold_jax.progress import stage
+from cold_jax.ranges import require
 from cold_jax.runs.folder import Run
 from cold_jax.runs.loggers import Logger
 from cold_jax.timing import timed
@@ -68,8 +69,8 @@ class Loop:
     step: StepMode
 
     def __post_init__(self) -> None:
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"loop.patience: {self.patience} must be 1 or more; null never stops early")
+        require("loop", self, at_least_0=["epochs", "max_steps"])
+        require("loop", self, at_least_1=["validate_every", "patience", "microbatch_rows", "log_every"])
 
     def steps(self, steps_per_epoch: int) -> int:
         of_epochs = self.epochs * steps_per_epoch

@@ -14,6 +14,7 @@ from cold_jax.batching.batch import Examples, Items
 from cold_jax.batching.masked import Predicted
 from cold_jax.models.base import score_candidates, score_pairs
 from cold_jax.models.language_model import token_logits
+from cold_jax.ranges import require
 
 
 class Objective:
@@ -37,6 +38,9 @@ class Softmax(Objective):
 
     temperature: float
     log_q: bool
+
+    def __post_init__(self) -> None:
+        require("objective", self, above_0=["temperature"])
 
     read = staticmethod(score_candidates)
 

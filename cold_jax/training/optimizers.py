@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import optax
 
+from cold_jax.ranges import require
+
 
 class Schedule(Enum):
     """The learning rate after the warm-up: constant, or down to zero after the last update."""
@@ -33,6 +35,10 @@ class AdamW:
     b2: float
     clip: float
     accumulate: int
+
+    def __post_init__(self) -> None:
+        require("optimizer", self, above_0=["learning_rate", "clip"], at_least_1=["accumulate"])
+        require("optimizer", self, at_least_0=["warmup", "weight_decay"], fractions=["b1", "b2"])
 
     def learning_rate_schedule(self, updates: int) -> optax.Schedule:
         """The head's learning rate at each of `updates` updates."""

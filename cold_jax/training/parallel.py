@@ -18,6 +18,8 @@ from jax.sharding import Mesh as DeviceMesh
 from jax.sharding import NamedSharding, PartitionSpec
 
 from cold_jax.batching.batch import Batch
+from cold_jax.errors import ConfigError
+from cold_jax.ranges import require
 
 Tree = Any
 
@@ -53,6 +55,9 @@ class DataParallel:
     """A step over `devices` (null: all). On one device every choice of conf/parallel is plain jit."""
 
     devices: int | None
+
+    def __post_init__(self) -> None:
+        require("parallel", self, at_least_1=["devices"])
 
     @property
     def count(self) -> int:
@@ -136,10 +141,10 @@ def on_single_device(step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]], sha
 
 
 def _devices(count: int | None) -> list[Any]:
-    """Raises ValueError where there are fewer than `count`."""
+    """Raises ConfigError where there are fewer than `count`."""
     devices = jax.local_devices()
     if count is not None and not 1 <= count <= len(devices):
-        raise ValueError(
+        raise ConfigError(
             f"parallel.devices: {count} is not possible with {len(devices)} {devices[0].platform} devices; give 1 to {len(devices)}, or null"
         )
     return devices[:count]

@@ -15,6 +15,7 @@ import optax
 
 from cold_jax import seeds
 from cold_jax.batching.batch import Batch
+from cold_jax.errors import ConfigError
 from cold_jax.models.base import Partition, encode_rows, encode_texts
 from cold_jax.text.packing import Rows, row_slices
 from cold_jax.training.parallel import Collectives, Parallel, Step, on_single_device, single_device
@@ -123,9 +124,9 @@ def microbatched_step(spec: StepSpec) -> Parallel:
 
 
 def resolve_mode(mode: StepMode, devices: int, packed: bool) -> StepMode:
-    """fused or microbatched. Raises ValueError where microbatches are wanted on several devices, or of an encoder that is a table."""
+    """fused or microbatched. Raises ConfigError where microbatches are wanted on several devices, or of an encoder that is a table."""
     possible = packed and devices == 1
     if mode is StepMode.microbatched and not possible:
-        raise ValueError("loop.step: microbatched needs one device and an encoder that runs in the step; use auto or fused")
+        raise ConfigError("loop.step: microbatched needs one device and an encoder that runs in the step; use auto or fused")
     on_cpu = jax.local_devices()[0].platform == "cpu"
     return (StepMode.microbatched if possible and on_cpu else StepMode.fused) if mode is StepMode.auto else mode

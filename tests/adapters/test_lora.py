@@ -226,8 +226,8 @@ def test_a_pattern_without_a_match_is_an_error(question: experiment.Prepared):
     ("changes", "message"),
     [
         ({"rank": 0}, "adapter.rank: 0 is not a rank"),
-        ({"dropout": 1.0}, "adapter.dropout: 1.0 is not a probability below 1"),
-        ({"dropout": -0.1}, "adapter.dropout: -0.1 is not a probability"),
+        ({"dropout": 1.0}, "adapter.dropout: 1.0 is not a fraction"),
+        ({"dropout": -0.1}, "adapter.dropout: -0.1 is not a fraction"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(changes: dict, message: str):

@@ -206,5 +206,5 @@ def test_an_epoch_grouped_by_item(question: experiment.Prepared):
 
 
 def test_a_batch_of_no_examples_is_refused():
-    with pytest.raises(ValueError, match="batching.size: 0 is not a batch size"):
+    with pytest.raises(ValueError, match="batching.size: 0 must be 1 or more"):
         InBatchSampling(size=0, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False)

@@ -149,8 +149,8 @@ def test_a_folder_of_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "changes", "message"),
     [
-        (TINY, {"max_length": 0}, "encoder.max_length: 0 is not a positive number"),
-        (TINY, {"texts_per_row": -1}, "encoder.texts_per_row: -1 is not a positive number"),
+        (TINY, {"max_length": 0}, "encoder.max_length: 0 must be 1 or more"),
+        (TINY, {"texts_per_row": -1}, "encoder.texts_per_row: -1 must be 1 or more"),
         (FOLDER, {"dtype": "float16"}, "encoder.dtype: 'float16' is not one of float32, bfloat16"),
         (FOLDER, {"id": None}, "encoder: give either encoder.id"),
         (FOLDER, {"id": None, "package": "p==1", "sha256": "0"}, "encoder: give either encoder.id"),

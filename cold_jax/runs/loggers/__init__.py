@@ -81,9 +81,3 @@ def metric_values(record: Record) -> dict[str, float]:
 def brief(error: Exception) -> str:
     """In one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:300]
-
-
-def at_least(key: str, value: float, least: float) -> None:
-    """ValueError with the key of the config where the value is less."""
-    if not value >= least:
-        raise ValueError(f"logger.{key}: {value} is less than {least}")

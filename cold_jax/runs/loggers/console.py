@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cold_jax import progress
-from cold_jax.runs.loggers import Logger, Record, at_least, metric_values
+from cold_jax.ranges import require
+from cold_jax.runs.loggers import Logger, Record, metric_values
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Console:
     every: int
 
     def __post_init__(self) -> None:
-        at_least("console.every", self.every, 1)
+        require("logger.console", self, at_least_1=["every"])
 
     def __call__(self) -> Logger:
         console = progress.terminal()

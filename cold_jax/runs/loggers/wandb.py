@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cold_jax.errors import ConfigError, RunError
-from cold_jax.runs.loggers import Logger, Record, at_least, brief, combine, metric_values
+from cold_jax.ranges import require
+from cold_jax.runs.loggers import Logger, Record, brief, combine, metric_values
 from cold_jax.storage.files import atomic
 from cold_jax.storage.limits import read_file
 
@@ -55,9 +56,7 @@ class Wandb:
     finish_timeout: float
 
     def __post_init__(self) -> None:
-        at_least("wandb.every", self.every, 1)
-        at_least("wandb.init_timeout", self.init_timeout, 1)
-        at_least("wandb.finish_timeout", self.finish_timeout, 0)
+        require("logger.wandb", self, at_least_1=["every", "init_timeout"], at_least_0=["finish_timeout"])
 
     def __call__(self) -> Logger:
         mode = self.mode
