@@ -184,7 +184,11 @@ def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.S
         value, before = ours.get(key), theirs.get(key)
         grown = key in LENGTH and (value is None or (before is not None and value >= before))
         if value != before and not grown and key.split(".")[0] not in RESUME_MAY_CHANGE:
-            alone = "delete it, or choose another hydra.sweep.dir" if job.sweep else f"resume={run.path} alone goes on with the saved config"
+            alone = (
+                "delete it, or choose another hydra.sweep.dir"
+                if job.sweep
+                else f"resume={run.path} alone goes on with the saved config"
+            )
             raise ConfigError(f"{key}: {value} here, {before} in {run.path}/config.yaml; {alone}")
     return cfg, config.settings(cfg), run
 

@@ -53,7 +53,7 @@ def test_make_gives_the_dataclass() -> None:
         ({"rank": 0}, "adapter.rank: 0 is not a rank"),
         ({"dropout": 1.0}, "adapter.dropout: 1.0"),
         ({"layers": "last_0"}, "adapter.layers: 'last_0' is neither all nor last_N"),
-        ({"lr_scale": -1.0}, "adapter.lr_scale: -1.0 is below 0"),
+        ({"lr_scale": -1.0}, "adapter.lr_scale: -1.0 must be 0 or more"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(change: dict, message: str) -> None:
