@@ -34,6 +34,12 @@ GIVEN = {
         "data.items='SELECT * FROM products'",
         "data.item_texts={line: '{title}'}",
     ],
+    "data/mongodb": [
+        "data.uri=env:SHOP_DB",
+        "data.interactions=clicks",
+        "data.items=products",
+        "data.item_texts={line: '{title}'}",
+    ],
     "data/recbole": ["data.root=.", "data.name=x", "data.item_texts={line: '{title}'}"],
     "data/sequences": ["data.item_texts={line: '{title}'}"],
     "encoder/hub": ["encoder.id=folder"],

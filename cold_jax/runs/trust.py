@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # settings that name what is read, by group
 NAMING = {
-    "data": ("root", "uri", "interactions", "items", "users", "package", "sha256", "member"),
+    "data": ("root", "uri", "database", "interactions", "items", "users", "package", "sha256", "member"),
     "split": ("path",),
     "encoder": ("id", "package", "packages", "sha256", "member", "parts", "folder"),
     "adapter": ("init_from",),
