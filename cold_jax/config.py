@@ -134,6 +134,8 @@ def settings(cfg: DictConfig) -> Settings:
         if type(cfg[key]) is not wanted:
             raise ConfigError(f"{key}: {cfg[key]!r} is not {name}")
     _require_seed("seed", cfg.seed)
+    if not isinstance(cfg.experiment, str | None):
+        raise ConfigError(f"experiment: {str(cfg.experiment)[:80]!r} is not a name")
     one = {group: make(cfg[group], group) for group in GROUPS}
     baselines, loggers = (
         {name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY
@@ -171,6 +173,8 @@ def make(node: DictConfig, name: str) -> object:
     for key, value in _leaves(values, name):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key}: {value} is not a finite number")
+        if isinstance(value, int) and value.bit_length() > 63:
+            raise ConfigError(f"{key}: a whole number of {value.bit_length()} bits; give one of up to 63")
         if key.endswith(".seed"):
             _require_seed(key, value)
     try:

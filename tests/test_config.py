@@ -61,6 +61,20 @@ def test_a_wrong_value_is_refused_by_name(change: dict, message: str) -> None:
         config.make(OmegaConf.create({**LORA, **change}), "adapter")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"users": -1}, "data.users: -1 must be 1 or more"),
+        ({"items": 1 << 63}, "data.items: a whole number of 64 bits"),
+        ({"seed": 1 << 30_000}, "data.seed: a whole number of 30001 bits"),
+    ],
+)
+def test_a_number_has_a_range(change: dict, message: str) -> None:
+    data = {"name": "x", "users": 4, "items": 4, "interactions_per_user": 2, "seed": 1, "positive": None}
+    with pytest.raises(ConfigError, match=message):
+        config.make(OmegaConf.create({"_target_": "cold_jax.data.synthetic.Synthetic", **data, **change}), "data")
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(ConfigError, match="adapter.rank: is missing"):
         config.make(OmegaConf.create({key: value for key, value in LORA.items() if key != "rank"}), "adapter")
@@ -102,6 +116,16 @@ def test_a_misspelt_key_of_an_experiment_file_is_refused() -> None:
 def test_a_seed_is_a_number() -> None:
     with pytest.raises(ConfigError, match="seed: 'one'"):
         settings("seed=one")
+    with pytest.raises(ConfigError, match="seed: -1 is not a seed"):
+        settings("seed=-1")
+
+
+def test_an_experiment_has_a_name() -> None:
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("train", ["+experiment=smoke"])
+    cfg.experiment = ["x"]
+    with pytest.raises(ConfigError, match=r"experiment: .* is not a name"):
+        config.settings(cfg)
 
 
 @pytest.mark.parametrize("payload", ["${oc.env:HOME}", "${oc.decode:1}", "${.x}"])

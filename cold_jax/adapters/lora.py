@@ -17,6 +17,8 @@ from cold_jax.encoders.layers import Linear
 from cold_jax.errors import ConfigError
 from cold_jax.ranges import require
 
+MOST_REPEATS = 5  # in a pattern of `targets`
+
 
 class LoraLinear(nnx.Module):
     """x·W + bias + s·(x·A)·B. B starts at zero, so φ = θ at step 0; W + s·A·B itself is formed for DoRA's norms alone.
@@ -74,6 +76,8 @@ class Lora(LayerAdapter):
         if self.rank < 1:
             raise ValueError(f"adapter.rank: {self.rank} is not a rank; give 1 or more (adapter=frozen learns no Δθ)")
         require("adapter", self, above_0=["alpha"], fractions=["dropout"])
+        for pattern in self.targets:
+            _require_quick(pattern)
 
     @property
     def trainable_filter(self) -> nnx.filterlib.Filter:
@@ -99,3 +103,13 @@ class Lora(LayerAdapter):
             adapted = LoraLinear(linears[name], self.rank, self.scale, self.dropout, self.dora, draw, tag)
             setattr(functools.reduce(getattr, parents, encoder), last, adapted)
         return encoder
+
+
+def _require_quick(pattern: str) -> None:
+    """Raises ConfigError for what is no regular expression, or may take time exponential in the length of a name."""
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ConfigError(f"adapter.targets: {pattern[:80]!r} is not a regular expression ({error})") from None
+    if re.search(r"\)[*+{]", pattern) or sum(map(pattern.count, "*+{")) > MOST_REPEATS:
+        raise ConfigError(f"adapter.targets: {pattern[:80]!r}: give no repeated group, and at most {MOST_REPEATS} of * + {{")

@@ -11,7 +11,7 @@ from cold_jax.data.dataset import Dataset, Entities
 from cold_jax.data.files import Read, Source, excerpt, number
 from cold_jax.data.interactions import check_ids_meet, read_interactions, require_id
 from cold_jax.data.positives import parse_rule, positive_mask
-from cold_jax.errors import DataError, nearest_name
+from cold_jax.errors import ConfigError, DataError, nearest_name
 from cold_jax.text import templates
 
 MAX_TEXT = 2**20  # characters of an attribute; encoders read a few hundred words
@@ -116,7 +116,7 @@ class Attributes:
         """
         named = {what: column for what, column in interaction_columns.items() if column is not None}
         if len(set(named.values())) < len(named):
-            raise ValueError(f"data.user, item, value, time: one column is named twice in {named}")
+            raise ConfigError(f"data.user, item, value, time: one column is named twice in {named}")
         if self.positive is not None and "value" not in named:
             raise DataError(f"data.positive: {self.positive!r} compares values, but data.value names no column; name it")
         described = {kind: self._described(read, kind, *source) for kind, source in (("item", items), ("user", users))}

@@ -11,6 +11,7 @@ import numpy as np
 from cold_jax.data.attributes import Attributes
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.positives import parse_rule, positive_mask
+from cold_jax.ranges import require
 
 GENRES = {  # genre: its words, its admirers
     "comedy": ("jokes laughter clowns pranks", "baker"),
@@ -35,6 +36,7 @@ class Synthetic:
     positive: str | None  # see data/attributes.py
 
     def __post_init__(self) -> None:
+        require("data", self, at_least_1=["users", "items"])
         if self.positive is not None:
             parse_rule(self.positive)
         if not 0 < self.interactions_per_user <= self.items:

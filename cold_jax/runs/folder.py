@@ -294,6 +294,6 @@ def _check_texts(value: Any, path: Path, name: str = "") -> None:
     if isinstance(value, str) and "${" in value:
         raise RunError(f"{path}: {name} holds an interpolation (${{…}}), which no run has written")
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        if isinstance(key, str) and not (key.isprintable() and "${" not in key):
+        if not isinstance(key, str | int | float) or not str(key).isprintable() or "${" in str(key):
             raise RunError(f"{path}: the key {str(key)[:80]!r} under {name or 'the top'} is not one that a run has written")
         _check_texts(inner, path, f"{name}.{key}".lstrip("."))

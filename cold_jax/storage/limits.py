@@ -18,6 +18,7 @@ from cold_jax.errors import UserError
 
 KiB, MiB, GiB = 2**10, 2**20, 2**30
 DEPTH = 64  # of nested brackets
+DIGITS = 64  # of a number in YAML, which knows of base 60: reading it takes time by the square of its length
 
 
 def read_file(path: Path, largest: int, error: type[UserError]) -> bytes:
@@ -123,6 +124,11 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") and len(node.value) > DIGITS:
+            raise ValueError(f"a number of {len(node.value):,} characters")
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         twice = [key for key, times in Counter(key.value for key, _ in node.value).items() if times > 1]

@@ -228,6 +228,11 @@ def test_a_pattern_without_a_match_is_an_error(question: experiment.Prepared):
         ({"rank": 0}, "adapter.rank: 0 is not a rank"),
         ({"dropout": 1.0}, "adapter.dropout: 1.0 is not a fraction"),
         ({"dropout": -0.1}, "adapter.dropout: -0.1 is not a fraction"),
+        ({"targets": ["("]}, r"adapter.targets: '\(' is not a regular expression"),
+        ({"targets": ["(?:" * 3000 + ")" * 3000]}, r"adapter.targets: '\(\?:.* is not a regular expression"),
+        ({"targets": ["(.|.)*x"]}, r"adapter.targets: '\(\.\|\.\)\*x': give no repeated group"),  # 2^n steps of n characters
+        ({"targets": ["(a){9}"]}, "adapter.targets: .*: give no repeated group"),
+        ({"targets": [".*" * 6]}, r"adapter.targets: .*, and at most 5 of \* \+"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(changes: dict, message: str):

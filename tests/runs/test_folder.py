@@ -423,6 +423,8 @@ def test_older_runs_are_refused_in_one_sentence(run: Run):
         ('"\\x24{oc.env:HOME}": 1', "is not one that a run has written"),
         ('a: {"b\\ncurl evil": 1}', r"the key 'b\\ncurl evil' under a is not one that a run has written"),
         ('"\\e[31m": 1', "is not one that a run has written"),
+        ("null: 1", "the key 'None' under the top is not one that a run has written"),
+        ("a: {1: 0x" + "f" * 100 + "}", "a number of 102 characters"),
         ("a: &x [1]\nb: [*x, *x]", "holds an anchor or an alias"),
         ("a: !!python/name:os.system", "holds a tag"),
         ("[1]", "is not the config of a run"),

@@ -144,7 +144,11 @@ def test_what_a_run_writes_comes_back(value: dict[str, Any]) -> None:
         ("a: 1\n---\nb: 2", "single document"),
         ("? [1, 2]\n: 3", "config of a run"),
         ("a: '", "config of a run"),
-        ("a: " + "9" * 5000, "config of a run"),
+        ("a: " + "9" * 65, "a number of 65 characters"),
+        ("a: 0x" + "f" * 200_000, "a number of 200,002 characters"),
+        ("a: 1" + ":59" * 60_000, "a number of 180,001 characters"),
+        ("a: 1" + ":59" * 60_000 + ".5", "a number of 180,003 characters"),
+        (f"{'9' * 65}: 1", "a number of 65 characters"),
         ("\x00", "config of a run"),
     ],
 )
