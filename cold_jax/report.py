@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
 
+    from cold_jax.errors import ConfigError
     from cold_jax.runs import compare
     from cold_jax.runs.render import comparison_table, escape_control, run_table, show
 
@@ -34,12 +35,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(
             "\n".join(escape_control(line) for line in [f"no finished run (a folder with results.json) under {looked}", *aside])
         )
-    known = {metric for run in found.finished for values in run.results["test"].values() for metric in values}
-    if missing := set(args.metric) - known:
-        sys.exit(escape_control(f"--metric {', '.join(sorted(missing))}: no run has it; there are {', '.join(sorted(known))}"))
-
     alone = len(found.finished) == 1 and not args.metric and not args.json  # shows what the run itself printed
-    sections = [] if alone else compare.compare_runs(found.finished, args.metric)
+    try:
+        sections = [] if alone else compare.compare_runs(found.finished, args.metric)
+    except ConfigError as error:
+        sys.exit(f"--{escape_control(str(error))}")
     if args.json:
         damaged = {str(path): problem for path, problem in found.damaged.items()}
         print(json.dumps({"sections": sections, "unfinished": [str(p) for p in found.unfinished], "damaged": damaged}, indent=2))

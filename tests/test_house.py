@@ -80,13 +80,10 @@ TESTED_BY = {
     "encoders/text_encoder.py": "encoders/test_encoders.py",
     "encoders/tiny.py": "encoders/test_encoders.py",
     "errors.py": "test_config.py",  # the classes, by what raises them; nearest_name by its messages
-    "progress.py": "test_cli.py",  # the output of a command
     "recommender.py": "test_recommend.py",  # by the command, a thin user of it
-    "runs/finished.py": "test_train.py",
+    "runs/finished.py": "test_api.py",
     "runs/render.py": "runs/test_compare.py",
     "runs/results.py": "runs/test_folder.py",
-    "sweeps.py": "test_grid.py",  # a whole sweep
-    "usage.py": "test_cli.py",
 }
 # Words of this project alone, for which the field has others.
 PRIVATE = r"foretell\w*|foretold|(?:is|are|was|were) asked|told|worth|visitor"

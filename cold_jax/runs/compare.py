@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import polars as pl
 
-from cold_jax.errors import RunError
+from cold_jax.errors import ConfigError, RunError
 from cold_jax.evaluation.statistics import Comparison, compare_paired, holm, pool_over_runs, randomisation
 from cold_jax.runs.folder import Run, flat_config
 from cold_jax.runs.results import Parts, Results
@@ -116,7 +116,11 @@ def compare_runs(runs: Sequence[RunRecord], chosen: Sequence[str]) -> list[Compa
 
     `chosen` are metrics; none: SHOWN, or all of a part without. Differences are a's metric less b's, users of all runs pooled
     (`metrics.pooled`): between groups, and of each group to the strongest baseline; p by Holm over those of a column.
+    Raises ConfigError for a metric that no run has.
     """
+    known = {metric for run in runs for values in run.results["test"].values() for metric in values}
+    if missing := set(chosen) - known:
+        raise ConfigError(f"metric {', '.join(sorted(missing))}: no run has it; there are {', '.join(sorted(known))}")
     asked: dict[str, list[RunRecord]] = {}
     for run in runs:
         asked.setdefault(_question(run), []).append(run)

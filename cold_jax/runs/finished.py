@@ -30,7 +30,7 @@ class FinishedRun:
 
     @cached_property
     def per_user(self) -> "pl.DataFrame":
-        """A row for each value: part, method, user_id, metric, value."""
+        """A row for each value: part, method ("model", or a baseline's name), user_id, metric, value."""
         import polars as pl
 
         return pl.DataFrame(Run(self.path).read_per_user()._asdict())
