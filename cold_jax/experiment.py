@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from cold_jax.errors import ConfigError, nearest_name
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cold_jax.config import Settings
     from cold_jax.data.dataset import Dataset
     from cold_jax.encoders import Loaded, TextEncoder
-    from cold_jax.evaluation.evaluate import Evaluation, Scorer
+    from cold_jax.evaluation.evaluate import Evaluation, Scorer, Validation
     from cold_jax.models.base import Partition
     from cold_jax.models.personalized_search import PersonalizedSearch, Search
     from cold_jax.models.scoring import ModelScorer
@@ -112,9 +112,7 @@ class TrainSetup(NamedTuple):
     partition: Partition
     batches: Batches
     scorer: Callable[[Tree], Scorer]  # trainable leaves → a scorer
-    validate: Callable[
-        [Tree], tuple[float, Mapping[str, float]]
-    ]  # trainable leaves → (the metric to choose a step by, all to log)
+    validate: Callable[[Tree], Validation]  # trainable leaves → what a step is chosen by
     dropout: bool
 
     @property
@@ -187,6 +185,7 @@ def _without_training(s: Settings, p: Prepared) -> TrainSetup:
     from flax import nnx
 
     from cold_jax.batching.batch import BatchInputs, table_rows
+    from cold_jax.evaluation.evaluate import Validation
     from cold_jax.models.base import partition_model
 
     if not s.adapter.frozen:
@@ -200,7 +199,7 @@ def _without_training(s: Settings, p: Prepared) -> TrainSetup:
         nothing,
         s.batching(inputs),
         lambda trainable: s.model.scorer(p.loaded, p.train, profiles.__getitem__),
-        lambda trainable: (0.0, {}),
+        lambda trainable: Validation(0.0, {}),
         False,
     )
 
@@ -209,12 +208,14 @@ def _cannot_rank(trainable: Tree) -> Scorer:
     raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
 
 
-def _validate(s: Settings, p: Prepared, scorer: ModelScorer, trainable: Tree) -> tuple[float, Mapping[str, float]]:
-    """(the metric that a step is chosen by, all to log)."""
+def _validate(s: Settings, p: Prepared, scorer: ModelScorer, trainable: Tree) -> Validation:
+    """What a step is chosen by."""
     import jax
 
+    from cold_jax.evaluation.evaluate import Validation
+
     if not jax.tree.leaves(trainable):
-        return 0.0, {}  # nothing learns, and nothing is chosen
+        return Validation(0.0, {})  # nothing learns, and nothing is chosen
     if not p.split.validation:
         raise ConfigError(
             "split: it has no validation part, by which a step is chosen; label some interactions warm_val or cold_val"

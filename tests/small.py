@@ -104,7 +104,14 @@ def in_batch_choices() -> st.SearchStrategy[InBatchSampling]:
 
 
 LOOP = Loop(
-    epochs=1, max_steps=None, validate_every=1, patience=None, microbatch_rows=ROWS_AT_ONCE, log_every=1, step=StepMode.auto
+    epochs=1,
+    max_steps=None,
+    validate_every=1,
+    patience=None,
+    min_gain=0.0,
+    microbatch_rows=ROWS_AT_ONCE,
+    log_every=1,
+    step=StepMode.auto,
 )
 SETTINGS = config.settings(config.compose(["+experiment=smoke", "logger=none"]))._replace(
     data=DATA,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -13,6 +13,7 @@ from cold_jax.errors import ConfigError
 from cold_jax.evaluation import metrics
 from cold_jax.evaluation.ranking import Array, Ranking, rank_candidates
 from cold_jax.evaluation.sampling import sample_tasks
+from cold_jax.evaluation.statistics import pool_over_runs
 from cold_jax.ranges import require
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 
@@ -66,6 +67,25 @@ class Evaluation:
             getattr(self, one.name).update(getattr(other, one.name))
 
 
+class Validation(NamedTuple):
+    """What a step or a setting is chosen by.
+
+    metric: the mean over the tasks; values: that of each task, and the accuracy of pointwise ones; value_U: a value of each user, whose mean
+    is the metric, for paired comparisons; None where the metric is no mean over users.
+    """
+
+    metric: float
+    values: Mapping[str, float]
+    value_U: np.ndarray | None = None
+
+    def gain(self, before_U: np.ndarray | None) -> tuple[float, float] | None:
+        """(mean difference to the values of the same users, its standard error); None where either has no values, or one user only."""
+        if self.value_U is None or before_U is None or len(before_U) < 2:
+            return None
+        difference_U = self.value_U - before_U
+        return float(difference_U.mean()), float(difference_U.std(ddof=1) / len(difference_U) ** 0.5)
+
+
 @dataclass(frozen=True)
 class EvaluationConfig:
     """Every candidate is ranked.
@@ -105,8 +125,8 @@ class EvaluationConfig:
     def __call__(self, scorer: Scorer, tasks: Mapping[str, EvalTask]) -> Evaluation:
         return evaluate(scorer, self.sample(tasks), self.metrics, self.top, self.chunk)
 
-    def validate(self, scorer: Scorer, tasks: Mapping[str, EvalTask]) -> tuple[float, dict[str, float]]:
-        """(mean over the tasks of `metric`, that of each task)."""
+    def validate(self, scorer: Scorer, tasks: Mapping[str, EvalTask]) -> Validation:
+        """By `metric`."""
         return validate(scorer, self.sample(tasks), self.metric, self.chunk)
 
 
@@ -207,15 +227,14 @@ def score_pointwise(scorer: Scorer, task: EvalTask, chunk: int = 256) -> np.ndar
     return score_N
 
 
-def validate(scorer: Scorer, tasks: Mapping[str, EvalTask], metric: str, chunk: int = 256) -> tuple[float, dict[str, float]]:
-    """(mean over the tasks of one metric; that of each task, and the accuracy of pointwise ones).
-
-    Of a pointwise task it is uauc where the metric is for rankings.
+def validate(scorer: Scorer, tasks: Mapping[str, EvalTask], metric: str, chunk: int = 256) -> Validation:
+    """The tasks by one metric. Of a pointwise task it is uauc where the metric is for rankings.
 
     Raises:
         ValueError: a ranking task has no value of the metric.
     """
-    means = evaluate(scorer, tasks, [] if metric in metrics.POINTWISE else [metric], 1, chunk).mean()
+    evaluation = evaluate(scorer, tasks, [] if metric in metrics.POINTWISE else [metric], 1, chunk)
+    means = evaluation.mean()
     pointwise = [name for name, task in tasks.items() if task.kind is TaskKind.pointwise]
     if metric in metrics.POINTWISE and len(pointwise) < len(tasks):
         raise ConfigError(f"evaluation.metric: {metric} is for pointwise tasks, and the split ranks candidates; choose another")
@@ -224,8 +243,20 @@ def validate(scorer: Scorer, tasks: Mapping[str, EvalTask], metric: str, chunk: 
             raise ConfigError(
                 f"evaluation.metric: {metric} is undefined in '{name}', whose users took every candidate; choose another"
             )
-    values = {name: mean.get(metric, mean["uauc"]) if name in pointwise else mean[metric] for name, mean in means.items()}
-    return float(np.mean(list(values.values()))), values | {f"{name} accuracy": means[name]["accuracy"] for name in pointwise}
+    used = {name: metric if name not in pointwise or metric in mean else "uauc" for name, mean in means.items()}
+    values = {name: means[name][metric] for name, metric in used.items()}
+    accuracy = {f"{name} accuracy": means[name]["accuracy"] for name in pointwise}
+    return Validation(float(np.mean(list(values.values()))), values | accuracy, _of_users(evaluation, used))
+
+
+def _of_users(evaluation: Evaluation, metric_of: Mapping[str, str]) -> np.ndarray | None:
+    """A value of each user over the tasks, whose mean is the mean over tasks; None where a metric is of a whole task."""
+    if any(metric not in evaluation.per_user[task] for task, metric in metric_of.items()):
+        return None
+    value_T = [evaluation.per_user[task][metric] for task, metric in metric_of.items()]
+    user_T = [evaluation.users_of(task, metric) for task, metric in metric_of.items()]
+    task_T = [np.full(len(value_U), t) for t, value_U in enumerate(value_T)]
+    return pool_over_runs(np.concatenate(value_T), np.concatenate(user_T), np.concatenate(task_T))
 
 
 def select_setting(

@@ -4,6 +4,7 @@
     linear      score(x) = w·x + b,              x = [profile; mean of the support; item]
     lstm        score(u, i) = w·LSTM(tokens of u, tokens of i) + b
     cosine      score(u, i) = τ · u·v_i,         u = ρ·p(u) + Σ_{j in support} v_j / k^½,   v = φ(text) itself
+    sequence    score(u, i) = τ · û·v_i + b_i,    û the vectors of the latest items, pooled in order
     text_vectors  the same of whitened vectors, plus a · log c_i: zero-shot, without a parameter to train
 
 The target vector v_i and the source vector s_i are linear in the item's features f_i = [φ(text); attributes; 1]. A warm item may add
@@ -28,7 +29,7 @@ from cold_jax.text.packing import Rows
 Tree = Any  # a pytree of arrays
 
 
-ItemEncodings = tuple[jax.Array, jax.Array, jax.Array]  # source_JV, target_JV, bias_J
+ItemEncodings = tuple[jax.Array, ...]  # source_JV, target_JV, bias_J; and what else `scores` reads of an item
 
 
 class TowerInit(NamedTuple):

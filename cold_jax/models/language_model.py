@@ -19,6 +19,7 @@ from flax import nnx
 from cold_jax.batching.batch import Batch
 from cold_jax.batching.masked import Predicted, TextBatches
 from cold_jax.errors import ConfigError
+from cold_jax.evaluation.evaluate import Validation
 from cold_jax.models.base import Model, ModelConfig, Partition, TowerInit, encode_texts
 from cold_jax.splits.tasks import TrainView
 
@@ -66,8 +67,8 @@ class LanguageModel(ModelConfig):
 
 def held_out_loss(
     partition: Partition, batches: TextBatches, objective: Any, microbatch_rows: int
-) -> Callable[[Tree], tuple[float, dict[str, float]]]:
-    """A function of the trainable leaves: (−mean loss of held-out texts' tokens, {perplexity})."""
+) -> Callable[[Tree], Validation]:
+    """A function of the trainable leaves: −mean loss of held-out texts' tokens, and the perplexity."""
     held_out, frozen = batches.held_out_batches(), jax.device_put(partition.frozen)
 
     @jax.jit
@@ -76,8 +77,8 @@ def held_out_loss(
         encoded = encode_texts(model, batch.rows, microbatch_rows)
         return objective(objective.read(model, encoded, batch.examples, None), batch.examples, None)
 
-    def validate(trainable: Tree) -> tuple[float, dict[str, float]]:
+    def validate(trainable: Tree) -> Validation:
         total, weight = np.sum([np.asarray(loss(trainable, frozen, batch)) for batch in held_out], 0)
-        return -float(total / weight), {"perplexity": float(np.exp(total / weight))}
+        return Validation(-float(total / weight), {"perplexity": float(np.exp(total / weight))})
 
     return validate

@@ -33,7 +33,7 @@ def verdict(results: Results, strongest: Mapping[str, Mapping[str, str | None]])
     """
     kept = ""
     if results.get("best_step") == 0 and results.get("parameters", {}).get("trained"):
-        kept = "Training changed nothing: step 0, the start, was kept. "
+        kept = "Training did not help: the start was kept. "
     metric = next((metric for metrics in strongest.values() for metric in metrics), None)
     parts = [part for part in strongest if part != "warm"] or list(strongest)
     outcomes: dict[str, list[str]] = {}

@@ -19,6 +19,7 @@ import numpy as np
 
 from cold_jax.batching.batch import Batch, Batches
 from cold_jax.errors import CheckpointError, NonFinite
+from cold_jax.evaluation.evaluate import Validation
 from cold_jax.models.base import Partition
 from cold_jax.progress import stage
 from cold_jax.ranges import require
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 Tree = Any
 
 
-Validate = Callable[[Tree], tuple[float, Mapping[str, float]]]  # trainable leaves -> (the metric to stop by, all to log)
+Validate = Callable[[Tree], Validation]  # of trainable leaves
 
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports a process that the signal ended
@@ -45,9 +46,10 @@ TERMINATED = 143  # 128 + SIGTERM, as a shell reports a process that the signal 
 class Progress(NamedTuple):
     """The state of early stopping."""
 
-    best: float
+    best: float  # metric of the step that is kept
     best_step: int
-    bad_validations: int  # validations since the best
+    peak: float  # the largest metric so far, that of the kept step unless it does not tell it from the start
+    bad_validations: int  # validations since the peak
     stopped: bool
 
 
@@ -56,7 +58,8 @@ class Loop:
     """How long to train, and how often to validate and to log.
 
     epochs, or max_steps where that is less; null: no such limit. validate_every: in steps, besides once before the first and once after
-    the last. patience: validations without a better one after which training stops; null: never. microbatch_rows: packed rows encoded at
+    the last. patience: validations without a better one after which training stops; null: never. min_gain: standard errors of the paired
+    difference over validation users by which a step must be ahead of the start, else the start is kept. microbatch_rows: packed rows encoded at
     once. log_every: in steps, after the first hundred. step: see StepMode.
     """
 
@@ -64,12 +67,13 @@ class Loop:
     max_steps: int | None
     validate_every: int
     patience: int | None
+    min_gain: float
     microbatch_rows: int
     log_every: int
     step: StepMode
 
     def __post_init__(self) -> None:
-        require("loop", self, at_least_0=["epochs", "max_steps"])
+        require("loop", self, at_least_0=["epochs", "max_steps", "min_gain"])
         require("loop", self, at_least_1=["validate_every", "patience", "microbatch_rows", "log_every"])
 
     def steps(self, steps_per_epoch: int) -> int:
@@ -110,7 +114,8 @@ class Training:
         mode = resolve_mode(loop.step, batches.devices, batches.packed)
         self.parallel = microbatched_step(spec) if mode is StepMode.microbatched else parallelise(fused_step(spec))
         self.fingerprint = {**fingerprint, "loop.step": mode.name}
-        self.step, self.progress = 0, Progress(-math.inf, 0, 0, False)
+        self.step, self.progress = 0, Progress(-math.inf, 0, -math.inf, 0, False)
+        self.start_U: np.ndarray | None = None  # the start's validation, by user
         self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))
         self.pending: tuple[Batch, Tree] | None = None  # the newest step's, not yet logged
         self.terminate = _Terminate()
@@ -191,23 +196,39 @@ class Training:
     def _validate_and_save(self) -> None:
         """Validates, updates the early stopping state, and saves."""
         with timed("validate"), stage("validating"):
-            metric, values = self.validate(self.parallel.unreplicate(self.state).trainable)
-        if not math.isfinite(metric):
-            raise NonFinite(f"step {self.step}: the validation metric is {metric}; step {self.progress.best_step} stays the best")
-        bad_validations = 0 if metric > self.progress.best else self.progress.bad_validations + 1
-        best = (metric, self.step) if bad_validations == 0 else self.progress[:2]
-        self.progress = Progress(*best, bad_validations, self.loop.patience is not None and bad_validations >= self.loop.patience)
+            found = self.validate(self.parallel.unreplicate(self.state).trainable)
+            gain = self._gain_over_start(found)
+        if not math.isfinite(found.metric):
+            raise NonFinite(
+                f"step {self.step}: the validation metric is {found.metric}; step {self.progress.best_step} stays the best"
+            )
+        bad_validations = 0 if found.metric > self.progress.peak else self.progress.bad_validations + 1
+        told = gain is None or gain[0] > self.loop.min_gain * gain[1]
+        best = (found.metric, self.step) if found.metric > self.progress.best and told else self.progress[:2]
+        stopped = self.loop.patience is not None and bad_validations >= self.loop.patience
+        self.progress = Progress(*best, max(found.metric, self.progress.peak), bad_validations, stopped)
         entry = {
             "step": self.step,
             "epoch": self.step / self.batches.steps_per_epoch,
-            "metric": metric,
+            "metric": found.metric,
             "best_step": best[1],
-            **values,
+            **({} if gain is None else {"gain": gain[0], "standard_error": gain[1]}),
+            **found.values,
         }
         self.run.append_metrics(entry)
         self.logger.validation(entry)
         self._save()
         self.logged = (self.step, time.monotonic())  # this was no training
+
+    def _gain_over_start(self, found: Validation) -> tuple[float, float] | None:
+        """(gain over the start, its standard error), by users in pairs; None at the start, where no gain is wanted, or without users."""
+        if self.step == 0:
+            self.start_U = found.value_U
+        if self.step == 0 or not self.loop.min_gain or found.value_U is None:
+            return None
+        if self.start_U is None:  # the run was resumed
+            self.start_U = self.validate(self.partition.trainable).value_U
+        return found.gain(self.start_U)
 
     def _save(self) -> None:
         log.info("saving step %d", self.step)

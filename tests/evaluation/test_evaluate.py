@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from cold_jax.data.dataset import Dataset, Entities
 from cold_jax.evaluation import tables
-from cold_jax.evaluation.evaluate import EvaluationConfig, PointwiseScorer, Scorer, evaluate, select_setting, validate
+from cold_jax.evaluation.evaluate import EvaluationConfig, PointwiseScorer, Scorer, Validation, evaluate, select_setting, validate
 from cold_jax.splits.assemble import assemble, train_view
 from cold_jax.splits.entities import Warm
 from cold_jax.splits.files import FromFile
@@ -120,10 +120,45 @@ def test_a_nan_names_part_and_place(score_UI: np.ndarray):
 
 def test_validation_is_the_mean_over_tasks(score_UI: np.ndarray):
     split = USER_COLD(make_dataset())
-    mean, each = CONFIG.validate(table_scorer(score_UI), split.validation)
+    mean, each, value_U = CONFIG.validate(table_scorer(score_UI), split.validation)
     whole = CONFIG(table_scorer(score_UI), split.validation).mean()
     assert each == {name: whole[name]["recall@2"] for name in ("support_0", "support_3")}
     assert mean == pytest.approx(sum(each.values()) / 2)
+    assert value_U is not None
+    assert value_U.mean() == pytest.approx(mean)
+
+
+def test_a_gain_is_of_the_same_users_over_all_tasks():
+    """Three users, of whom the last has no second task. A user's share of the mean of two means, times three, by hand."""
+    history_UI, target_UI = sparse.csr_array((3, 4)), sparse.csr_array(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]))
+    first = replace(ranking_task("first", history_UI, target_UI, np.arange(4)), tie_break_I=np.arange(4))
+    tasks = {"first": first, "second": replace(first.of(np.array([0, 1])), name="second")}
+    none_UI, some_UI = np.zeros((3, 4)) - np.arange(4), np.zeros((3, 4)) - np.arange(4)
+    some_UI[1, 1] = 1  # the second user's target is first, in both tasks
+    before, after = (validate(table_scorer(score_UI), tasks, "recall@1") for score_UI in (none_UI, some_UI))
+    assert (before.metric, after.metric) == pytest.approx(((1 / 3 + 1 / 2) / 2, (2 / 3 + 1) / 2))
+    share_U = 3 * np.array([0, 1 / 3 + 1 / 2, 0]) / 2
+    centred_U = share_U - share_U.mean()
+    gain = after.gain(before.value_U)
+    assert gain is not None
+    assert gain[0] == pytest.approx(after.metric - before.metric)
+    # centring moves each user's value by the means of the tasks that they are in
+    assert 0.5 * centred_U.std(ddof=1) / 3**0.5 < gain[1] < 1.5 * centred_U.std(ddof=1) / 3**0.5
+    assert before.gain(before.value_U) == (0, 0)
+
+
+def test_there_is_no_gain_without_users():
+    assert Validation(0.5, {}).gain(np.ones(3)) is None
+    assert Validation(0.5, {}, np.ones(3)).gain(None) is None
+    assert Validation(0.5, {}, np.ones(1)).gain(np.zeros(1)) is None
+    assert Validation(0.5, {}, np.array([1.0, 0, 1])).gain(np.zeros(3)) == pytest.approx((2 / 3, 1 / 3))
+
+
+def test_a_metric_of_a_whole_task_has_no_users(score_UI: np.ndarray):
+    task = Warm(seed=1, holdout_fraction=0.5, threshold=3, ranked=True)(make_dataset()).test["all"]
+    values = {metric: validate(table_scorer(score_UI), {"all": task}, metric).value_U for metric in ("auc", "uauc")}
+    assert values["auc"] is None
+    assert values["uauc"] is not None
 
 
 def test_the_best_setting_is_chosen_over_folds_and_the_first_of_equals():

@@ -29,7 +29,14 @@ OBJECTIVE = TokenCrossEntropy()
 
 def learner(q: experiment.Prepared, adapter: Any, parallel: Any = small.ONE) -> experiment.TrainSetup:
     loop = small.Loop(
-        epochs=1, max_steps=None, validate_every=1, patience=None, microbatch_rows=2, log_every=1, step=StepMode.auto
+        epochs=1,
+        max_steps=None,
+        validate_every=1,
+        patience=None,
+        min_gain=0.0,
+        microbatch_rows=2,
+        log_every=1,
+        step=StepMode.auto,
     )
     chosen = {"adapter": adapter, "model": LanguageModel(), "batching": TEXTS, "objective": OBJECTIVE}
     chosen |= {"parallel": parallel, "loop": loop, "seed": 0, "init": RandomInit()}

@@ -41,7 +41,7 @@ def test_a_run_against_the_strongest_baseline(best: Any, sentence: str) -> None:
 
 
 def test_a_start_that_was_kept_is_said() -> None:
-    assert verdict(document(best_step=0), of(cold="ease")).startswith("Training changed nothing: step 0, the start, was kept. By")
+    assert verdict(document(best_step=0), of(cold="ease")).startswith("Training did not help: the start was kept. By")
     assert "Training" not in verdict(document(best_step=0, parameters={"trained": 0}), of(cold="ease"))
 
 

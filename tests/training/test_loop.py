@@ -21,6 +21,7 @@ from cold_jax import experiment
 from cold_jax.adapters.full import Frozen
 from cold_jax.batching.batch import Batch
 from cold_jax.errors import NonFinite
+from cold_jax.evaluation.evaluate import Validation
 from cold_jax.models.base import score_candidates
 from cold_jax.models.linear import LinearModel
 from cold_jax.runs.folder import Run
@@ -32,7 +33,14 @@ from cold_jax.training.parallel import Collectives, Mesh, Parallel, Pmap
 from cold_jax.training.step import StepMode, fused_step
 
 LOOP = Loop(
-    epochs=2, max_steps=8, validate_every=3, patience=None, microbatch_rows=small.ROWS_AT_ONCE, log_every=1, step=StepMode.fused
+    epochs=2,
+    max_steps=8,
+    validate_every=3,
+    patience=None,
+    min_gain=0.0,
+    microbatch_rows=small.ROWS_AT_ONCE,
+    log_every=1,
+    step=StepMode.fused,
 )
 ADAMW = AdamW(
     learning_rate=0.01,
@@ -47,7 +55,7 @@ ADAMW = AdamW(
 ABOUT = {"data": "a1b2"}
 POISONED = -1.0  # as a value: no rating is negative
 METRIC = {0: 0.1, 3: 0.9, 6: 0.3, 8: 0.2}  # of the steps that are validated
-Validate = Callable[[Any], tuple[float, dict[str, float]]]
+Validate = Callable[[Any], Validation]
 
 
 class Interrupted(RuntimeError):
@@ -75,7 +83,7 @@ def handler() -> Iterator[None]:
 
 def from_list(metrics: list[float]) -> Validate:
     values = iter(metrics)
-    return lambda trainable: (next(values), {})
+    return lambda trainable: Validation(next(values), {})
 
 
 class Batches:
@@ -126,8 +134,9 @@ def training(
 
         return replace(compiled, step=watched)
 
-    def by_step(trainable: Any) -> tuple[float, dict[str, float]]:
-        return METRIC.get(run.step, 0.0), {"sum": sum(float(np.asarray(leaf).sum()) for leaf in jax.tree.leaves(trainable))}
+    def by_step(trainable: Any) -> Validation:
+        total = sum(float(np.asarray(leaf).sum()) for leaf in jax.tree.leaves(trainable))
+        return Validation(METRIC.get(run.step, 0.0), {"sum": total})
 
     folder.mkdir(exist_ok=True)
     run = Training(
@@ -256,9 +265,9 @@ def test_early_stopping_takes_the_best_step(
 ) -> None:
     seen: list[Any] = []
 
-    def validate(trainable: Any) -> tuple[float, dict[str, float]]:
+    def validate(trainable: Any) -> Validation:
         seen.append(jax.tree.map(np.array, trainable))
-        return metrics[len(seen) - 1], {}
+        return Validation(metrics[len(seen) - 1], {})
 
     run = training(linear, tmp_path, replace(LOOP, max_steps=16, epochs=9, patience=patience), validate=validate)
     trained, step = run.fit()
@@ -268,6 +277,73 @@ def test_early_stopping_takes_the_best_step(
     again = training(linear, tmp_path, run.loop, validate=validate)
     assert same(again.fit()[0], trained)  # it was stopped and stays so
     assert again.step == last
+
+
+PAIRED = {0: [0, 0, 0, 1.0], 3: [0, 0, 1.0, 1.0], 6: [0, 1.0, 1.0, 1.0], 8: [1.0, 1, 0, 0]}  # of four users, by step
+
+
+def paired(le: experiment.TrainSetup, folder: Path, loop: Loop, by_step: Any = PAIRED, batches: Any = None) -> Training:
+    """A training whose validation at a step has these values of users; the start is known by its leaves."""
+
+    def validate(trainable: Any) -> Validation:
+        value_U = np.array(by_step[0 if same(trainable, le.partition.trainable) else run.step])
+        return Validation(float(value_U.mean()), {}, value_U)
+
+    run = training(le, folder, loop, validate=validate, batches=batches)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("min_gain", "best"),
+    [
+        (0.0, 6),
+        (1.0, 6),  # gains of ¼ ± ¼, ½ ± .289 and ¼ ± .479: the first is one standard error, and must be more
+        (1.7, 6),
+        (1.8, 0),
+    ],
+)
+def test_the_start_is_kept_unless_validation_tells_the_difference(
+    linear: experiment.TrainSetup, tmp_path: Path, min_gain: float, best: int
+) -> None:
+    run = paired(linear, tmp_path, replace(LOOP, min_gain=min_gain))
+    trained, step = run.fit()
+    assert step == best
+    assert same(trained, linear.partition.trainable) == (best == 0)
+    logged = {line["step"]: (line.get("gain"), line.get("standard_error")) for line in lines(tmp_path) if "best_step" in line}
+    of_none = dict.fromkeys(PAIRED, (None, None))
+    by_hand = {0: (None, None), 3: (0.25, 0.25), 6: (0.5, 1 / 12**0.5), 8: (0.25, (11 / 12) ** 0.5 / 2)}
+    for n, (gain, error) in (by_hand if min_gain else of_none).items():
+        assert logged[n] == pytest.approx((gain, error)) if gain else logged[n] == (None, None)
+    again = paired(linear, tmp_path, run.loop)
+    assert again.best()[1] == best
+
+
+def test_a_resumed_run_compares_with_the_start_again(linear: experiment.TrainSetup, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    loop = replace(LOOP, min_gain=1.0)
+    paired(linear, whole, loop).fit()
+    with pytest.raises(Interrupted):
+        paired(linear, parts, loop, batches=Batches(linear, end=5)).fit()
+    paired(linear, parts, loop).fit()
+    checks = lambda folder: [line for line in lines(folder) if "best_step" in line]  # noqa: E731
+    assert checks(parts) == checks(whole)
+
+
+def test_patience_counts_from_the_peak(linear: experiment.TrainSetup, tmp_path: Path) -> None:
+    """A run that rises goes on, though it cannot be told from its start yet."""
+    rising: dict[int, list[float]] = {3 * n: [0.1 * n, 0, 0.2, 1.0] for n in range(5)}
+    loop = replace(LOOP, max_steps=12, epochs=9, patience=1, min_gain=1.5)
+    run = paired(linear, tmp_path, loop, rising)
+    assert (run.fit()[1], run.step) == (0, 12)
+
+
+def test_a_validation_without_users_is_compared_by_its_metric(linear: experiment.TrainSetup, tmp_path: Path) -> None:
+    assert training(linear, tmp_path, replace(LOOP, min_gain=9.0), validate=from_list([0.1, 0.2, 0.3, 0.1])).fit()[1] == 6
+
+
+def test_a_min_gain_below_zero_is_refused() -> None:
+    with pytest.raises(ConfigError, match="loop.min_gain: -1.0 must be 0 or more"):
+        replace(LOOP, min_gain=-1.0)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -293,7 +369,16 @@ def test_lines_grow_sparse(linear: experiment.TrainSetup, tmp_path: Path) -> Non
     training(
         linear,
         tmp_path,
-        Loop(epochs=40, max_steps=104, validate_every=1000, patience=None, microbatch_rows=2, log_every=103, step=StepMode.fused),
+        Loop(
+            epochs=40,
+            max_steps=104,
+            validate_every=1000,
+            patience=None,
+            min_gain=0.0,
+            microbatch_rows=2,
+            log_every=103,
+            step=StepMode.fused,
+        ),
     ).fit()
     got = [line["step"] for line in lines(tmp_path) if "loss" in line]
     assert got == [*range(1, 101), 103, 104]
@@ -439,6 +524,7 @@ from pathlib import Path
 import small
 import test_loop
 from cold_jax.adapters.full import Frozen
+from cold_jax.evaluation.evaluate import Validation
 from cold_jax.models.linear import LinearModel
 
 def validate(trainable):
@@ -447,7 +533,7 @@ def validate(trainable):
             print(word, flush=True)
             while not run.terminate.requested or word == "requested":
                 time.sleep(0.01)
-    return 0.5, {}
+    return Validation(0.5, {})
 
 run = test_loop.training(small.learner(small.question(), Frozen(), LinearModel()), Path(sys.argv[1]), validate=validate)
 run.fit()
