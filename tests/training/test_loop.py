@@ -20,7 +20,7 @@ import small
 from cold_jax import experiment
 from cold_jax.adapters.full import Frozen
 from cold_jax.batching.batch import Batch
-from cold_jax.errors import NonFinite
+from cold_jax.errors import ConfigError, NonFinite
 from cold_jax.evaluation.evaluate import Validation
 from cold_jax.models.base import score_candidates
 from cold_jax.models.linear import LinearModel
