@@ -203,8 +203,8 @@ class Training:
                 f"step {self.step}: the validation metric is {found.metric}; step {self.progress.best_step} stays the best"
             )
         bad_validations = 0 if found.metric > self.progress.peak else self.progress.bad_validations + 1
-        told = gain is None or gain[0] > self.loop.min_gain * gain[1]
-        best = (found.metric, self.step) if found.metric > self.progress.best and told else self.progress[:2]
+        significant = gain is None or gain[0] > self.loop.min_gain * gain[1]
+        best = (found.metric, self.step) if found.metric > self.progress.best and significant else self.progress[:2]
         stopped = self.loop.patience is not None and bad_validations >= self.loop.patience
         self.progress = Progress(*best, max(found.metric, self.progress.peak), bad_validations, stopped)
         entry = {
