@@ -24,6 +24,11 @@ from cold_jax.errors import UserError
 from cold_jax.storage.logs import Formatter, escape_control
 
 OPENS_A_RUN = ("evaluate", "recommend", "search", "export")  # commands with run=DIR
+TOO_BIG = (
+    "array is too big",
+    "Maximum allowed dimension exceeded",
+    "Maximum allowed size exceeded",
+)  # how numpy's messages begin
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -92,10 +97,10 @@ def one_line(error: BaseException) -> str:
     """A user's mistake in one line; "" where it is none, but a bug of this project."""
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key}: is missing; give it, as in {error.full_key}=VALUE"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, ValueError) and str(error).startswith(TOO_BIG)):
         return f"out of memory: {error or 'no size is known'}; take smaller batches, fewer baselines or a larger machine"
-    if "RESOURCE_EXHAUSTED" in str(error):
-        return f"out of memory on the device: {' '.join(str(error).split())[:200]}; take a smaller loop.microbatch_rows or batching.size"
+    if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory allocating" in str(error):  # XLA's, of a GPU and of a CPU
+        return f"out of memory on the device: {' '.join(str(error).split())[-200:]}; take a smaller loop.microbatch_rows or batching.size"
     if isinstance(error, OSError) and not isinstance(error, UserError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, UserError | HydraException | OmegaConfBaseException | OSError):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import runs
 from hydra.errors import HydraException
@@ -71,6 +72,12 @@ def test_folders_that_were_there_stay(tmp_path: Path) -> None:
     assert (made / "file").exists()
 
 
+def _too_big(shape: tuple[int, ...]) -> ValueError:
+    with pytest.raises(ValueError, match="too big|exceeded") as raised:
+        np.zeros(shape, np.int32)
+    return raised.value
+
+
 def test_one_line_is_for_users_mistakes_alone() -> None:
     with pytest.raises(MissingMandatoryValue) as missing:
         OmegaConf.create({"run": "???"}).run  # noqa: B018
@@ -80,12 +87,15 @@ def test_one_line_is_for_users_mistakes_alone() -> None:
         missing.value,
         MemoryError("Unable to allocate 30. GiB"),
         FileNotFoundError(2, "No such file or directory", "x.csv"),
+        RuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 1039400021560 bytes."),
+        *(_too_big(shape) for shape in ((2**40, 2**30), (2**63,))),
     ]
     lines = [command.one_line(mistake) for mistake in mistakes]
     assert lines[0] == "x.csv:3: rating 'a' is not a number"
     assert "run=VALUE" in lines[2]
     assert "30. GiB" in lines[3]
     assert lines[4] == "x.csv: No such file or directory"
+    assert all(line.startswith("out of memory") for line in lines[5:])
     assert all(line and "\n" not in line for line in lines)
     for bug in (ValueError("x"), KeyError("x"), TypeError(), AttributeError("a"), ZeroDivisionError()):
         assert command.one_line(bug) == ""

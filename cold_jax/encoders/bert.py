@@ -21,6 +21,7 @@ from cold_jax.encoders.layers import (
     stack_layers,
 )
 from cold_jax.encoders.weights import Architecture, Table, as_is, read_config, transposed
+from cold_jax.errors import WeightsError
 from cold_jax.text.packing import Rows
 
 
@@ -57,7 +58,7 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
-            raise ValueError(
+            raise WeightsError(
                 f"a width (hidden_size) of {self.width} cannot be shared by {self.heads} heads (num_attention_heads)"
             )
 

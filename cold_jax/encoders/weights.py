@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from cold_jax.encoders.layers import Buffer, Transformer
 from cold_jax.errors import WeightsError
+from cold_jax.storage.limits import MiB, read_file
 
 # name in the checkpoint, {layer} being the number of a layer → (path of the parameter, what to do with the array).
 # What is done is its own inverse, so the same table saves. Several paths: what is done with the array puts them side by side.
@@ -22,6 +23,7 @@ Table = Mapping[str, tuple[str | tuple[str, ...], Callable[[np.ndarray], np.ndar
 
 # the types of safetensors that can be read; FP8 and packed integers need scales that no table knows of
 _DTYPES = ("F64", "F32", "F16", "BF16")
+JSON_LARGEST = 512 * MiB  # bytes; tokenizer.json has up to 40 MB
 CONVERT = (
     'weights are read from safetensors only; with torch: python -c "from torch import load; from safetensors.torch import save_file; '
     "save_file(load('{folder}/pytorch_model.bin', weights_only=True), '{folder}/model.safetensors')\""
@@ -157,13 +159,27 @@ def read_config(
     for key in names.values():
         if key not in supported and not (values[key] is None and key in implied and implied[key] is None):
             check_number(path, key, values[key])
+            _check_size(path, key, values[key])
     return {name: values[key] for name, key in names.items()}
+
+
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
+_SIZE = re.compile(
+    r"(hidden|vocab|intermediate)_size|num_(hidden_layers|layers|attention_heads|heads)|n_(embd|head|heads|layer|layers)|d_\w+|dim|hidden_dim"
+)
+
+
+def _check_size(path: Path, key: str, value: Any) -> None:
+    """Raises WeightsError where a size is no whole number, none at all, or beyond what any checkpoint has."""
+    largest = 10_000 if key in _LAYERS else 10**9
+    if _SIZE.fullmatch(key) and not (type(value) is int and 1 <= value <= largest):
+        raise WeightsError(f"{path}: {key} {str(value)[:80]} is not a whole number from 1 to {largest:,}")
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
     """A JSON object, or an array where `kind` is list. Raises WeightsError where the file holds something else."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(read_file(path.resolve(), JSON_LARGEST, WeightsError))  # a hub's cache has links
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read as JSON ({error}); fetch it again") from error
     if not isinstance(value, kind):

@@ -1,6 +1,7 @@
 """Weights go in and come out bit for bit, and nothing that doesn't fit goes unnoticed."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -160,3 +161,23 @@ def test_a_setting_that_is_no_number_is_named(tmp_path: Path, content: str, mess
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(WeightsError, match=f"config.json: {message}"):
         weights.read_config(tmp_path / "config.json", {}, {"epsilon": "eps"}, {"eps": 1e-5})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("hidden_size", 0), ("hidden_size", -32), ("intermediate_size", 1.5), ("num_attention_heads", 0), ("num_hidden_layers", 10**9), ("d_model", True)],
+)  # fmt: skip
+def test_a_size_is_a_whole_number_that_some_checkpoint_may_have(tmp_path: Path, key: str, value: float) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({key: value}))
+    with pytest.raises(WeightsError, match=f"config.json: {key} {value} is not a whole number from 1 to"):
+        weights.read_config(tmp_path / "config.json", {}, {"size": key}, {})
+
+
+def test_json_is_read_through_a_link_but_from_no_pipe(tmp_path: Path) -> None:
+    """A hub's cache has links from its snapshots to its blobs."""
+    (tmp_path / "blob").write_text('{"a": 1}')
+    (tmp_path / "config.json").symlink_to(tmp_path / "blob")
+    assert weights.read_json(tmp_path / "config.json") == {"a": 1}
+    os.mkfifo(tmp_path / "modules.json")
+    with pytest.raises(WeightsError, match=r"modules.json: cannot be read .*not a plain file"):
+        weights.read_json(tmp_path / "modules.json")
