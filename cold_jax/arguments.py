@@ -114,7 +114,7 @@ def _known(words: Sequence[str], config_name: str) -> list[str]:
     chosen = []
     for word in words:
         group, _, value = word.lstrip("+~").partition("=")
-        if (Path(CONF) / group / f"{value}.yaml").is_file():
+        if group.isidentifier() and value in choices(group):
             chosen.append(word)
     try:
         return _keys(OmegaConf.to_container(config.compose(chosen, config_name), resolve=False))

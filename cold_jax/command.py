@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cold_jax import CONF, cli, progress, sweeps, usage
+from cold_jax import CONF, cli, config, progress, sweeps, usage
 from cold_jax.arguments import Request, explain, require_no_password, take_request
 from cold_jax.errors import UserError
 from cold_jax.storage.logs import Formatter, escape_control
@@ -148,7 +148,7 @@ def main(job: Callable[[DictConfig], None], config_name: str, arguments: Sequenc
         return
     sweep, given = sweeps.with_folder(given) if config_name in ("train", "pretrain") else (None, given)
     before = 0 if sweep is None else sweeps.size(sweep)
-    sys.argv[1:] = given
+    sys.argv[1:] = [*given, *config.own_choices()]
     full, os.environ["HYDRA_FULL_ERROR"] = os.environ.get("HYDRA_FULL_ERROR"), "1"  # its errors come here, to be explained
 
     @hydra.main(version_base="1.3", config_path=CONF, config_name=config_name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from hydra import compose as hydra_compose
@@ -110,7 +111,18 @@ def compose(overrides: Sequence[str], config_name: str = "train", *, with_hydra:
     """
     GlobalHydra.instance().clear()  # one of a command that runs in this process would be in the way
     with initialize_config_dir(CONF, version_base="1.3"):
-        return hydra_compose(config_name, list(overrides), return_hydra_config=with_hydra)
+        return hydra_compose(config_name, [*overrides, *own_choices()], return_hydra_config=with_hydra)
+
+
+def own_folders() -> list[Path]:
+    """conf/ of the current folder, if it is another one than the project's and holds choices of data."""
+    folder = Path("conf").absolute()
+    return [folder] if (folder / "data").is_dir() and folder != Path(CONF) else []
+
+
+def own_choices() -> list[str]:
+    """The override by which Hydra searches `own_folders` too, after the project's conf/: data=NAME is conf/data/NAME.yaml there."""
+    return [f"hydra.searchpath=['file://{folder}']" for folder in own_folders()]
 
 
 def make_search() -> Search:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cold_jax import CONF
+from cold_jax.config import own_folders
 
 # groups by what they decide
 PURPOSES = {
@@ -67,9 +68,9 @@ def _bodies(config_name: str) -> Iterator[str]:
 
 
 def choices(group: str) -> list[str]:
-    """The files of conf/GROUP, as they are typed."""
-    folder = Path(CONF, group)
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    """The files of conf/GROUP, as they are typed, and those in conf/ of the current folder."""
+    folders = [Path(CONF, group), *(Path(folder, group) for folder in own_folders())]
+    return sorted({path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")})
 
 
 def _wrapped(names: Sequence[str], start: str = "  ") -> Iterator[str]:

@@ -34,6 +34,7 @@ ORDER = [
     "config",
     "document",
     "experiment",
+    "check",
     "usage",
     "arguments",
     "sweeps",
@@ -48,6 +49,7 @@ ORDER = [
     "export",
     "report",
     "cache",
+    "__main__",
 ]
 SEES_CONFIG = {
     "config.py",
@@ -55,6 +57,8 @@ SEES_CONFIG = {
     "arguments.py",
     "usage.py",  # the option --cfg
     "cli.py",
+    "check.py",  # writes a choice of conf/data
+    "__main__.py",
     "command.py",
     "__init__.py",
     "train.py",
@@ -72,6 +76,7 @@ TESTED_BY = {
     "adapters/base.py": "adapters/test_lora.py",  # an abstract class: its adapters are tested together
     "adapters/full.py": "adapters/test_lora.py",
     "adapters/merge.py": "adapters/test_huggingface.py",  # what is exported is merged
+    "data/__main__.py": "test_check.py",
     "document.py": "test_train.py",  # results.json of a whole run
     "encoders/architectures.py": "encoders/test_encoders.py",  # one set of checks for every encoder
     "encoders/dense.py": "encoders/test_pipeline.py",
@@ -90,7 +95,8 @@ PRIVATE = r"foretell\w*|foretold|(?:is|are|was|were) asked|told|worth|visitor"
 
 
 def module_of(path: Path) -> str:
-    return path.relative_to(CODE).parts[0].removesuffix(".py")
+    """The package or module in ORDER; a package's command is above all, though it lies in the package."""
+    return "__main__" if path.name == "__main__.py" else path.relative_to(CODE).parts[0].removesuffix(".py")
 
 
 def dotted(path: Path) -> str:
@@ -194,7 +200,7 @@ def test_nothing_is_unpickled() -> None:
 
 def test_nothing_heavy_is_imported_before_a_job_runs() -> None:
     heavy = ("jax", "transformers", "wandb", "polars", "orbax")
-    for command in ("train", "pretrain", "evaluate", "recommend", "search", "export", "report", "cache"):
+    for command in ("train", "pretrain", "evaluate", "recommend", "search", "export", "report", "cache", "data.__main__"):
         probe = f"import sys, cold_jax.{command}; print([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.strip() == "[]", command

@@ -134,7 +134,7 @@ class Attributes:
             filled = {c: [*values, *[""] * late] for c, values in columns.items()} | {name: list(ids[kind])}
             entities = self.entities(kind, list(ids[kind]), filled, where)
             made[kind] = entities if source is None else replace(entities, without_row=late)
-        return Dataset(self.name, *rows, made["user"], made["item"], positive_N)
+        return Dataset(self.name, *rows[:4], made["user"], made["item"], positive_N, str(interactions), rows.line_N)
 
     def _described(
         self, read: Read[Source], kind: str, file: Source | None, name: str

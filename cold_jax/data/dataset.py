@@ -41,6 +41,8 @@ class Dataset:
     users: Entities
     items: Entities
     positive_N: np.ndarray | None = None  # bool: satisfies data.positive, and so may be ranked; None: all do
+    source: str = ""  # the file, query or collection of the interactions, for messages
+    line_N: np.ndarray | None = None  # int32: the line, or row, of each there; None: it is not known
 
     def __len__(self) -> int:
         return len(self.user_N)
@@ -48,7 +50,8 @@ class Dataset:
     def rows(self, index_N: np.ndarray) -> "Dataset":
         """The data set of some of its interactions, in this order, all of them positives; users and items stay."""
         rows = {name: getattr(self, name)[index_N] for name in ("user_N", "item_N", "value_N", "time_N")}
-        return replace(self, **rows, positive_N=None)
+        line_N = None if self.line_N is None else self.line_N[index_N]
+        return replace(self, **rows, positive_N=None, line_N=line_N)
 
     @cached_property
     def digest(self) -> str:

@@ -22,6 +22,7 @@ class Interactions(NamedTuple):
     item_N: np.ndarray  # int32
     value_N: np.ndarray  # float32, 1 where the file has no values
     time_N: np.ndarray  # float64, 0 where the file has no times
+    line_N: np.ndarray  # int32, the line that each begins on
 
 
 def read_interactions(
@@ -36,12 +37,13 @@ def read_interactions(
     Raises:
       DataError: a row lacks an id, a value is not a number, a time is in no known format or in another one than the rows before.
     """
-    user_N, item_N, value_N, time_N = array("i"), array("i"), array("d"), array("d")
+    user_N, item_N, value_N, time_N, line_N = array("i"), array("i"), array("d"), array("d"), array("i")
     parse_times = _time_parser()
     optional = [("value", value_N, lambda cell, line: number(cell)), ("time", time_N, parse_times)]
     optional = [(columns[what], array_N, parse) for what, array_N, parse in optional if what in columns]
     for line, (user, item, *cells) in read(file, {columns[what]: what for what in columns}):
         place = f"{file}:{line}"
+        line_N.append(line)
         user_N.append(users.setdefault(require_id(user, "user", place), len(users)))
         item_N.append(items.setdefault(require_id(item, "item", place), len(items)))
         for (name, array_N, parse), cell in zip(optional, cells, strict=True):
@@ -56,6 +58,7 @@ def read_interactions(
         np.array(item_N, np.int32),
         np.array(value_N, np.float32) if "value" in columns else np.ones(len(user_N), np.float32),
         np.array(time_N, np.float64) if "time" in columns else np.zeros(len(user_N)),
+        np.array(line_N, np.int32),
     )
 
 
