@@ -66,7 +66,7 @@ class Pipeline:
 def read_pipeline(folder: Path) -> Pipeline:
     """Raises WeightsError where the folder has a module, or a setting of one, that is not supported; the message names it."""
     file = folder / "modules.json"
-    if not file.is_file():
+    if not file.exists():
         plain = _transformer(folder, [])
         return Pipeline(folder, Pooling.mean, True, (), True, {}, *plain, [])
     read = [file]
@@ -104,7 +104,7 @@ def _module(file: Path, module: Mapping[str, Any]) -> tuple[str, str]:
 def _transformer(checkpoint: Path, read: list[Path]) -> tuple[int | None, bool]:
     """max_seq_length and do_lower_case of the checkpoint."""
     names = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-    file = next((found for name in names if (found := checkpoint / f"sentence_{name}_config.json").is_file()), None)
+    file = next((found for name in names if (found := checkpoint / f"sentence_{name}_config.json").exists()), None)
     if file is None:
         return None, False
     read.append(file)
@@ -147,7 +147,7 @@ def _dense(folder: Path, read: list[Path]) -> Dense:
     file, weight_file = folder / "config.json", folder / "model.safetensors"
     values = weights.read_json(file)
     _refuse_inputs(file, [])
-    if not weight_file.is_file():
+    if not weight_file.exists():
         raise WeightsError(f"{folder}: no model.safetensors; {weights.CONVERT.format(folder=folder)}")
     read += [file, weight_file]
     name = str(values.get("activation_function", "torch.nn.modules.activation.Tanh"))
@@ -175,7 +175,7 @@ _INPUTS = {"module_input_name": "sentence_embedding", "module_output_name": "sen
 
 def _refuse_inputs(file: Path, read: list[Path]) -> None:
     """Refuses a module that reads or writes something other than the text's vector."""
-    if not file.is_file():
+    if not file.exists():
         return
     read.append(file)
     values = weights.read_json(file)
@@ -186,7 +186,7 @@ def _refuse_inputs(file: Path, read: list[Path]) -> None:
 
 def _prompts(file: Path, read: list[Path]) -> dict[str, str]:
     """The prompt of each side: of its names the first that the folder has, else the default."""
-    if not file.is_file():
+    if not file.exists():
         return {}
     read.append(file)
     values = weights.read_json(file)

@@ -25,7 +25,7 @@ _NORMALIZER = {
 def model_max_length(folder: Path) -> int | None:
     """Tokens of the longest text by tokenizer_config.json; None where it sets no limit."""
     file = folder / "tokenizer_config.json"
-    length = read_json(file).get("model_max_length") if file.is_file() else None
+    length = read_json(file).get("model_max_length") if file.exists() else None
     return int(length) if isinstance(length, int | float) and 0 < length < 10**9 else None  # 10^30: no limit
 
 
@@ -33,7 +33,7 @@ def prompt_length(folder: Path, tokenizer: Path, prompt: str, max_length: int) -
     """Tokens of a prompt, less a special one at the end, as sentence-transformers counts: special are those that tokenizer_config.json names."""
     reader, config_file = Tokenizer.from_file(str(tokenizer)), folder / "tokenizer_config.json"
     tokens = tokenize(tokenizer, [prompt], max_length).token_N
-    named = special_tokens(read_json(config_file)) if config_file.is_file() else _added(reader)
+    named = special_tokens(read_json(config_file)) if config_file.exists() else _added(reader)
     return len(tokens) - (len(tokens) > 0 and reader.id_to_token(int(tokens[-1])) in named)
 
 
@@ -60,10 +60,10 @@ def tokenizer_file(folder: Path, lower_case: bool) -> Path:
       WeightsError: there is none, or tokenizer_config.json contradicts it.
     """
     file, config_file = folder / "tokenizer.json", folder / "tokenizer_config.json"
-    if not file.is_file():
+    if not file.exists():
         load = f"from transformers import AutoTokenizer as A; A.from_pretrained('{folder}').save_pretrained('{folder}')"
         raise WeightsError(f'{folder}: no tokenizer.json in this folder; transformers can write it: python -c "{load}"')
-    config = read_json(config_file) if config_file.is_file() else {}
+    config = read_json(config_file) if config_file.exists() else {}
     if not lower_case and not config:
         return file
     content = read_json(file)

@@ -24,6 +24,7 @@ from cold_jax.storage.limits import MiB, read_json
 log = logging.getLogger(__name__)
 
 Tree = Any
+KEPT = 4  # at once: the newest two, the best one, and the one that is being written
 META_LARGEST = 64 * MiB  # bytes of a step's metadata
 
 
@@ -58,9 +59,11 @@ class Checkpoints:
           progress: what else has to be restored, as JSON values.
 
         Raises:
-          CheckpointError: the disk takes no more.
+          CheckpointError: the disk takes no more, or, before the first step, has no room for as many as are kept at once.
         """
         arrays = _flat(state)
+        if not self.steps():
+            self._require_room(sum(array.nbytes for array in arrays.values()))
         record = {"step": step, "fingerprint": dict(fingerprint), "progress": dict(progress)}
         record["leaves"] = {name: array_digest(array) for name, array in arrays.items()}
         record["shapes"] = {name: list(array.shape) for name, array in arrays.items()}
@@ -81,6 +84,14 @@ class Checkpoints:
         for old in self.steps()[2:]:
             if old != best:
                 self._manager.delete(old)
+
+    def _require_room(self, size: int) -> None:
+        free, needed = shutil.disk_usage(next(path for path in self.folder.parents if path.exists())).free, size * KEPT
+        if free < needed:
+            raise CheckpointError(
+                f"{self.folder}: {KEPT} checkpoints of {size:,} bytes need {needed:,}, and {free:,} bytes are free on the disk; "
+                "make room, or choose another hydra.run.dir"
+            )
 
     def steps(self) -> list[int]:
         """Steps on disk, newest first. A save takes its name when it is whole."""

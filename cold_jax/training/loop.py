@@ -297,10 +297,13 @@ class _Profiler:
 
 
 class _Terminate:
-    """After SIGTERM the step is finished and saved; a second one ends the process at once."""
+    """After SIGTERM the step is finished and saved; a second one ends the process at once.
+
+    A handler that was there before is called as well. Forked children leave the signal to their parent.
+    """
 
     def __init__(self) -> None:
-        self.requested, self.before = False, None
+        self.requested, self.before, self.process = False, None, os.getpid()
 
     def install(self) -> None:
         # After the first step: until it is compiled there is nothing to save, and the signal may end the process.
@@ -312,6 +315,10 @@ class _Terminate:
             signal.signal(signal.SIGTERM, self.before)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.process:
+            return
         if self.requested:
             os._exit(TERMINATED)
         self.requested = True
+        if callable(self.before):
+            self.before(number, frame)

@@ -1,6 +1,7 @@
 """Whole folders of sentence-transformers: the library's own vectors (tests/parity/pipelines, by scripts/make_pipeline_goldens.py), and refusals."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,4 +160,16 @@ def test_a_dense_that_is_not_safetensors_gets_the_command_that_converts_it(tmp_p
     folder = write(tmp_path / "folder", DENSE)
     (folder / "2_Dense/model.safetensors").rename(folder / "2_Dense/pytorch_model.bin")
     with pytest.raises(WeightsError, match=r"2_Dense: no model.safetensors; weights are read from safetensors only; .*save_file"):
+        replace(HUB, id=str(folder))()
+
+
+@pytest.mark.parametrize(
+    "name", ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "tokenizer_config.json"]
+)
+def test_a_file_that_is_none_is_not_taken_for_absent(tmp_path: Path, name: str) -> None:
+    """Absent would mean other vectors."""
+    folder = write(tmp_path / "folder", "prompts")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(WeightsError, match=name):
         replace(HUB, id=str(folder))()

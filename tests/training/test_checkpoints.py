@@ -284,3 +284,18 @@ def test_another_architecture_is_refused_by_name_and_both_shapes(whole: Path) ->
     with pytest.raises(CheckpointError, match=r"parameter .trainable\['more'\] has shape None there and \[2\] here"):
         writer(whole).restore(more, ABOUT)
     assert names(whole) == {"5", "10"}
+
+
+def test_too_little_room_for_the_run_is_said_before_the_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state(0)))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4 * size - 1))
+    with pytest.raises(
+        CheckpointError, match=f"4 checkpoints of {size:,} bytes need {4 * size:,}, and {4 * size - 1:,} bytes are free"
+    ):
+        save(tmp_path / "run" / "checkpoints", 0, best=0)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4 * size))
+    save(tmp_path / "checkpoints", 0, best=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    save(tmp_path / "checkpoints", 5, best=0)  # the disk itself decides from then on

@@ -568,3 +568,24 @@ def test_a_profile_is_jaxs_trace_of_steps(linear: experiment.TrainSetup, tmp_pat
     assert b"jit" in traces(long)[0].read_bytes()
     jax.tree.map(np.testing.assert_array_equal, unprofiled, profiled)
     assert lines(long) == lines(plain)
+
+
+def test_a_handler_of_before_is_called_too_and_a_child_leaves_the_signal_to_its_parent(
+    linear: experiment.TrainSetup, tmp_path: Path
+) -> None:
+    """Slurm's submitit installs one of its own."""
+    called: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: called.append(number))
+    try:
+        run = training(linear, tmp_path, signal_at=2)
+        with pytest.raises(SystemExit) as ended:
+            run.fit()
+        assert (ended.value.code, called) == (143, [signal.SIGTERM])
+        again = training(linear, tmp_path)
+        again.terminate.install()
+        again.terminate.process += 1  # as a forked child finds it
+        signal.raise_signal(signal.SIGTERM)
+        assert (again.terminate.requested, called) == (False, [signal.SIGTERM])
+        again.terminate.remove()
+    finally:
+        signal.signal(signal.SIGTERM, before)
