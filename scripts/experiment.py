@@ -4,7 +4,8 @@ experiment.yaml lists tables. A table's `runs` are commands of cold_jax.train, e
 `rows` name a method of a run (`RUN.model`, or `RUN.BASELINE`) and its reference figures, published or measured before. A row without
 a method is a quotation. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB.
 `$split` in a run is the split seed, which else goes to split.seed; any other `$KEY` takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
-KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first; `$NAME` in a run is the folder of its encoder.
+KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first; `$NAME` in a run is the folder of its encoder. `exported` lists
+runs by name (of the first seeds): `$NAME` in another run is the folder of the φ of the run.
 Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
 
 Exit code 1: a figure lies outside the interval that is committed, which then stays. To commit other figures, delete table.json.
@@ -95,7 +96,16 @@ def read(folder: Path) -> list[Any]:
     """The tables of experiment.yaml, with optional keys filled in."""
     tables: Any = OmegaConf.to_container(OmegaConf.load(folder / "experiment.yaml"), resolve=False)
     return [
-        {"split_seeds": [None], "seeds": [1], "ratio": None, "plot": None, "against": None, "pretrained": {}, **table}
+        {
+            "split_seeds": [None],
+            "seeds": [1],
+            "ratio": None,
+            "plot": None,
+            "against": None,
+            "pretrained": {},
+            "exported": {},
+            **table,
+        }
         for table in tables["tables"]
     ]
 
@@ -104,7 +114,7 @@ def wanted(table: Mapping[str, Any]) -> set[str]:
     """The keys that its runs need."""
     commands = [*table["runs"].values(), *table["pretrained"].values()]
     keys = {key for overrides in commands for override in overrides for key in Template(override).get_identifiers()}
-    return keys - {*table["pretrained"], "split"}
+    return keys - {*table["pretrained"], *table["exported"], "split"}
 
 
 def commands(
@@ -124,10 +134,11 @@ def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], k
     for name, overrides in table["pretrained"].items():
         arguments = [Template(override).substitute(given) for override in overrides]
         encoders[name] = str(pretrained(folder / "runs" / f"{name}-{_digest(arguments)}", arguments))
+    for name, of in table["exported"].items():
+        only = {**table, "runs": {of: table["runs"][of]}, "split_seeds": table["split_seeds"][:1], "seeds": table["seeds"][:1]}
+        encoders[name] = str(exported(folder, *next(commands(only, given, keys))))
     for name, split, seed, arguments in commands(table, {**given, **encoders}, {*keys, *encoders}):
-        run = Run(folder / "runs" / f"{name}-{split}-{seed}-{_digest(arguments)}")
-        if not run.finished:
-            make("train", run.path, arguments)
+        run = trained(folder, name, split, seed, arguments)
         results = run.read_results()
         of_users = pl.DataFrame(run.read_per_user()._asdict()).rename({"user_id": "user"})
         whole = [
@@ -163,6 +174,23 @@ def pretrained(folder: Path, arguments: Sequence[str]) -> Path:
     if not (folder / "encoder").exists():
         make("pretrain", folder, arguments)
     return folder / "encoder"
+
+
+def trained(folder: Path, name: str, split: int | None, seed: int, arguments: Sequence[str]) -> Run:
+    """A finished run, made where it isn't there."""
+    run = Run(folder / "runs" / f"{name}-{split}-{seed}-{_digest(arguments)}")
+    if not run.finished:
+        make("train", run.path, arguments)
+    return run
+
+
+def exported(folder: Path, *of: Any) -> Path:
+    """The encoder φ of a run, exported where it isn't there."""
+    run = trained(folder, *of)
+    encoder = run.path / "encoder"
+    if not encoder.exists():
+        subprocess.run([sys.executable, "-m", "cold_jax.export", f"run={run.path}", f"to={encoder}"], check=True)
+    return encoder
 
 
 def make(command: str, folder: Path, arguments: Sequence[str]) -> None:

@@ -79,8 +79,12 @@ def test_the_split_seed_stands_where_it_is_asked_for() -> None:
         "split_seeds": [1, 2],
         "seeds": [5],
         "pretrained": {},
+        "exported": {},
     }
     assert experiment.wanted(table) == {"root"}
+    on_phi = {**table, "runs": {**table["runs"], "on": ["encoder.id=$phi"]}}
+    assert experiment.wanted(on_phi | {"exported": {"phi": "own"}}) == {"root"}
+    assert experiment.wanted(on_phi) == {"root", "phi"}
     made = [
         (name, split, arguments) for name, split, _, arguments in experiment.commands(table, {"root": "r", "k": "v"}, {"root"})
     ]

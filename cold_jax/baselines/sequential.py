@@ -98,7 +98,7 @@ def sample_users(validation: Mapping[str, EvalTask], users: int, seed: int) -> E
 
 @dataclass(frozen=True)
 class History(Baseline):
-    """The sum above of `members`: line and titles (TF-IDF), vectors, transitions, popularity.
+    """The sum above of `members`: line and titles (TF-IDF), vectors (whitened), cosine (of vectors as they are), transitions, popularity.
 
     include_self: an item's own row counts, which matters where seen items are not masked. users: of the validation task, for the weights.
     """
@@ -117,8 +117,10 @@ class History(Baseline):
         object.__setattr__(self, "members", tuple(self.members))
         object.__setattr__(self, "grid", tuple(self.grid))
         for member in self.members:
-            if member not in ("line", "titles", "vectors", "transitions", "popularity"):
-                raise ValueError(f"baseline.members: {member!r} is not one of line, titles, vectors, transitions, popularity")
+            if member not in ("line", "titles", "vectors", "cosine", "transitions", "popularity"):
+                raise ValueError(
+                    f"baseline.members: {member!r} is not one of line, titles, vectors, cosine, transitions, popularity"
+                )
         try:
             metrics.parse(self.metric)
         except ValueError as error:
@@ -192,6 +194,12 @@ def _vectors(config: History, train: TrainView) -> Rows:
     return lambda own: rows(own).astype(np.float32)
 
 
+def _cosine(config: History, train: TrainView) -> Rows:
+    """Of vectors as they are: what an encoder trained on interactions compares by."""
+    rows = blocks.block_rows(train, f"text({config.line})", "baseline.line")
+    return lambda own: rows(own).astype(np.float32)
+
+
 def _transitions(config: History, train: TrainView) -> Rows:
     weight_II = transition_weights(train)
     return lambda own: weight_II[own].toarray()
@@ -201,5 +209,6 @@ KERNELS: dict[str, Callable[[History, TrainView], Rows]] = {
     "line": lambda config, train: cosines(similarity.of_words(train.items.texts[config.line])),
     "titles": lambda config, train: title_similarity(train, config.title),
     "vectors": _vectors,
+    "cosine": _cosine,
     "transitions": _transitions,
 }

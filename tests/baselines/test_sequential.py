@@ -90,6 +90,16 @@ def test_titles_and_vectors_know_items_that_nobody_took() -> None:
     np.testing.assert_allclose(np.diag(white_II), 1, atol=1e-5)
 
 
+def test_vectors_as_they_are_have_their_cosine() -> None:
+    train = trained([(0, 0), (0, 1)])
+    unit_ID = train.item_vectors["line"] / np.linalg.norm(train.item_vectors["line"], axis=1, keepdims=True)
+    train = replace(train, item_vectors={"line": unit_ID.astype(np.float32)})
+    cosine_II = unit_ID @ unit_ID.T * (1 - np.eye(5))
+    found_UI = history(members=["cosine"])(train, {})(np.arange(2), SHOWN_UI, np.arange(5))
+    expected_UI = [cosine_II[0] + 0.7 * cosine_II[1], cosine_II[4] + 0.7 * cosine_II[3] + 0.49 * cosine_II[2]]
+    np.testing.assert_allclose(found_UI, expected_UI, atol=1e-5)
+
+
 def asking(target: list[int]) -> EvalTask:
     """Users u and v show SHOWN_UI and are asked for their next item."""
     none_N, one_N = np.empty(0, np.int64), np.ones(2, np.float32)
