@@ -16,6 +16,8 @@ def export(cfg: DictConfig) -> None:
     run, folder = open_run(Path(cfg.run)), Path(cfg.to)
     if cfg.format not in ("hf", "peft"):
         raise ConfigError(f"format: {cfg.format!r} is not one of hf, peft")
+    if not 0 <= cfg.alpha <= 1 or (cfg.format == "peft" and cfg.alpha != 1):
+        raise ConfigError(f"alpha: {cfg.alpha} must be from 0, θ, to 1, φ; format=peft holds Δθ whole")
     settings = cli.load_settings(run, cli.given_places(cfg))
     if cfg.format == "peft" and not isinstance(settings.adapter, Lora):
         raise ConfigError(f"format: peft is for LoRA runs; the adapter of {run.path} is {type(settings.adapter).__name__}")
@@ -25,7 +27,8 @@ def export(cfg: DictConfig) -> None:
     if isinstance(settings.adapter, Lora) and cfg.format == "peft":
         peft.write_peft(folder, loaded, settings.adapter, delta)
     else:
-        huggingface.write_encoder(folder, loaded, merge.merge(settings.adapter, loaded.encoder, delta))
+        phi = merge.merge(settings.adapter, loaded.encoder, delta)
+        huggingface.write_encoder(folder, loaded, phi if cfg.alpha == 1 else merge.interpolate(loaded.encoder, phi, cfg.alpha))
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import runs
 from safetensors.numpy import load_file
 
@@ -28,3 +29,27 @@ def test_a_run_is_exported_to_both_formats(finished: Path, tmp_path: Path) -> No
     done = runs.run("export", *arguments, cwd=tmp_path, cache=finished.parent / "cache")
     assert done.returncode == 1
     assert "exists already; name a new folder" in done.stdout + done.stderr
+
+
+def test_alpha_is_the_share_of_delta(finished: Path, tmp_path: Path) -> None:
+    """Half way every parameter is the mean of θ's, at 0, and φ's."""
+    exported = []
+    for alpha in (0.0, 0.5, 1.0):
+        folder = tmp_path / str(alpha)
+        done = runs.run(
+            "export", f"run={finished}", f"to={folder}", f"alpha={alpha}", cwd=tmp_path, cache=finished.parent / "cache"
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        exported.append(load_file(folder / "model.safetensors"))
+    theta, half, phi = exported
+    moved = [name for name in theta if not np.array_equal(theta[name], phi[name])]
+    assert moved
+    for name in theta:
+        np.testing.assert_allclose(half[name], (theta[name] + phi[name]) / 2, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("wrong", [("alpha=1.5",), ("alpha=0.5", "format=peft")])
+def test_an_alpha_that_cannot_be_is_refused(finished: Path, tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    done = runs.run("export", f"run={finished}", f"to={tmp_path / 'to'}", *wrong, cwd=tmp_path, cache=finished.parent / "cache")
+    assert done.returncode == 1
+    assert "must be from 0, θ, to 1, φ" in done.stdout + done.stderr

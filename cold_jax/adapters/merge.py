@@ -58,6 +58,16 @@ def merge(adapter: Adapter, encoder: TextEncoder, delta: Mapping[str, np.ndarray
     return encoder
 
 
+def interpolate(theta: TextEncoder, phi: TextEncoder, alpha: float) -> TextEncoder:
+    """A copy of φ with the parameters θ + α (φ − θ) (WiSE-FT; Wortsman et al., CVPR 2022, arXiv 2109.01903)."""
+    between = nnx.clone(phi)
+    before = parameters(theta, nnx.Param)
+    for path, parameter in nnx.to_flat_state(nnx.state(between, nnx.Param)):
+        start = before[".".join(map(str, path))]
+        parameter.set_value(jnp.asarray(start + alpha * (np.asarray(parameter[...]) - start)))
+    return between
+
+
 def parameters(module: nnx.Module, which: Any) -> dict[str, np.ndarray]:
     """The module's variables that the filter `which` picks, on the host, by dotted path."""
     return {".".join(map(str, path)): np.asarray(leaf[...]) for path, leaf in nnx.to_flat_state(nnx.state(module, which))}

@@ -102,7 +102,7 @@ def _set_truncation(content: dict[str, Any], side: str, config_file: Path) -> No
     if side not in ("left", "right"):
         raise WeightsError(f"{config_file}: truncation_side {side!r} is not supported; supported: 'left', 'right'")
     own = content.get("truncation") or {"max_length": 512, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}
-    if own["direction"].lower() != side:
+    if own.get("direction", "Right").lower() != side:  # files of older tokenizers have none
         content["truncation"] = {**own, "direction": side.capitalize()}  # the length is set anew in each use
 
 

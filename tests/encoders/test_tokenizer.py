@@ -53,9 +53,17 @@ def test_do_lower_case_of_a_class_that_sets_it(tmp_path: Path, kind: str, lowere
 
 @pytest.mark.parametrize(("side", "kept"), [("left", ["[CLS]", "c", "##d", "[SEP]"]), ("right", ["[CLS]", "a", "b", "[SEP]"])])
 def test_truncation_side(tmp_path: Path, side: str, kept: list[str]) -> None:
-    at = tokenizer_file(folder(tmp_path, {"truncation_side": side}), False)
-    reader = Tokenizer.from_file(str(at))
-    assert [reader.id_to_token(n) for n in tokenize(at, ["a b cd"], 4).token_N] == kept
+    """Also beside the truncation of an older tokenizer.json, which names no side."""
+    own = folder(tmp_path, {"truncation_side": side})
+    old = json.loads((own / "tokenizer.json").read_text()) | {
+        "truncation": {"max_length": 128, "strategy": "LongestFirst", "stride": 0}
+    }
+    for content in (None, json.dumps(old)):
+        if content is not None:
+            (own / "tokenizer.json").write_text(content)
+        at = tokenizer_file(own, False)
+        reader = Tokenizer.from_file(str(at))
+        assert [reader.id_to_token(n) for n in tokenize(at, ["a b cd"], 4).token_N] == kept
 
 
 def test_an_unknown_side_is_refused(tmp_path: Path) -> None:
