@@ -20,25 +20,43 @@ from cold_jax.usage import choices
 
 
 class Request(NamedTuple):
-    """Of `recommend` and `search`: texts and ids, as the shell passed them."""
+    """Of `recommend`, `search` and `explain`: texts, ids and files, as the shell passed them."""
 
-    user: str | None
-    profile: str | None
-    query: str | None
-    liked: list[str]
+    user: str | None = None
+    profile: str | None = None
+    query: str | None = None
+    liked: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    where: Sequence[str] = ()
+    attribute: Sequence[str] = ()  # NAME=VALUE of a new item
+    item: str | None = None
+    items: str | None = None
+    users: str | None = None
+    add: bool = False
 
 
 def take_request(arguments: Sequence[str]) -> tuple[Request, list[str]]:
-    """(--user, --profile, --query and every --liked; the other arguments). Raises ConfigError where one lacks its value."""
+    """(the options that are a request's, the other arguments). Raises ConfigError where one lacks its value."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("user", "profile", "query"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--liked", action="append", default=[])
+    for name, empty in Request._field_defaults.items():
+        if empty is False:
+            parser.add_argument(f"--{name}", action="store_true")
+        elif empty == ():
+            parser.add_argument(f"--{name}", action="append", default=[])
+        else:
+            parser.add_argument(f"--{name}")
     try:
         found, others = parser.parse_known_args(list(arguments))
     except argparse.ArgumentError as error:
         raise ConfigError(f"{error.argument_name}: {error.message}, as in {error.argument_name} TEXT") from None
     return Request(**vars(found)), others
+
+
+def pairs(texts: Sequence[str], key: str) -> dict[str, str]:
+    """NAME=VALUE, each. Raises ConfigError for another text."""
+    if wrong := [text for text in texts if not text.partition("=")[0] or "=" not in text]:
+        raise ConfigError(f"{key}: {wrong[0]!r} is not NAME=VALUE, as in genre=Drama")
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
 def require_no_password(arguments: Sequence[str]) -> None:

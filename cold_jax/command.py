@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from cold_jax.arguments import Request, explain, require_no_password, take_reque
 from cold_jax.errors import UserError
 from cold_jax.storage.logs import Formatter, escape_control
 
-OPENS_A_RUN = ("evaluate", "recommend", "search", "export")  # commands with run=DIR
+OPENS_A_RUN = ("evaluate", "recommend", "search", "explain", "serve", "export")  # commands with run=DIR
 TOO_BIG = (
     "array is too big",
     "Maximum allowed dimension exceeded",
@@ -173,7 +173,7 @@ def main(job: Callable[[DictConfig], None], config_name: str, arguments: Sequenc
 
 
 def main_with_request(job: Callable[[Request, DictConfig], None], config_name: str) -> None:
-    """As `main`, of a command that takes --user, --profile, --query and --liked."""
+    """As `main`, of a command that takes the options of arguments.Request."""
     with errors_in_one_line():
         request, arguments = take_request(sys.argv[1:])
     main(partial(job, request), config_name, arguments)
@@ -192,8 +192,11 @@ def removed_if_empty(paths: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str) -> None:
-    """Rows on stdout: as a table, as json, or as csv for a spreadsheet, which takes a cell that begins with = for a formula."""
+def show_list(header: Sequence[str], rows: Iterable[Sequence[object]], form: str) -> None:
+    """Rows on stdout: as a table, as json, or as csv for a spreadsheet, which takes a cell that begins with = for a formula.
+
+    Rows of csv are written as they come.
+    """
     if form == "table":
         from rich.table import Table
         from rich.text import Text
@@ -207,5 +210,7 @@ def show_list(header: Sequence[str], rows: Sequence[Sequence[object]], form: str
     elif form == "json":
         print(json.dumps([dict(zip(header, row, strict=True)) for row in rows], ensure_ascii=False))
     else:
-        cells = [[f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row] for row in rows]
-        csv.writer(sys.stdout).writerows([header, *cells])
+        writer = csv.writer(sys.stdout)
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in row])

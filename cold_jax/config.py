@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cold_jax.adapters.base import Adapter
     from cold_jax.baselines.base import Baseline
     from cold_jax.batching.batch import Batching
+    from cold_jax.data.attributes import Attributes
     from cold_jax.data.dataset import Dataset
     from cold_jax.encoders import EncoderConfig
     from cold_jax.evaluation.evaluate import EvaluationConfig, Scorer
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from cold_jax.training.objectives import Objective
     from cold_jax.training.optimizers import AdamW
     from cold_jax.training.parallel import DataParallel
+
+    class Source(Protocol):
+        @property
+        def attributes(self) -> Attributes: ...
+        def __call__(self) -> Dataset: ...
 
     class Splitter(Protocol):
         def __call__(self, dataset: Dataset) -> Split: ...
@@ -78,7 +84,7 @@ SINGLE: dict[str, tuple[type, str]] = {
 class Settings(NamedTuple):
     """Every choice of a run as a typed object; nothing has been read yet."""
 
-    data: Callable[[], Dataset]
+    data: Source
     split: Splitter
     encoder: EncoderConfig
     adapter: Adapter

@@ -1,13 +1,14 @@
-"""python -m cold_jax.recommend run=DIR --user ID, or --profile TEXT [--liked ID …] [--query WORDS]: a ranked list for one user."""
+"""python -m cold_jax.recommend run=DIR --user ID, --profile TEXT, --liked ID, --query WORDS, --users FILE, --item TEXT or --items FILE."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig
 
-from cold_jax import cli, command, config
-from cold_jax.arguments import Request
+from cold_jax import answers, cli, command, config
+from cold_jax.arguments import Request, pairs
 from cold_jax.errors import ConfigError
+from cold_jax.requests import UserRequest
 
 if TYPE_CHECKING:
     from cold_jax.models.personalized_search import Search
@@ -19,13 +20,44 @@ def recommend(request: Request, cfg: DictConfig) -> None:
 
     if cfg.format not in ("table", "json", "csv"):
         raise ConfigError(f"format: {cfg.format!r} is not one of table, json, csv")
-    keys = {name: None if cfg[name] is None else str(cfg[name]) for name in ("user", "profile", "query")}
-    user, profile, query = (keys[name] if given is None else given for name, given in zip(keys, request[:3], strict=True))
-    liked = [*(str(item) for item in cfg.liked), *request.liked]
+    if cfg.among not in ("new", "all"):
+        raise ConfigError(f"among: {cfg.among!r} is not one of new, all")
     recommender = Recommender(Path(cfg.run), cli.given_places(cfg), search=cast("Search", config.make(cfg.search, "search")))
-    found = recommender.recommend(user, profile=profile, query=query, liked=liked, k=cfg.k)
-    rows = [(rank, item, text, round(score, 6)) for rank, item, text, score in found.iter_rows()]
-    command.show_list(found.columns, rows, cfg.format)
+    user, where = of_user(request, cfg), of_list("where", request, cfg)
+    users, item, items = (of_text(name, request, cfg) for name in ("users", "item", "items"))
+    attributes = {str(name): str(value) for name, value in cfg.attributes.items()} | pairs(request.attribute, "attribute")
+    keep = bool(cfg.add) or request.add
+    new = recommender.add_items(items, keep=keep) if items else []
+    if item is not None or (attributes and not items):
+        found = answers.find_item(recommender, item, attributes, keep)
+        return answers.show_users(recommender.who_likes([found], k=cfg.k), cfg.format)
+    requests = recommender.read_requests(users) if users else [user] if any(user) else []
+    if not requests:
+        if not items:
+            raise ConfigError(
+                "user: give --user ID, --profile TEXT, --liked ID, --query WORDS, --users FILE, --item TEXT or --items FILE"
+            )
+        return answers.show_users(recommender.who_likes(new, k=cfg.k), cfg.format)
+    among = new if cfg.among == "new" else ()
+    found = recommender.recommend_many(requests, k=cfg.k, where=where, among=among)
+    answers.show_items(found, cfg.format, many=users is not None)
+
+
+def of_user(request: Request, cfg: DictConfig) -> UserRequest:
+    """The user whom options and keys describe."""
+    user, profile, query = (of_text(name, request, cfg) for name in ("user", "profile", "query"))
+    return UserRequest(user, profile, tuple(of_list("liked", request, cfg)), query, tuple(of_list("exclude", request, cfg)))
+
+
+def of_text(name: str, request: Request, cfg: DictConfig) -> str | None:
+    given = getattr(request, name)
+    return given if given is not None or cfg[name] is None else str(cfg[name])
+
+
+def of_list(name: str, request: Request, cfg: DictConfig) -> list[str]:
+    """A single text counts as a list of one."""
+    own = [cfg[name]] if isinstance(cfg[name], str) else cfg[name]
+    return [*(str(one) for one in own), *getattr(request, name)]
 
 
 def main() -> None:

@@ -1,31 +1,43 @@
-"""A finished run that answers: a ranked list for a user of the data or a new one, and the score of any item."""
+"""A finished run that answers: a ranked list for a user of the data or a new one, who would like an item, and the score of any item."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from cold_jax import cli, config, experiment
-from cold_jax.errors import ConfigError
+from cold_jax import catalogue, cli, config, experiment
+from cold_jax.errors import ConfigError, DataError, nearest_name
+from cold_jax.requests import UserRequest, read_requests
 from cold_jax.runs.folder import open_run
+from cold_jax.scorers import RunScorer
 
 if TYPE_CHECKING:
-    import jax
     import polars as pl
 
+    from cold_jax.data.new_items import NewItem
     from cold_jax.encoders import Loaded
     from cold_jax.evaluation.evaluate import Scorer
+    from cold_jax.experiment import Prepared
     from cold_jax.models.personalized_search import PersonalizedSearch, Search
-    from cold_jax.models.scoring import HeadScorer
-    from cold_jax.text.tokens import Tokens
+
+AT_ONCE = 2**24  # scores that are in memory at once: 64 MB
+USERS_AT_ONCE = 256
 
 
-Tree = Any  # a pytree of arrays
+class Answer(NamedTuple):
+    """The best items for one user, the best first."""
+
+    name: str  # of the user
+    item_ids: list[str]
+    texts: list[str]
+    scores: list[float]
+    reason: str = ""  # why there are none, where there are none
 
 
 class Recommender:
@@ -36,7 +48,7 @@ class Recommender:
 
         Raises:
             ConfigError: the folder holds no finished run, or its config has no such setting.
-            RunError: the run was made by somebody else, and names what is not given.
+            RunError: the run was made by somebody else, and names what is not given; or its added items are damaged.
         """
         self.run = open_run(folder)
         if not self.run.finished:
@@ -44,11 +56,21 @@ class Recommender:
         self.settings = cli.load_settings(self.run, given)
         if experiment.is_language_modelling(self.settings):
             raise ConfigError(f"{folder}: a language model ranks nothing; its φ is {folder}/encoder")
-        self.prepared = experiment.prepare(self.settings)
-        self.new_user = len(self.prepared.dataset.users)  # the index of a user whom the data does not know
+        self._base = experiment.prepare(self.settings)
         self._search_config = search
-        self._profile = ""  # of the new user
-        self._encoded: dict[int, np.ndarray] = {}  # vectors of users of the data
+        self._attributes = self.settings.data.attributes
+        self._new: list[NewItem] = []
+        self._set_items(catalogue.read_added(self.run))
+
+    @property
+    def prepared(self) -> Prepared:
+        """The data, with the items that were added."""
+        return self._scorer.prepared
+
+    @cached_property
+    def phi(self) -> Loaded:
+        """The run's encoder φ = θ + Δθ."""
+        return experiment.adapted(self.settings, self._base, self.run)
 
     def recommend(
         self,
@@ -59,141 +81,232 @@ class Recommender:
         query: str | None = None,
         k: int = 10,
         exclude: Sequence[str] = (),
+        where: Sequence[str] = (),
     ) -> pl.DataFrame:
         """The k best items: rank (from 1), item_id, text, score. What the user has taken or likes is left out.
 
         Args:
             user: an id of the data. Or, of a new user:
-            profile: their text, as the data's template would write it.
+            profile: any text about them; with `user`, instead of the one in the data.
             liked: ids of items that they like, the newest last; beside those that the data knows of `user`.
             query: words to search by; the order is then the best for them and for this user.
             exclude: ids of items to leave out besides.
+            where: filters on item attributes, such as "genre=Drama|Comedy" or "year=1994"; see data/filters.py.
 
         Raises:
-            ConfigError: an id is not in the data, or neither `user` nor `profile`, `liked` or `query` is given.
+            ConfigError: an id, an attribute or a value is not in the data, or nothing is known of the user.
         """
         import polars as pl
 
-        from cold_jax.evaluation.ranking import top_items
-
-        items = self.prepared.dataset.items
-        score_I, seen = self._scores(user, profile, liked, query)
-        left_out = [*seen, *(experiment.id_to_index(items.ids, item, "exclude") for item in exclude)]
-        best = top_items(score_I, np.array(left_out, np.int64), k, items.ids)
-        text = next(iter(items.texts.values()))
+        request = UserRequest(user, profile, tuple(liked), query, tuple(exclude))
+        [answer] = self.recommend_many([request], k=k, where=where)
         columns = {
-            "rank": range(1, len(best) + 1),
-            "item_id": [items.ids[i] for i in best],
-            "text": [text[i] for i in best],
-            "score": [float(score_I[i]) for i in best],
+            "rank": range(1, len(answer.item_ids) + 1),
+            "item_id": answer.item_ids,
+            "text": answer.texts,
+            "score": answer.scores,
         }
         return pl.DataFrame(columns, schema={"rank": pl.Int64, "item_id": pl.String, "text": pl.String, "score": pl.Float64})
+
+    def recommend_many(
+        self, requests: Iterable[UserRequest], *, k: int = 10, where: Sequence[str] = (), among: Sequence[str] = ()
+    ) -> Iterator[Answer]:
+        """An answer for each request, in their order, as soon as its chunk of users is scored.
+
+        `among`: ids of the only items that are ranked; none: all. `k` and `where` as in `recommend`; errors name the request's place.
+        """
+        from cold_jax.data.filters import matching
+        from cold_jax.evaluation.ranking import best_items
+
+        if k < 1:
+            raise ConfigError(f"k: {k} is not a length of a list; give 1 or more")
+        items = self.prepared.dataset.items
+        allowed_I = matching(items, where, self._attributes.item_bins or {})
+        if among:
+            allowed_I &= np.isin(np.arange(len(items)), [self._item(item, "among") for item in among])
+        text = next(iter(items.texts.values()))
+        remaining = iter(requests)
+        while chunk := list(islice(remaining, max(1, min(USERS_AT_ONCE, AT_ONCE // len(items))))):
+            score_UI, history_UI = self._scores(chunk)
+            left_out_UI = (history_UI.toarray() > 0) | ~allowed_I
+            for row, request in enumerate(chunk):
+                left_out_UI[row, [self._item(item, "exclude", request.place) for item in request.exclude]] = True
+            item_UK, score_UK = best_items(score_UI, left_out_UI, min(k, len(items)), self._tie_break_I)
+            for row, request in enumerate(chunk):
+                best = item_UK[row][item_UK[row] >= 0]
+                reason = "" if len(best) else _why_empty(len(items), int(allowed_I.sum()), where, among)
+                scores = [float(score) for score in score_UK[row][: len(best)]]
+                yield Answer(request.name, [items.ids[i] for i in best], [text[i] for i in best], scores, reason)
+
+    def read_requests(self, file: str | Path) -> Iterator[UserRequest]:
+        """The requests of a file of users (see requests.py), for `recommend_many`."""
+        return read_requests(Path(file), frozenset(self._user_at))
 
     def score(
         self, items: Sequence[str], user: str | None = None, *, profile: str | None = None, liked: Sequence[str] = ()
     ) -> dict[str, float]:
         """Item id → score, for a user as in `recommend`. Scores of one user compare with each other alone."""
-        places = {item: experiment.id_to_index(self.prepared.dataset.items.ids, item, "items") for item in items}
-        score_I, _ = self._scores(user, profile, liked, None)
-        return {item: float(score_I[i]) for item, i in places.items()}
+        places = {item: self._item(item, "items") for item in items}
+        score_UI, _ = self._scores([UserRequest(user, profile, tuple(liked))])
+        return {item: float(score_UI[0, i]) for item, i in places.items()}
 
-    def _scores(
-        self, user: str | None, profile: str | None, liked: Sequence[str], query: str | None
-    ) -> tuple[np.ndarray, list[int]]:
-        """(scores of all items, items that are known of the user)."""
-        data = self.prepared.dataset
-        if user is not None and profile is not None:
-            raise ConfigError("user, profile: give one of them, user=ID of the data or profile=TEXT of a new user")
-        if user is None and profile is None and not liked and query is None:
+    def who_likes(self, items: Sequence[str], *, k: int = 10) -> pl.DataFrame:
+        """For each item the k users of the data who would like it most: item_id, rank (from 1), user_id, text, score, place.
+
+        Scores of different users do not compare. So users are ranked by how far the item stands out of their own list: `score` is the
+        item's, less the mean of the user's scores of all items, in standard deviations; `place` is its place in their list. Users who
+        have taken the item are left out.
+
+        Raises ConfigError where an id is not in the data, nor among the items that were added.
+        """
+        from cold_jax.who_likes import who_likes
+
+        item_N = np.array([self._item(item, "item") for item in items], np.int64)
+        users = list(self.prepared.dataset.users.ids)
+        size = max(1, min(USERS_AT_ONCE, AT_ONCE // len(self.prepared.dataset.items)))
+        chunks = (users[start : start + size] for start in range(0, len(users), size))
+        scored = (self._scores([UserRequest(user) for user in chunk]) for chunk in chunks)
+        return who_likes(scored, item_N, k, self.prepared.dataset, self._scorer.text_of)
+
+    def add_items(self, items: str | Path | Sequence[Mapping[str, str]], *, keep: bool = False) -> list[str]:
+        """Adds new items to the catalogue, without training; returns their ids.
+
+        Args:
+            items: a table with the columns of the data's items; or rows: the id as item_id, and columns of the data's items, or `text`,
+                the main text as it is.
+            keep: in the run's folder, for everyone who loads the run later.
+
+        Raises:
+            DataError: an id exists already, an item has no text, or an attribute is none of the data's; the message names file and line.
+        """
+        from cold_jax.data import new_items
+
+        if isinstance(items, str | Path):
+            made = new_items.read_items(Path(items), self._attributes, self._id_column)
+        else:
+            made = [self._new_item(row, f"item {number}") for number, row in enumerate(items, 1)]
+            if twice := [item.id for n, item in enumerate(made) if item.id in {before.id for before in made[:n]}]:
+                raise DataError(f"item {twice[0]!r} occurs twice; give each item once")
+        known = dict.fromkeys(self._base.dataset.items.ids, "the data") | {item.id: item.place for item in self._new}
+        new_items.require_new(made, known)
+        self._set_items([*self._new, *made])
+        if keep:
+            catalogue.write_added(self.run, self._new)
+        return [item.id for item in made]
+
+    def _new_item(self, row: Mapping[str, str], place: str) -> NewItem:
+        from cold_jax.data.new_items import NewItem, require_columns
+
+        columns = {name: value for name, value in row.items() if name not in ("item_id", "text")}
+        if "item_id" not in row:
+            raise DataError(f"{place}: it has no item_id")
+        require_columns(columns, self._attributes, place)
+        return NewItem(row["item_id"], columns, row.get("text"), place)
+
+    @property
+    def _id_column(self) -> str:
+        return getattr(self.settings.data, "item_id", "item_id")
+
+    def _set_items(self, items: Sequence[NewItem]) -> None:
+        """What was known of the users' vectors stays known."""
+        prepared = catalogue.extended(self._base, self._attributes, items)
+        encoded = self._scorer.encoded if hasattr(self, "_scorer") else {}
+        self._scorer = RunScorer(self.run, self.settings, self._base, prepared, lambda: self.phi, encoded)
+        self._new = list(items)
+        for name in ("_search", "_item_at", "_tie_break_I"):
+            self.__dict__.pop(name, None)
+
+    def _scores(self, requests: Sequence[UserRequest]) -> tuple[np.ndarray, sparse.csr_array]:
+        """(scores of all items, history_UI with places from the end); a row for each request."""
+        shape = (len(requests), len(self.prepared.dataset.items))
+        histories = [self.history(request) for request in requests]
+        row_N = np.repeat(np.arange(len(requests)), [len(history) for history in histories])
+        place_N = np.concatenate([np.arange(1, len(history) + 1, dtype=np.float32) for history in histories])
+        item_N = np.array([item for history in histories for item in history], np.int64)
+        history_UI = sparse.csr_array((place_N, (row_N, item_N)), shape=shape)
+        known = [self._known(request) for request in requests]
+        new = [user is None or r.profile is not None or r.query is not None for user, r in zip(known, requests, strict=True)]
+        index_U = np.array([self._scorer.new_user + row if new[row] else user for row, user in enumerate(known)], np.int64)
+        text = [
+            self._scorer.text_of(u) if r.profile is None and u is not None else r.profile
+            for u, r in zip(known, requests, strict=True)
+        ]
+        self._scorer.profiles = {int(index): profile or "" for index, profile in zip(index_U, text, strict=True)}
+        score_UI = np.empty(shape, np.float32)
+        for searches in (False, True):
+            rows = [row for row, request in enumerate(requests) if (request.query is not None) == searches]
+            if rows:
+                query_of = {int(index_U[row]): requests[row].query or "" for row in rows}
+                scorer = self._search.scorers(query_of)["personal"] if searches else self._scorer.scorer
+                score_UI[rows] = _padded(scorer, index_U[rows], history_UI[rows], np.arange(shape[1]))
+        return score_UI, history_UI
+
+    def _known(self, request: UserRequest) -> int | None:
+        """The integer id of a user of the data."""
+        if request.user is None and request.profile is None and not request.liked and request.query is None:
             raise ConfigError("user: give user=ID of the data, or profile=TEXT, liked=[ID,…] or query=WORDS of a new user")
-        likes = [experiment.id_to_index(data.items.ids, item, "liked") for item in liked]
-        index = self.new_user if user is None else experiment.id_to_index(data.users.ids, user, "user")
-        known_N = np.flatnonzero(data.user_N == index)
-        known_N = known_N[np.argsort(data.time_N[known_N], kind="stable")]
-        history = list(dict.fromkeys([*likes[::-1], *data.item_N[known_N[::-1]].tolist()]))  # newest first
-        positions = np.arange(1, len(history) + 1, dtype=np.float32)
-        shape = (1, len(data.items))
-        history_UI = sparse.csr_array((positions, (np.zeros(len(history), np.int64), history)), shape=shape)
-        self._profile = profile or ""
-        scorer = self._scorer
-        if query is not None:
-            scorer = self._search.scorers({index: query})["personal"]
-        return np.asarray(scorer(np.array([index]), history_UI, np.arange(len(data.items))))[0], history
+        return None if request.user is None else _at(self._user_at, request.user, "user", request.place)
+
+    def history(self, request: UserRequest) -> list[int]:
+        """What is known of a user, the newest first: what they like, then what the data has."""
+        likes = [self._item(item, "liked", request.place) for item in request.liked]
+        known: list[int] = []
+        if request.user is not None:
+            user = _at(self._user_at, request.user, "user", request.place)
+            item_N, offset_U = self._taken
+            known = item_N[offset_U[user] : offset_U[user + 1]].tolist()
+        return list(dict.fromkeys([*likes[::-1], *known[::-1]]))
+
+    def has_item(self, item: str) -> bool:
+        """Whether it is an id of the data, or of an item that was added."""
+        return item in self._item_at
+
+    def _item(self, item: str, key: str, place: str = "") -> int:
+        return _at(self._item_at, item, key, place)
 
     @cached_property
-    def phi(self) -> Loaded:
-        """The run's encoder φ = θ + Δθ."""
-        return experiment.adapted(self.settings, self.prepared, self.run)
+    def _item_at(self) -> dict[str, int]:
+        return {item: n for n, item in enumerate(self.prepared.dataset.items.ids)}
+
+    @cached_property
+    def _user_at(self) -> dict[str, int]:
+        return {user: n for n, user in enumerate(self._base.dataset.users.ids)}
+
+    @cached_property
+    def _taken(self) -> tuple[np.ndarray, np.ndarray]:
+        """(items, where those of each user begin), each user's in the order of time."""
+        d = self._base.dataset
+        order_N = np.lexsort((np.arange(len(d)), d.time_N, d.user_N))
+        return d.item_N[order_N], np.searchsorted(d.user_N[order_N], np.arange(len(d.users) + 1))
+
+    @cached_property
+    def _tie_break_I(self) -> np.ndarray:
+        from cold_jax.splits.ties import tie_break
+
+        return tie_break(self.prepared.dataset.items.ids)
 
     @cached_property
     def _search(self) -> PersonalizedSearch:
         search = self._search_config or config.make_search()
-        return experiment.personalized_search(search, self.prepared, self.phi, self._scorer)
+        return experiment.personalized_search(search, self.prepared, self.phi, self._scorer.scorer)
 
-    @cached_property
-    def _scorer(self) -> Scorer:
-        s, p = self.settings, self.prepared
-        scorer = self._trained_scorer() if s.model.trains else s.model.scorer(p.loaded, p.train, self._text_of)
-        return experiment.ensemble(s, p, scorer)
 
-    def _trained_scorer(self) -> Scorer:
-        import jax.numpy as jnp
-        from flax import nnx
+def _at(index_of: Mapping[str, int], wanted: str, key: str, place: str = "") -> int:
+    """Raises ConfigError where there is no such id."""
+    if wanted not in index_of:
+        where = f"{place}: " if place else ""
+        raise ConfigError(f"{where}{key}: the data has no id {wanted!r}; {nearest_name(wanted, list(index_of))}")
+    return index_of[wanted]
 
-        from cold_jax.encoders import precomputed
-        from cold_jax.models.base import partition_model
-        from cold_jax.models.scoring import HeadScorer
 
-        s, p = self.settings, self.prepared
-        model = s.model(precomputed.NoEncoder(p.loaded.encoder.width), p.train, None, s.seed)
-        parameters = {".".join(map(str, path)): parameter for path, parameter in nnx.to_flat_state(nnx.state(model, nnx.Param))}
-        head_of = self.run.read_head({name: parameter.shape for name, parameter in parameters.items()})
-        for name, parameter in parameters.items():
-            parameter.set_value(jnp.asarray(head_of[name]))
-        partition = partition_model(model, nnx.Nothing(), nnx.Nothing())
-        head = HeadScorer(partition)
-        if s.model.reads_states:
-            return self._states_scorer(head, partition.trainable)
-        vector_ID = jnp.asarray(precomputed.vectors(self.phi, self._item_tokens))
-        return head.of_vectors(partition.trainable, self._vectors_of, vector_ID)
+def _padded(scorer: Scorer, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+    """Scores of a number of users that is a power of two, so that few shapes are compiled; those of the padding are cut off."""
+    row_U = np.pad(np.arange(len(user_U)), (0, (1 << (len(user_U) - 1).bit_length()) - len(user_U)), "edge")
+    return np.asarray(scorer(user_U[row_U], history_UI[row_U], candidate_I))[: len(user_U)]
 
-    def _states_scorer(self, head: HeadScorer, trainable: Tree) -> Scorer:
-        """Of a model that reads token states: the items' stay, a user's are computed for each request."""
-        import jax.numpy as jnp
 
-        from cold_jax.encoders import precomputed
-
-        state_ILD, length_I = precomputed.states(self.phi, self._item_tokens)
-
-        def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            state_ULD, length_U = precomputed.encode_states(self.phi, [self._text_of(int(user)) for user in user_U], "users")
-            longest = max(state_ULD.shape[1], state_ILD.shape[1])
-            padded = [np.pad(x, ((0, 0), (0, longest - x.shape[1]), (0, 0))) for x in (state_ULD, state_ILD)]
-            lengths = np.concatenate([length_U, length_I]).astype(np.int32)
-            rows = head.of_states(trainable, jnp.asarray(np.concatenate(padded)), lengths, len(user_U))
-            return np.asarray(rows(np.arange(len(user_U)), history_UI, candidate_I))
-
-        return scorer
-
-    @cached_property
-    def _item_tokens(self) -> Tokens:
-        return self.prepared.loaded.tokenize(next(iter(self.prepared.dataset.items.texts.values())), "items")
-
-    def _text_of(self, user: int) -> str:
-        """The main text of a user of the data, or of the new one."""
-        texts = next(iter(self.prepared.dataset.users.texts.values()), ())
-        return self._profile if user == self.new_user else texts[user] if texts else ""
-
-    def _vectors_of(self, user_U: np.ndarray) -> jax.Array:
-        """φ's vectors of users' texts. Those of the data are kept in memory; a new user's is kept nowhere."""
-        import jax.numpy as jnp
-
-        from cold_jax.encoders import precomputed
-
-        unknown = list(dict.fromkeys(int(user) for user in user_U if int(user) not in self._encoded))
-        if unknown:
-            vector_UD = precomputed.encode(self.phi, [self._text_of(user) for user in unknown], "users")
-            self._encoded.update(zip(unknown, vector_UD, strict=True))
-        vectors = jnp.asarray(np.stack([self._encoded[int(user)] for user in user_U]))
-        self._encoded.pop(self.new_user, None)
-        return vectors
+def _why_empty(items: int, allowed: int, where: Sequence[str], among: Sequence[str]) -> str:
+    kept = " and ".join([f"where={one}" for one in where] + ["the new items"] * bool(among)) or "the catalogue"
+    if not allowed:
+        return f"no item: {kept} leaves none of the {items:,} items"
+    return f"no item: of the {allowed:,} that {kept} leaves, the user has taken or likes each, or it is excluded"

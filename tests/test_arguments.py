@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cold_jax import config
-from cold_jax.arguments import Request, explain, quoted, take_request
+from cold_jax.arguments import Request, explain, pairs, quoted, take_request
 from cold_jax.errors import ConfigError
 
 HARD = ["Köln, student's", 'a "b" c', "x=y ${z} \\", "kräuter tee", 'a\\"b', "[x", "{a:", "", "1", "null", "a\\\\"]
@@ -21,8 +21,14 @@ HARD = ["Köln, student's", 'a "b" c', "x=y ${z} \\", "kräuter tee", 'a\\"b', "
 def test_options_take_any_text(text: str) -> None:
     arguments = ["run=DIR", "--profile", text, "k=3", "--liked", "50", f"--query={text}", "--liked", "007"]
     request, others = take_request(arguments)
-    assert request == Request(None, text, text, ["50", "007"])
+    assert request._replace(exclude=(), where=(), attribute=()) == Request(None, text, text, ["50", "007"])
     assert others == ["run=DIR", "k=3"]
+
+
+def test_an_attribute_is_a_pair() -> None:
+    assert pairs(["a=b=c", "d="], "attribute") == {"a": "b=c", "d": ""}
+    with pytest.raises(ConfigError, match="attribute: 'genre' is not NAME=VALUE"):
+        pairs(["a=b", "genre"], "attribute")
 
 
 def test_an_option_without_its_text_is_named() -> None:

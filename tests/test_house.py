@@ -40,7 +40,12 @@ ORDER = [
     "sweeps",
     "cli",
     "command",
+    "requests",
+    "catalogue",
+    "scorers",
+    "who_likes",
     "recommender",
+    "answers",  # the lists that commands write
     "train",
     "pretrain",
     "evaluate",
@@ -85,10 +90,10 @@ TESTED_BY = {
     "encoders/text_encoder.py": "encoders/test_encoders.py",
     "encoders/tiny.py": "encoders/test_encoders.py",
     "errors.py": "test_config.py",  # the classes, by what raises them; nearest_name by its messages
-    "recommender.py": "test_recommend.py",  # by the command, a thin user of it
     "runs/finished.py": "test_api.py",
     "runs/render.py": "runs/test_compare.py",
     "runs/results.py": "runs/test_folder.py",
+    "scorers.py": "test_recommender.py",
 }
 # Words of this project alone, for which the field has others.
 PRIVATE = r"foretell\w*|foretold|(?:is|are|was|were) asked|told|worth|visitor"

@@ -67,3 +67,21 @@ def test_an_unknown_id_is_named(finished: Path) -> None:
     code, out, err = recommend(finished, "user=nobody")
     assert code == 1
     assert "user: the data has no id 'nobody'" in out + err
+
+
+def test_a_file_of_users_and_a_new_item(finished: Path, tmp_path: Path) -> None:
+    """A list for each user; then the users who would like an item of which only the text is known."""
+    (tmp_path / "users.csv").write_text("user,profile\n007,\nneo,a cook\n")
+    code, out, err = recommend(finished, "--users", str(tmp_path / "users.csv"), "k=2", "format=csv", "--where", "genre=war")
+    assert code == 0, err
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["user"], row["rank"]) for row in rows] == [("007", "1"), ("007", "2"), ("neo", "1"), ("neo", "2")]
+    users = ranked(finished, "--item", "rockets, planets", "--attribute", "genre=space", "k=3")
+    assert [row["rank"] for row in users] == [1, 2, 3]
+    assert not (finished / "added_items.jsonl").exists()
+
+
+def test_new_items_are_ranked_for_a_user(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("item_id,title,genre,words,year\nn1,a,war,b,\nn2,c,space,d,1970\n")
+    new = ranked(finished, "--items", str(tmp_path / "new.csv"), "--user", "007")
+    assert {row["item_id"] for row in new} == {"n1", "n2"}

@@ -4,6 +4,7 @@ import html
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,13 +63,21 @@ class Attributes:
             uses |= {column: f"{key}.{column}" for column in getattr(self, key)}
         return uses
 
-    def entities(self, kind: str, ids: Sequence[str], columns: Columns, where: Callable[[int], str]) -> Entities:
+    @property
+    def attributes(self) -> "Attributes":
+        """How new items are made of their columns."""
+        return self
+
+    def entities(
+        self, kind: str, ids: Sequence[str], columns: Columns, where: Callable[[int], str], known: Entities | None = None
+    ) -> Entities:
         """Attribute columns → texts and indicators.
 
         Args:
           kind: "item" or "user".
           columns: name of the column → a value for each id; "" where it is not known.
           where: position → the place of its row, for error messages.
+          known: entities whose indicators these are to share; a value that they lack has none, and is logged.
 
         Raises:
           DataError: a column does not exist, or a numeric one holds something else.
@@ -77,12 +86,17 @@ class Attributes:
             if column not in columns:
                 raise DataError(f"data.{key}: no column {column!r}; {nearest_name(column, list(columns))}")
         texts = {n: templates.render_template(t, columns, self.words or {}) for n, t in getattr(self, f"{kind}_texts").items()}
-        sets = {}
+        sets, values = {}, {}
         for column, separator in getattr(self, f"{kind}_sets").items():
-            _check_separator(f"data.{kind}_sets.{column}", separator, columns[column])
-            sets[column] = _members(columns[column], separator)
+            key = f"data.{kind}_sets.{column}"
+            if known is None:
+                _check_separator(key, separator, columns[column])
+            sets[column], values[column] = _members(
+                columns[column], separator, None if known is None else known.values[column], key
+            )
         bins = {c: self._intervals(c, columns[c], edges, where) for c, edges in getattr(self, f"{kind}_bins").items()}
-        return Entities(tuple(ids), texts, sets | bins)
+        values |= {column: interval_names(edges) for column, edges in getattr(self, f"{kind}_bins").items()}
+        return Entities(tuple(ids), texts, sets | bins, values=values)
 
     def _intervals(self, column: str, values: Sequence[str], edges: list[float], where: Callable[[int], str]) -> np.ndarray:
         indicator = np.zeros((len(values), len(edges) + 1), np.float32)
@@ -175,11 +189,21 @@ def _check_separator(key: str, separator: str, values: Sequence[str]) -> None:
         log.warning(message, key, separator, len(filled), excerpt(filled[0]))
 
 
-def _members(values: Sequence[str], separator: str) -> np.ndarray:
-    """0/1 of (values, distinct members in the order of text)."""
+def interval_names(edges: Sequence[float]) -> tuple[str, ...]:
+    """What the columns of a binned attribute stand for."""
+    between = (f"{low:g} to {high:g}" for low, high in pairwise(edges))
+    return (f"below {edges[0]:g}", *between, f"from {edges[-1]:g}")
+
+
+def _members(values: Sequence[str], separator: str, known: Sequence[str] | None, key: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(0/1 of (values, members), the members: those known, or else the distinct ones in the order of text)."""
     sets = [set(value.split(separator) if separator else [value]) - {""} for value in values]
-    members = {member: n for n, member in enumerate(sorted(set().union(*sets)))}
+    distinct = sorted(set().union(*sets))
+    members = {member: n for n, member in enumerate(distinct if known is None else known)}
+    if new := [member for member in distinct if member not in members]:
+        message = "%s: training has no value %s; it counts as none; %s"
+        log.warning(message, key, excerpt(new[0]), nearest_name(new[0], list(members)))
     indicator = np.zeros((len(values), len(members)), np.float32)
     for i, own in enumerate(sets):
-        indicator[i, [members[member] for member in own]] = 1
-    return indicator
+        indicator[i, [members[member] for member in own if member in members]] = 1
+    return indicator, tuple(members)

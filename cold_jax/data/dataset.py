@@ -1,7 +1,7 @@
 """A data set: who interacted with what and when, and the attributes of users and items."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,9 @@ class Entities:
     texts: Mapping[str, tuple[str, ...]]  # name of the text -> a text for each entity
     indicators: Mapping[str, np.ndarray]  # name of the attribute -> 0/1 of shape (entities, values)
     without_row: int = 0  # how many occur in interactions, but have no row in the file of attributes
+    values: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # name of the attribute -> what each of its columns stands for
 
     def text(self, name: str, key: str) -> tuple[str, ...]:
         """The texts of that name, which the setting `key` wants. Raises DataError where there are none."""

@@ -44,6 +44,23 @@ class Synthetic:
                 f"data.interactions_per_user: {self.interactions_per_user} of {self.items} items; take 1 to {self.items}"
             )
 
+    @property
+    def attributes(self) -> Attributes:
+        """How texts and indicators are made of the columns title, genre, words and year of an item."""
+        return Attributes(
+            name=self.name,
+            item_texts={"line": "{title} ({year}) with {words}", "title": "{title}"},
+            user_texts={"profile": "a {age}-year-old {occupation}"},
+            item_sets={"genre": ""},
+            user_sets={"occupation": ""},
+            item_bins={"year": [1960.0, 1970.0, 1980.0, 1990.0]},
+            user_bins={"age": [30.0, 50.0]},
+            words={},
+            unknown=[],
+            unescape_html=False,
+            positive=self.positive,
+        )
+
     def __call__(self) -> Dataset:
         """The data set of this seed; times are seconds in the order of the rows."""
         random = np.random.Generator(np.random.Philox(self.seed))
@@ -72,19 +89,7 @@ class Synthetic:
             "occupation": [GENRES[genres[g]][1] for g in genre_U],
             "age": [str(age) for age in random.integers(15, 70, self.users)],
         }
-        made = Attributes(
-            name=self.name,
-            item_texts={"line": "{title} ({year}) with {words}", "title": "{title}"},
-            user_texts={"profile": "a {age}-year-old {occupation}"},
-            item_sets={"genre": ""},
-            user_sets={"occupation": ""},
-            item_bins={"year": [1960.0, 1970.0, 1980.0, 1990.0]},
-            user_bins={"age": [30.0, 50.0]},
-            words={},
-            unknown=[],
-            unescape_html=False,
-            positive=self.positive,
-        )
+        made = self.attributes
         value_N = value_N.astype(np.float32)
         return Dataset(
             name=self.name,

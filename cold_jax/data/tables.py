@@ -97,6 +97,21 @@ def read(file: Path, wanted: Mapping[str, str], separator: str = "auto") -> Rows
     )
 
 
+def column_names(file: Path) -> list[str]:
+    """The columns of a table; of JSON, all that occur."""
+    form = ending(file)
+    if form in (".csv", ".tsv"):
+        rows = csv.reader(io.StringIO(read_text(file), newline=""), delimiter="\t" if form == ".tsv" else ",")
+        return next((cells for cells in rows if cells), [])
+    if file.suffix.lower() == ".parquet":
+        import pyarrow.parquet as pq
+
+        return list(pq.read_schema(file).names)
+    text = read_text(file)
+    is_array = form == ".json" and text.lstrip().startswith("[")
+    return list(dict.fromkeys(name for _, row in (_array_rows if is_array else _line_rows)(file, text) for name in row))
+
+
 def _read_csv(file: Path, wanted: Mapping[str, str], separator: str) -> Rows:
     csv.field_size_limit(sys.maxsize)
     rows = csv.reader(io.StringIO(read_text(file), newline=""), strict=True, delimiter=separator)

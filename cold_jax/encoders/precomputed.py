@@ -120,6 +120,25 @@ class LazyVectors(Mapping[str, np.ndarray]):
         return len(self.tokens)
 
 
+class ExtendedVectors(Mapping[str, np.ndarray]):
+    """The vectors of `base`, and after them those of more texts by the same names, made when they are first read; the cache has no trace of these."""
+
+    def __init__(self, base: Mapping[str, np.ndarray], loaded: Loaded, texts: Mapping[str, Sequence[str]], side: str):
+        self.base, self.loaded, self.texts, self.side = base, loaded, texts, side
+        self.made: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.made:
+            self.made[name] = np.concatenate([self.base[name], encode(self.loaded, self.texts[name], self.side)])
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.base)
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+
 def vectors(loaded: Loaded, tokens: Tokens) -> np.ndarray:
     """float32 vector_TD of all texts, in their order; from the cache if they were encoded before."""
 

@@ -5,7 +5,7 @@ candidates. Scores are compared as float32; equal ones are ranked in the task's 
 method and every user. All chunks have one shape, and positives are padded to a power of two: a task is one compiled program.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax.splits.tasks import EvalTask
-from cold_jax.splits.ties import tie_break
 
 Array = np.ndarray | jax.Array
 
@@ -141,7 +140,26 @@ def rank_candidates(score: Callable[[np.ndarray], Array], task: EvalTask, top: i
     return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
 
 
-def top_items(score_I: np.ndarray, exclude: np.ndarray, count: int, ids: Sequence[str]) -> np.ndarray:
-    """The first places of one user's ranking of all items, less those to exclude; equal scores in the order of `tie_break`."""
-    order_I = np.lexsort((tie_break(ids), -score_I))
-    return order_I[~np.isin(order_I, exclude)][:count]
+@partial(jax.jit, static_argnames="top")
+def _best(score_BI: Array, left_out_BI: Array, order_I: Array, top: int) -> tuple[jax.Array, jax.Array]:
+    score_BI = jnp.where(left_out_BI, -jnp.inf, jnp.maximum(jnp.asarray(score_BI, jnp.float32), jnp.finfo(jnp.float32).min))
+    score_BI = score_BI[:, order_I]
+    top_BK = _first(jnp.where(score_BI == 0, 0, score_BI), top)
+    return order_I[top_BK], jnp.take_along_axis(score_BI, top_BK, 1)
+
+
+def best_items(score_BI: Array, left_out_BI: np.ndarray, count: int, tie_break_I: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(item_BK, score_BK): the first places of each user's ranking, as `rank_candidates` ranks; -1 and -inf beyond the last candidate.
+
+    Args:
+        left_out_BI: bool; what is not a candidate.
+        tie_break_I: see splits.ties.
+
+    Raises:
+        FloatingPointError: a score is NaN.
+    """
+    places = min(1 << (count - 1).bit_length(), len(tie_break_I))  # few counts, few compilations
+    item_BK, score_BK = jax.device_get(_best(score_BI, left_out_BI, np.argsort(tie_break_I), places))
+    if np.isnan(score_BK).any():
+        raise FloatingPointError("a score is NaN")
+    return np.where(np.isneginf(score_BK), -1, item_BK)[:, :count], score_BK[:, :count]

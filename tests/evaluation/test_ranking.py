@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse, stats
 
 from cold_jax.evaluation import ranking
-from cold_jax.evaluation.ranking import AHEAD, BLOCK, Ranking, _rank, rank_candidates, top_items
+from cold_jax.evaluation.ranking import AHEAD, BLOCK, Ranking, _rank, best_items, rank_candidates
 from cold_jax.splits.tasks import EvalTask, ranking_task
 from cold_jax.splits.ties import tie_break
 
@@ -171,10 +171,19 @@ def test_scores_of_many_users_are_never_held_together():
     assert max(most) <= AHEAD + 2
 
 
-def test_top_items_are_those_of_the_ranking():
-    """A user's list is the ranking's, ties and all."""
-    part, ids = make_part(7, users=1), [str(n) for n in range(ITEMS)]
-    score_UI = np.random.default_rng(7).integers(0, 3, (1, ITEMS)).astype(np.float32)
+@pytest.mark.parametrize("top", [1, 5, 2 * ITEMS])
+def test_best_items_are_those_of_the_ranking(top: int) -> None:
+    """Lists of users are the ranking's, ties and all; beyond the last candidate there is nothing."""
+    part, ids = make_part(7, users=3), [str(n) for n in range(ITEMS)]
+    score_UI = np.random.default_rng(7).integers(0, 3, (3, ITEMS)).astype(np.float32)
+    score_UI[0, :2] = -np.inf  # a score like another
     everything = dataclasses.replace(part, candidate_I=np.arange(ITEMS), tie_break_I=tie_break(ids))
-    got = rank_candidates(lambda position_B: score_UI[position_B], everything, 5)
-    assert top_items(score_UI[0], part.history_UI.indices, 5, ids).tolist() == got.top_UK[0].tolist()
+    got = rank_candidates(lambda position_B: score_UI[position_B], everything, top)
+    item_UK, score_UK = best_items(score_UI, part.history_UI.toarray() > 0, min(top, ITEMS), tie_break(ids))
+    assert item_UK.tolist() == got.top_UK[:, :ITEMS].tolist()
+    assert score_UK.shape == item_UK.shape
+
+
+def test_a_nan_is_in_no_list() -> None:
+    with pytest.raises(FloatingPointError):
+        best_items(np.array([[1, np.nan, 2]], np.float32), np.zeros((1, 3), bool), 1, np.arange(3))
