@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cold_jax.encoders import Loaded
     from cold_jax.evaluation.evaluate import Scorer
     from cold_jax.experiment import Prepared
+    from cold_jax.explanations.explainer import Explainer
+    from cold_jax.explanations.explanation import Explanation
     from cold_jax.models.personalized_search import PersonalizedSearch, Search
 
 AT_ONCE = 2**24  # scores that are in memory at once: 64 MB
@@ -168,6 +170,52 @@ class Recommender:
         scored = (self._scores([UserRequest(user) for user in chunk]) for chunk in chunks)
         return who_likes(scored, item_N, k, self.prepared.dataset, self._scorer.text_of)
 
+    def explain(
+        self,
+        item: str,
+        user: str | None = None,
+        *,
+        profile: str | None = None,
+        liked: Sequence[str] = (),
+        texts: int = 5,
+        nearest: int = 5,
+    ) -> Explanation:
+        """Why an item has its score for a user, who is described as in `recommend`: shares of their history, words, similar items.
+
+        It is the trained model's own score; an ensemble's other members are named in the notes.
+
+        Args:
+            texts: of how many items of the history the words are looked at, those with the largest shares.
+            nearest: how many training items with similar texts to name.
+
+        Raises:
+            ConfigError: an id is not in the data, nothing is known of the user, or the model's score is no function of text vectors.
+        """
+        from cold_jax.explanations.explainer import Subject
+        from cold_jax.models.ensembles import SingleModel
+
+        request = UserRequest(user, profile, tuple(liked))
+        known, at = self._known(request), self._item(item, "item")
+        own = self._scorer.text_of(known) if profile is None and known is not None else profile or ""
+        index = self._scorer.new_user if known is None or profile is not None else known
+        found = self._explainer(Subject(user, index, own, self.history(request), at), texts=texts, nearest=nearest)
+        if not isinstance(self.settings.ensemble, SingleModel):
+            found.notes.append(
+                f"the run ranks by {type(self.settings.ensemble).__name__}, of which this is the model's score alone"
+            )
+        return found
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        from cold_jax.explanations.explainer import Explainer
+
+        if not self.settings.model.trains:
+            raise ConfigError(
+                "explain: this run's model is a language model's likelihood, which has no explanation; use model=two_tower"
+            )
+        p, scorer = self.prepared, self._scorer
+        return Explainer(scorer.partition, self.phi, p.dataset.items, scorer.vector_ID, p.train.warm_I)
+
     def add_items(self, items: str | Path | Sequence[Mapping[str, str]], *, keep: bool = False) -> list[str]:
         """Adds new items to the catalogue, without training; returns their ids.
 
@@ -213,7 +261,7 @@ class Recommender:
         encoded = self._scorer.encoded if hasattr(self, "_scorer") else {}
         self._scorer = RunScorer(self.run, self.settings, self._base, prepared, lambda: self.phi, encoded)
         self._new = list(items)
-        for name in ("_search", "_item_at", "_tie_break_I"):
+        for name in ("_search", "_item_at", "_tie_break_I", "_explainer"):
             self.__dict__.pop(name, None)
 
     def _scores(self, requests: Sequence[UserRequest]) -> tuple[np.ndarray, sparse.csr_array]:

@@ -51,6 +51,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def recommender(finished: Path, tmp_path_factory: pytest.TempPathFactory):
+    """That run, loaded."""
+    import cold_jax
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLD_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield cold_jax.load(finished)
+
+
+@pytest.fixture(scope="session")
 def question(tmp_path_factory: pytest.TempPathFactory):
     """What a run on the small data of small.py is asked."""
     import small

@@ -29,6 +29,7 @@ ORDER = [
     "evaluation",
     "baselines",
     "models",
+    "explanations",
     "runs",
     "training",
     "config",
@@ -51,6 +52,7 @@ ORDER = [
     "evaluate",
     "recommend",
     "search",
+    "explain",
     "export",
     "report",
     "cache",
@@ -73,6 +75,7 @@ SEES_CONFIG = {
     "compare.py",
     "pretrain.py",
     "search.py",
+    "explain.py",
 }
 
 
@@ -91,6 +94,8 @@ TESTED_BY = {
     "encoders/tiny.py": "encoders/test_encoders.py",
     "errors.py": "test_config.py",  # the classes, by what raises them; nearest_name by its messages
     "runs/finished.py": "test_api.py",
+    "explanations/explanation.py": "explanations/test_explainer.py",  # plain records
+    "explanations/head.py": "explanations/test_explainer.py",  # against the run's own scores
     "runs/render.py": "runs/test_compare.py",
     "runs/results.py": "runs/test_folder.py",
     "scorers.py": "test_recommender.py",
@@ -231,6 +236,7 @@ def test_sizes(path: Path) -> None:
         "evaluate.py",
         "recommend.py",
         "search.py",
+        "explain.py",
         "export.py",
         "report.py",
     ):

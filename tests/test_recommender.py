@@ -19,13 +19,6 @@ from cold_jax.requests import UserRequest
 NEW = {"item_id": "n1", "title": "film new", "genre": "space", "words": "rockets planets robots", "year": "1985"}
 
 
-@pytest.fixture(scope="module")
-def recommender(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recommender]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COLD_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield cold_jax.load(finished)
-
-
 @pytest.fixture
 def fresh(recommender: Recommender) -> Iterator[Recommender]:
     """Without added items, before and after."""

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.jupyter import JupyterMixin
 from rich.table import Table
 from rich.text import Text
@@ -103,7 +103,7 @@ def _seeds(method: Method) -> str:
     return f" (seed {', '.join(map(str, dict.fromkeys(method['seeds'])))}{of_splits})" if method["seeds"] else ""
 
 
-def show(tables: Iterable[Table]) -> None:
+def show(tables: Iterable[RenderableType]) -> None:
     """On stdout. A terminal has an edge to wrap at, a file has none."""
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from cold_jax.errors import WeightsError
 from cold_jax.storage import cache
@@ -54,6 +54,11 @@ def tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int, *, kee
     key = {"tokenizer": digest(tokenizer_file.read_bytes()), "max_length": max_length, "texts": digest(*texts), "cut": True}
     made = cache.arrays("tokens", key, lambda: _tokenize(tokenizer_file, texts, max_length))
     return Tokens(made["token_N"], made["offset_T"], int(made["cut_T"].sum()))
+
+
+def encodings(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> list[Encoding]:
+    """What `tokenize` makes of the texts, with the characters that each token stands for, and which tokens are special."""
+    return _truncating(tokenizer_file, max_length, tokenizer_file.stat().st_mtime_ns).encode_batch(list(texts))
 
 
 def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> dict[str, np.ndarray]:

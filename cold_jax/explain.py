@@ -1,0 +1,41 @@
+"""python -m cold_jax.explain run=DIR --item ID --user ID | --profile TEXT [--liked ID …]: why an item has its score for a user."""
+
+import json
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from cold_jax import cli, command
+from cold_jax.arguments import Request
+from cold_jax.errors import ConfigError
+from cold_jax.recommend import of_text, of_user
+
+
+def explain(request: Request, cfg: DictConfig) -> None:
+    """Options win over keys of the config of the same name."""
+    from cold_jax.explanations.render import for_html, for_terminal
+    from cold_jax.recommender import Recommender
+    from cold_jax.runs.render import show
+
+    if cfg.format not in ("table", "json", "html"):
+        raise ConfigError(f"format: {cfg.format!r} is not one of table, json, html")
+    item, items = (of_text(name, request, cfg) for name in ("item", "items"))
+    if item is None:
+        raise ConfigError("item: give the id of an item, as in --item 50")
+    recommender = Recommender(Path(cfg.run), cli.given_places(cfg))
+    if items:
+        recommender.add_items(items)
+    user, profile, liked, *_ = of_user(request, cfg)
+    found = recommender.explain(item, user, profile=profile, liked=liked, texts=cfg.texts, nearest=cfg.nearest)
+    if cfg.format == "table":
+        show([for_terminal(found)])
+    else:
+        print(for_html(found) if cfg.format == "html" else json.dumps(found.to_json(), ensure_ascii=False))
+
+
+def main() -> None:
+    command.main_with_request(explain, "explain")
+
+
+if __name__ == "__main__":
+    main()
