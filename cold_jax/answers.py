@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from cold_jax.recommender import Answer, Recommender
+    from cold_jax.requests import UserRequest
 
 HEADER = ("rank", "item_id", "text", "score")
 log = logging.getLogger(__name__)
@@ -50,6 +51,22 @@ def show_items(answers: Iterable[Answer], form: str, many: bool) -> None:
                 advance(1)
 
         command.show_list(("user", *HEADER) if many else HEADER, rows(), form)
+
+
+def show_explained(recommender: Recommender, user: UserRequest, answer: Answer, form: str) -> None:
+    """A list with reasons: as json whole explanations, else the largest shares and words."""
+    from cold_jax.explanations.render import in_one_line
+
+    if answer.reason:
+        log.warning("%s", answer.reason)
+    with progress.stage("explaining", len(answer.item_ids), "items") as advance:
+        found = []
+        for item in answer.item_ids:
+            found.append(recommender.explain(item, user.user, profile=user.profile, liked=user.liked))
+            advance(1)
+    reasons: list[object] = [one.to_json() if form == "json" else in_one_line(one) for one in found]
+    rows = [(*row, reason) for row, reason in zip(_rows(answer), reasons, strict=True)]
+    command.show_list((*HEADER, "reasons"), rows, form)
 
 
 def _rows(answer: Answer) -> Iterator[tuple[object, ...]]:

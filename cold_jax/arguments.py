@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cold_jax import CONF, config
@@ -57,6 +57,18 @@ def pairs(texts: Sequence[str], key: str) -> dict[str, str]:
     if wrong := [text for text in texts if not text.partition("=")[0] or "=" not in text]:
         raise ConfigError(f"{key}: {wrong[0]!r} is not NAME=VALUE, as in genre=Drama")
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
+
+
+def of_text(name: str, request: Request, cfg: DictConfig) -> str | None:
+    """What the option says, or else the key."""
+    given: str | None = getattr(request, name)
+    return given if given is not None or cfg[name] is None else str(cfg[name])
+
+
+def of_list(name: str, request: Request, cfg: DictConfig) -> list[str]:
+    """What the key holds, where a single text counts as a list of one, then what the options say."""
+    own = [cfg[name]] if isinstance(cfg[name], str) else cfg[name]
+    return [*(str(one) for one in own), *getattr(request, name)]
 
 
 def require_no_password(arguments: Sequence[str]) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from cold_jax import cli, command
-from cold_jax.arguments import Request
+from cold_jax.arguments import Request, of_list, of_text
 from cold_jax.errors import ConfigError
-from cold_jax.recommend import of_text, of_user
 
 
 def explain(request: Request, cfg: DictConfig) -> None:
@@ -25,7 +24,7 @@ def explain(request: Request, cfg: DictConfig) -> None:
     recommender = Recommender(Path(cfg.run), cli.given_places(cfg))
     if items:
         recommender.add_items(items)
-    user, profile, liked, *_ = of_user(request, cfg)
+    user, profile, liked = of_text("user", request, cfg), of_text("profile", request, cfg), of_list("liked", request, cfg)
     found = recommender.explain(item, user, profile=profile, liked=liked, texts=cfg.texts, nearest=cfg.nearest)
     if cfg.format == "table":
         show([for_terminal(found)])

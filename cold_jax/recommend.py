@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from omegaconf import DictConfig
 
 from cold_jax import answers, cli, command, config
-from cold_jax.arguments import Request, pairs
+from cold_jax.arguments import Request, of_list, of_text, pairs
 from cold_jax.errors import ConfigError
 from cold_jax.requests import UserRequest
 
@@ -23,14 +23,17 @@ def recommend(request: Request, cfg: DictConfig) -> None:
     if cfg.among not in ("new", "all"):
         raise ConfigError(f"among: {cfg.among!r} is not one of new, all")
     recommender = Recommender(Path(cfg.run), cli.given_places(cfg), search=cast("Search", config.make(cfg.search, "search")))
-    user, where = of_user(request, cfg), of_list("where", request, cfg)
-    users, item, items = (of_text(name, request, cfg) for name in ("users", "item", "items"))
+    liked, exclude, where = (tuple(of_list(name, request, cfg)) for name in ("liked", "exclude", "where"))
+    name, profile, query, users, item, items = (
+        of_text(name, request, cfg) for name in ("user", "profile", "query", "users", "item", "items")
+    )
     attributes = {str(name): str(value) for name, value in cfg.attributes.items()} | pairs(request.attribute, "attribute")
     keep = bool(cfg.add) or request.add
     new = recommender.add_items(items, keep=keep) if items else []
     if item is not None or (attributes and not items):
         found = answers.find_item(recommender, item, attributes, keep)
         return answers.show_users(recommender.who_likes([found], k=cfg.k), cfg.format)
+    user = UserRequest(name, profile, liked, query, exclude)
     requests = recommender.read_requests(users) if users else [user] if any(user) else []
     if not requests:
         if not items:
@@ -40,24 +43,9 @@ def recommend(request: Request, cfg: DictConfig) -> None:
         return answers.show_users(recommender.who_likes(new, k=cfg.k), cfg.format)
     among = new if cfg.among == "new" else ()
     found = recommender.recommend_many(requests, k=cfg.k, where=where, among=among)
+    if cfg.explain and users is None:
+        return answers.show_explained(recommender, user, next(found), cfg.format)
     answers.show_items(found, cfg.format, many=users is not None)
-
-
-def of_user(request: Request, cfg: DictConfig) -> UserRequest:
-    """The user whom options and keys describe."""
-    user, profile, query = (of_text(name, request, cfg) for name in ("user", "profile", "query"))
-    return UserRequest(user, profile, tuple(of_list("liked", request, cfg)), query, tuple(of_list("exclude", request, cfg)))
-
-
-def of_text(name: str, request: Request, cfg: DictConfig) -> str | None:
-    given = getattr(request, name)
-    return given if given is not None or cfg[name] is None else str(cfg[name])
-
-
-def of_list(name: str, request: Request, cfg: DictConfig) -> list[str]:
-    """A single text counts as a list of one."""
-    own = [cfg[name]] if isinstance(cfg[name], str) else cfg[name]
-    return [*(str(one) for one in own), *getattr(request, name)]
 
 
 def main() -> None:

@@ -149,7 +149,8 @@ class RunScorer:
         new: dict[int, np.ndarray] = {}
         if unknown:
             texts = list(dict.fromkeys(map(self.text_of, unknown)))
-            of_text = dict(zip(texts, precomputed.encode(self.phi, texts, "users"), strict=True))
+            padded = [*texts, *[""] * ((1 << (len(texts) - 1).bit_length()) - len(texts))]  # few shapes are compiled
+            of_text = dict(zip(texts, precomputed.encode(self.phi, padded, "users"), strict=False))
             for user in unknown:
                 (new if user >= self.new_user else self.encoded)[user] = of_text[self.text_of(user)]
         return jnp.asarray(np.stack([(new if int(user) >= self.new_user else self.encoded)[int(user)] for user in user_U]))

@@ -47,12 +47,14 @@ ORDER = [
     "who_likes",
     "recommender",
     "answers",  # the lists that commands write
+    "service",
     "train",
     "pretrain",
     "evaluate",
     "recommend",
     "search",
     "explain",
+    "serve",
     "export",
     "report",
     "cache",
@@ -76,6 +78,7 @@ SEES_CONFIG = {
     "pretrain.py",
     "search.py",
     "explain.py",
+    "serve.py",
 }
 
 
@@ -99,6 +102,7 @@ TESTED_BY = {
     "runs/render.py": "runs/test_compare.py",
     "runs/results.py": "runs/test_folder.py",
     "scorers.py": "test_recommender.py",
+    "serve.py": "test_service.py",
 }
 # Words of this project alone, for which the field has others.
 PRIVATE = r"foretell\w*|foretold|(?:is|are|was|were) asked|told|worth|visitor"
@@ -210,7 +214,7 @@ def test_nothing_is_unpickled() -> None:
 
 def test_nothing_heavy_is_imported_before_a_job_runs() -> None:
     heavy = ("jax", "transformers", "wandb", "polars", "orbax")
-    for command in ("train", "pretrain", "evaluate", "recommend", "search", "export", "report", "cache", "data.__main__"):
+    for command in ("train", "pretrain", "evaluate", "recommend", "search", "explain", "serve", "export", "report", "cache", "data.__main__"):
         probe = f"import sys, cold_jax.{command}; print([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.strip() == "[]", command
@@ -237,6 +241,7 @@ def test_sizes(path: Path) -> None:
         "recommend.py",
         "search.py",
         "explain.py",
+        "serve.py",
         "export.py",
         "report.py",
     ):

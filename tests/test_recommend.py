@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import runs
 
 
@@ -85,3 +86,10 @@ def test_new_items_are_ranked_for_a_user(finished: Path, tmp_path: Path) -> None
     (tmp_path / "new.csv").write_text("item_id,title,genre,words,year\nn1,a,war,b,\nn2,c,space,d,1970\n")
     new = ranked(finished, "--items", str(tmp_path / "new.csv"), "--user", "007")
     assert {row["item_id"] for row in new} == {"n1", "n2"}
+
+
+def test_a_list_with_reasons(finished: Path) -> None:
+    rows = ranked(finished, "--profile", "a cook", "--liked", "050", "k=2", "explain=true")
+    for row in rows:
+        assert row["reasons"]["score"] == pytest.approx(row["score"], abs=1e-5)
+        assert [one["item_id"] for one in row["reasons"]["shares"]] == ["050"]

@@ -158,8 +158,10 @@ def best_items(score_BI: Array, left_out_BI: np.ndarray, count: int, tie_break_I
     Raises:
         FloatingPointError: a score is NaN.
     """
-    places = min(1 << (count - 1).bit_length(), len(tie_break_I))  # few counts, few compilations
-    item_BK, score_BK = jax.device_get(_best(score_BI, left_out_BI, np.argsort(tie_break_I), places))
+    users, places = len(left_out_BI), min(1 << (count - 1).bit_length(), len(tie_break_I))  # few shapes, few compilations
+    padding = (0, (1 << (users - 1).bit_length()) - users), (0, 0)
+    padded = np.pad(score_BI, padding), np.pad(left_out_BI, padding)
+    item_BK, score_BK = (x_BK[:users] for x_BK in jax.device_get(_best(*padded, np.argsort(tie_break_I), places)))
     if np.isnan(score_BK).any():
         raise FloatingPointError("a score is NaN")
     return np.where(np.isneginf(score_BK), -1, item_BK)[:, :count], score_BK[:, :count]

@@ -44,9 +44,9 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Explanation:
-    """score = item + user + profile + the sum of the shares.
+    """score = item + user_bias + profile + history, and history is the sum of the shares.
 
-    item: what a user without profile and history would get, the item's bias among it. user: the user's own bias, the same for all items.
+    item: what a user without profile and history would get, the item's bias among it. user_bias: the user's own, the same for all items.
     profile: what the profile adds to that. shares: empty where the score is not a sum over the history.
     """
 

@@ -55,7 +55,7 @@ def test_words_are_complete(found: Explanation) -> None:
 
 
 def test_randomised_weights_change_the_words(recommender: Recommender) -> None:
-    """Adebayo et al. 2018, arXiv 1810.03292: of the encoder, and of the head; the same weights give the same words."""
+    """Adebayo et al. 2018, arXiv 1810.03292: of the encoder, or of the head. The order of a text's words is another, on average over texts."""
     explainer, draw = recommender._explainer, np.random.default_rng(0)
 
     def shuffled(tree: Any) -> Any:
@@ -64,17 +64,20 @@ def test_randomised_weights_change_the_words(recommender: Recommender) -> None:
     index = explainer.items.ids.index
     subject = Subject(None, recommender._scorer.new_user, PROFILE, [index(item) for item in LIKED], index("050"))
 
-    def values(partition: Partition, phi: Loaded) -> np.ndarray:
+    def values(partition: Partition, phi: Loaded) -> dict[tuple[str, str | None], list[float]]:
         made = Explainer(partition, phi, explainer.items, explainer.vector_ID, explainer.warm_I)(subject, texts=3)
-        of = sorted(made.words, key=lambda text: (text.of, text.item_id or ""))
-        return np.array([value for text in of for _, value in text.words])
+        return {(text.of, text.item_id): [value for _, value in text.words] for text in made.words}
+
+    def agreement(partition: Partition, phi: Loaded) -> float:
+        other = values(partition, phi)
+        return float(np.mean([stats.spearmanr(own[text], other[text]).statistic for text in own]))
 
     own = values(explainer.partition, explainer.phi)
-    assert np.allclose(own, values(explainer.partition, explainer.phi))
-    phi = replace(explainer.phi, encoder=shuffled(explainer.phi.encoder))
-    head = explainer.partition._replace(frozen=shuffled(explainer.partition.frozen))
-    for other in (values(explainer.partition, phi), values(head, explainer.phi)):
-        assert abs(stats.spearmanr(own, other).statistic) < 0.5
+    assert agreement(explainer.partition, explainer.phi) == pytest.approx(1)
+    encoders = [replace(explainer.phi, encoder=shuffled(explainer.phi.encoder)) for _ in range(2)]
+    heads = [explainer.partition._replace(frozen=shuffled(explainer.partition.frozen)) for _ in range(2)]
+    assert abs(np.mean([agreement(explainer.partition, phi) for phi in encoders])) < 0.5
+    assert abs(np.mean([agreement(head, explainer.phi) for head in heads])) < 0.5
 
 
 def test_nearest_items_are_those_of_the_largest_cosine(recommender: Recommender, found: Explanation) -> None:
