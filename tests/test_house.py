@@ -214,7 +214,19 @@ def test_nothing_is_unpickled() -> None:
 
 def test_nothing_heavy_is_imported_before_a_job_runs() -> None:
     heavy = ("jax", "transformers", "wandb", "polars", "orbax")
-    for command in ("train", "pretrain", "evaluate", "recommend", "search", "explain", "serve", "export", "report", "cache", "data.__main__"):
+    for command in (
+        "train",
+        "pretrain",
+        "evaluate",
+        "recommend",
+        "search",
+        "explain",
+        "serve",
+        "export",
+        "report",
+        "cache",
+        "data.__main__",
+    ):
         probe = f"import sys, cold_jax.{command}; print([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.strip() == "[]", command
