@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from cold_jax.errors import ConfigError, UserError
 from cold_jax.recommender import Recommender
 from cold_jax.requests import UserRequest
@@ -58,18 +60,29 @@ class _BodyLimit:
         return await self.app(scope, again, send)
 
 
-def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "FastAPI":
-    """The application. One request is scored at a time; `hosts` are the names that a request may call the server by.
+class Item(BaseModel):
+    item_id: str
+    text: str
 
-    Raises ConfigError where FastAPI is not installed.
-    """
-    try:
-        from fastapi import FastAPI, Request  # pyright: ignore[reportMissingImports]
-        from fastapi.middleware.trustedhost import TrustedHostMiddleware  # pyright: ignore[reportMissingImports]
-        from fastapi.responses import JSONResponse  # pyright: ignore[reportMissingImports]
-        from pydantic import BaseModel, ConfigDict, Field
-    except ImportError:
-        raise ConfigError("serve: FastAPI is not installed; pip install 'cold_jax[serve]'") from None
+
+class Ranked(Item):
+    rank: int
+    score: float
+
+
+class List(BaseModel):
+    name: str
+    items: list[Ranked]
+    reason: str = Field(description="why there are no items, where there are none")
+
+
+class Page(BaseModel):
+    total: int
+    items: list[Item]
+
+
+def request_models(limits: Limits) -> tuple[Any, Any]:
+    """(a request for lists, a search), as pydantic checks them."""
 
     class Strict(BaseModel):
         model_config = ConfigDict(extra="forbid")
@@ -93,23 +106,22 @@ def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "Fas
     class Search(Wanted, User):
         query: str = Field(min_length=1, max_length=limits.text)
 
-    class Item(BaseModel):
-        item_id: str
-        text: str
+    return Recommend, Search
 
-    class Ranked(Item):
-        rank: int
-        score: float
 
-    class List(BaseModel):
-        name: str
-        items: list[Ranked]
-        reason: str = Field(description="why there are no items, where there are none")
+def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "FastAPI":
+    """The application. One request is scored at a time; `hosts` are the names that a request may call the server by.
 
-    class Page(BaseModel):
-        total: int
-        items: list[Item]
+    Raises ConfigError where FastAPI is not installed.
+    """
+    try:
+        from fastapi import FastAPI, Request  # pyright: ignore[reportMissingImports]
+        from fastapi.middleware.trustedhost import TrustedHostMiddleware  # pyright: ignore[reportMissingImports]
+        from fastapi.responses import JSONResponse  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ConfigError("serve: FastAPI is not installed; pip install 'cold_jax[serve]'") from None
 
+    Recommend, Search = request_models(limits)
     app = FastAPI(title="cold_jax", description=f"The run {recommender.run.path.name}", docs_url=None, redoc_url=None)
     app.add_middleware(_BodyLimit, largest=limits.body)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
@@ -119,7 +131,7 @@ def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "Fas
     def wrong(request: Request, error: UserError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 400)
 
-    def ranked(requests: list[UserRequest], wanted: Wanted) -> Iterator[List]:
+    def ranked(requests: list[UserRequest], wanted: Any) -> Iterator[List]:
         with lock:
             found = list(recommender.recommend_many(requests, k=wanted.k, where=wanted.where))
         for answer in found:
@@ -127,16 +139,16 @@ def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "Fas
             items = [Ranked(item_id=item, text=text, rank=rank, score=score) for rank, (item, text, score) in rows]
             yield List(name=answer.name, items=items, reason=answer.reason)
 
-    def request_of(user: User, query: str | None = None) -> UserRequest:
+    def request_of(user: Any, query: str | None = None) -> UserRequest:
         return UserRequest(user.user, user.profile, tuple(user.liked), query, tuple(user.exclude), user.name or user.user or "")
 
     @app.post("/recommend")
-    def recommend(wanted: Recommend) -> list[List]:
+    def recommend(wanted: Recommend) -> list[List]:  # pyright: ignore[reportInvalidTypeForm]
         """The best items for each user, in their order."""
         return list(ranked([request_of(user) for user in wanted.users], wanted))
 
     @app.post("/search")
-    def search(wanted: Search) -> List:
+    def search(wanted: Search) -> List:  # pyright: ignore[reportInvalidTypeForm]
         """The best items for these words, and for this user where one is described."""
         return next(ranked([request_of(wanted, wanted.query)], wanted))
 
