@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ GIVEN = {
 }
 
 
+@cache
 def node_of(choice: Path) -> DictConfig:
     group, name = choice.parts[0], choice.with_suffix("").as_posix()
     with initialize_config_dir(CONF, version_base="1.3"):
