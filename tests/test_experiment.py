@@ -116,3 +116,17 @@ def test_baselines_of_a_sweep_follow_their_split() -> None:
     users = [found["popularity"].users["cold"].tolist() for found in fitted]
     assert users[0] != users[1]
     assert lists(fitted[0]) != lists(fitted[1])
+
+
+def test_people_without_texts_are_scored_as_by_empty_ones() -> None:
+    """Zero-shot, on data that says nothing of its users."""
+    chosen = settings("model=text_vectors", "adapter=zero_shot")
+    prepared = experiment.prepare(chosen)
+    history_UI = sparse.csr_array(np.ones((1, 50), np.float32))
+    scores = []
+    for texts in ({}, {"profile": ("",) * 60}):
+        dataset = replace(prepared.dataset, users=replace(prepared.dataset.users, texts=texts))
+        score = experiment.setup(chosen, prepared._replace(dataset=dataset)).scorer({})
+        scores.append(np.asarray(score(np.array([3]), history_UI, np.arange(50))))
+    np.testing.assert_array_equal(*scores)
+    assert np.ptp(scores[0]) > 0

@@ -49,6 +49,16 @@ def test_rows_alone_are_warm_and_cold_and_have_what_was_liked_before():
         assemble(dataset, part_N, Cold.none, threshold=6, ranked=False)
 
 
+def test_rows_of_validation_have_the_labels_of_the_threshold():
+    rows = [
+        ("u", item, value, time)
+        for time, (item, value) in enumerate([("a", 5), ("b", 1), ("c", 4), ("d", 3), ("e", 2), ("f", 5)])
+    ]
+    part_N = np.array(["train", "warm_val", "warm_val", "warm_val", "warm_test", "warm_test"])
+    split = assemble(dataset_of(rows), part_N, Cold.none, threshold=4, ranked=False)
+    assert (split.validation["all"].value_N.tolist(), split.test["all"].value_N.tolist()) == ([0, 1, 0], [0, 1])
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 4), st.booleans()), min_size=1, max_size=30),
     st.integers(1, 4),
