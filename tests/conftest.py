@@ -61,19 +61,19 @@ def recommender(finished: Path, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
-def question(tmp_path_factory: pytest.TempPathFactory):
-    """What a run on the small data of small.py is asked."""
+def prepared(tmp_path_factory: pytest.TempPathFactory):
+    """The small data of small.py, prepared as a run prepares it."""
     import small
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLD_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return small.question()
+        return small.prepared()
 
 
 @pytest.fixture(scope="session")
-def lora_run(question):
-    """(learner, losses, states) of LoRA with dropout by plain gradient descent on one device: the run that others are held against."""
+def lora_run(prepared):
+    """(setup, losses, states) of LoRA with dropout by plain gradient descent on one device: the run that others are compared with."""
     import small
 
-    le = small.stirred(small.learner(question, small.DROPOUT, small.TWO_TOWER))
+    le = small.perturbed(small.train_setup(prepared, small.DROPOUT, small.TWO_TOWER))
     return le, *small.fit(le, small.SOFTMAX, small.DESCENT, small.STEPS)

@@ -126,7 +126,7 @@ SETTINGS = config.settings(config.compose(["+experiment=smoke", "logger=none"]))
 )
 
 
-def question() -> experiment.Prepared:
+def prepared() -> experiment.Prepared:
     """The small data, prepared as a run prepares it."""
     return experiment.prepare(SETTINGS)
 
@@ -144,7 +144,7 @@ def inputs(
     return BatchInputs(q.train, q.tokens.length_T, place_texts, q.loaded.tokenizer, causal, seed, multiple, devices)
 
 
-def learner(
+def train_setup(
     q: experiment.Prepared,
     adapter: Any,
     model: Any,
@@ -169,7 +169,7 @@ def step_of(
     return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
 
 
-def stirred(le: experiment.TrainSetup) -> experiment.TrainSetup:
+def perturbed(le: experiment.TrainSetup) -> experiment.TrainSetup:
     """With random numbers added to all trainable leaves, so that none is at an initial value where it has no effect."""
     draw = np.random.default_rng(1)
     trainable = jax.tree.map(lambda x: x + jnp.asarray(draw.normal(0, 0.3, x.shape), x.dtype), le.partition.trainable)
@@ -177,8 +177,8 @@ def stirred(le: experiment.TrainSetup) -> experiment.TrainSetup:
 
 
 def remembering(le: experiment.TrainSetup) -> experiment.TrainSetup:
-    """A stirred LSTM with open forget gates, so that at the end of the item something is left of the profile."""
-    le = stirred(le)
+    """A perturbed LSTM with open forget gates, so that at the end of the item something is left of the profile."""
+    le = perturbed(le)
     bias = le.partition.trainable["lstm"]["cell"]["dense_h"]["bias"]
     into, forget, *others = jnp.split(bias[...], 4)
     bias.set_value(jnp.concatenate([into, forget + 4, *others]))

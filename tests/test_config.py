@@ -340,20 +340,20 @@ def test_runs_of_one_moment_get_folders_of_their_own() -> None:
 # the parts
 
 
-def test_rows_of_the_split_are_the_interactions(question: experiment.Prepared) -> None:
-    rows, order_N = experiment.split_rows(question)
-    d = question.dataset
+def test_rows_of_the_split_are_the_interactions(prepared: experiment.Prepared) -> None:
+    rows, order_N = experiment.split_rows(prepared)
+    d = prepared.dataset
     assert rows.user_id == [d.users.ids[u] for u in d.user_N]
-    assert rows.part == question.split.part_N.tolist()
+    assert rows.part == prepared.split.part_N.tolist()
     for user in set(rows.user_id):
         mine = [n for n, id_ in enumerate(rows.user_id) if id_ == user]
         assert [order_N[n] for n in sorted(mine, key=lambda n: (d.time_N[n], n))] == list(range(len(mine)))
 
 
-def test_what_is_kept_of_a_training_is_delta_and_head(question: experiment.Prepared) -> None:
-    le = small.learner(question, small.LORA, small.TWO_TOWER)
+def test_what_is_kept_of_a_training_is_delta_and_head(prepared: experiment.Prepared) -> None:
+    le = small.train_setup(prepared, small.LORA, small.TWO_TOWER)
     s = config.Settings(**{**dict.fromkeys(config.Settings._fields), "adapter": small.LORA})
-    delta, head = experiment.export_parameters(s, le, small.stirred(le).partition.trainable)
+    delta, head = experiment.export_parameters(s, le, small.perturbed(le).partition.trainable)
     sizes = sum(array.size for array in (*delta.values(), *head.values()))
     assert sizes == le.sizes[0] < sum(le.sizes)
     assert all(name.startswith("encoder.") for name in delta)
@@ -364,10 +364,10 @@ def test_what_is_kept_of_a_training_is_delta_and_head(question: experiment.Prepa
 def test_a_split_without_validation_chooses_no_step() -> None:
     """From Python, a split whose labels have no validation; where nothing learns, none is needed."""
     chosen = settings("+experiment=smoke", "logger=none")
-    question = experiment.prepare(chosen)
-    question = question._replace(split=dataclasses.replace(question.split, validation={}))
-    learner = experiment.setup(chosen, question)
+    prepared = experiment.prepare(chosen)
+    prepared = prepared._replace(split=dataclasses.replace(prepared.split, validation={}))
+    train_setup = experiment.setup(chosen, prepared)
     with pytest.raises(ConfigError, match="it has no validation part"):
-        learner.validate(learner.partition.trainable)
-    learner = experiment.setup(settings("+experiment=smoke", "logger=none", "adapter=zero_shot", "model=cosine"), question)
-    assert learner.validate(learner.partition.trainable)[:2] == (0.0, {})
+        train_setup.validate(train_setup.partition.trainable)
+    train_setup = experiment.setup(settings("+experiment=smoke", "logger=none", "adapter=zero_shot", "model=cosine"), prepared)
+    assert train_setup.validate(train_setup.partition.trainable)[:2] == (0.0, {})

@@ -36,12 +36,12 @@ vectors = jax.jit(lambda encoder, rows: encoder(rows))
 
 
 @pytest.fixture(scope="module")
-def rows(question: experiment.Prepared) -> Any:
-    return PackedTexts(question.tokens, small.ENCODER.row_length, 4)(np.arange(20), 2)[0]
+def rows(prepared: experiment.Prepared) -> Any:
+    return PackedTexts(prepared.tokens, small.ENCODER.row_length, 4)(np.arange(20), 2)[0]
 
 
-def wrapped(question: experiment.Prepared, adapter: Any, seed: int = 0) -> Any:
-    return adapter(question.loaded.encoder, seed)
+def wrapped(prepared: experiment.Prepared, adapter: Any, seed: int = 0) -> Any:
+    return adapter(prepared.loaded.encoder, seed)
 
 
 def with_random_b(encoder: Any, seed: int = 0) -> Any:
@@ -64,39 +64,39 @@ def kernels(encoder: Any) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA, LORA_ALL, DORA, BITFIT])
-def test_at_step_0_phi_is_theta(question: experiment.Prepared, rows: Any, adapter: Any):
-    expected = vectors(question.loaded.encoder, rows)
+def test_at_step_0_phi_is_theta(prepared: experiment.Prepared, rows: Any, adapter: Any):
+    expected = vectors(prepared.loaded.encoder, rows)
     off = 1e-6 if adapter is DORA else 0  # it divides by what it multiplies with
-    np.testing.assert_allclose(vectors(wrapped(question, adapter), rows), expected, rtol=0, atol=off)
+    np.testing.assert_allclose(vectors(wrapped(prepared, adapter), rows), expected, rtol=0, atol=off)
     if isinstance(adapter, Lora):
-        assert np.abs(vectors(with_random_b(wrapped(question, adapter)), rows) - expected).max() > 1e-2
+        assert np.abs(vectors(with_random_b(wrapped(prepared, adapter)), rows) - expected).max() > 1e-2
 
 
-def test_lora_leaves_theta_as_it_is_and_moves_the_rest(question: experiment.Prepared, lora_run: Any):
+def test_lora_leaves_theta_as_it_is_and_moves_the_rest(prepared: experiment.Prepared, lora_run: Any):
     le, losses, states = lora_run
     assert np.isfinite(losses).all()
     start, last = (small.leaves(states[n].trainable) for n in (0, -1))
     for name, value in last.items():
         assert np.abs(value - start[name]).max() > 1e-3, name
     trained = le.partition._replace(trainable=states[-1].trainable).model()
-    theta = merge.parameters(question.loaded.encoder, nnx.Param)
+    theta = merge.parameters(prepared.loaded.encoder, nnx.Param)
     kept = {name.replace(".linear.", "."): value for name, value in merge.parameters(trained.encoder, nnx.Param).items()}
     assert set(kept) - set(theta) == {f"backbone.layers.attention.{x}.{m}" for x in ("query", "value") for m in ("A", "B")}
     for name, value in theta.items():
         np.testing.assert_array_equal(kept[name], value, err_msg=name)
 
 
-def test_full_moves_every_leaf(question: experiment.Prepared):
-    _, states = small.fit(small.learner(question, FULL, TWO_TOWER), small.SOFTMAX, optax.sgd(1.0), 2)
+def test_full_moves_every_leaf(prepared: experiment.Prepared):
+    _, states = small.fit(small.train_setup(prepared, FULL, TWO_TOWER), small.SOFTMAX, optax.sgd(1.0), 2)
     start, last = (small.leaves(state.trainable) for state in (states[0], states[-1]))
-    assert len([name for name in start if "encoder" in name]) == len(merge.parameters(question.loaded.encoder, nnx.Param))
+    assert len([name for name in start if "encoder" in name]) == len(merge.parameters(prepared.loaded.encoder, nnx.Param))
     for name, value in last.items():
         assert (value != start[name]).any(), name
 
 
 @pytest.mark.parametrize(("model", "objective"), [(TWO_TOWER, small.SOFTMAX), (LinearModel(), Bce())])
-def test_frozen_leaves_theta_as_it_is_and_moves_the_head(question: experiment.Prepared, model: Any, objective: Any):
-    le = small.learner(question, Frozen(), model)
+def test_frozen_leaves_theta_as_it_is_and_moves_the_head(prepared: experiment.Prepared, model: Any, objective: Any):
+    le = small.train_setup(prepared, Frozen(), model)
     before = {name: value.copy() for name, value in small.leaves(le.partition.frozen).items()}
     _, states = small.fit(le, objective, optax.sgd(1.0), 2)
     start, last = (small.leaves(state.trainable) for state in (states[0], states[-1]))
@@ -108,8 +108,8 @@ def test_frozen_leaves_theta_as_it_is_and_moves_the_head(question: experiment.Pr
 
 
 @pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA])
-def test_the_optimizer_has_state_of_what_trains_alone(question: experiment.Prepared, adapter: Any):
-    partition = small.learner(question, adapter, TWO_TOWER).partition
+def test_the_optimizer_has_state_of_what_trains_alone(prepared: experiment.Prepared, adapter: Any):
+    partition = small.train_setup(prepared, adapter, TWO_TOWER).partition
     config = AdamW(0.1, Schedule.constant, 0, 0.1, 0.9, 0.999, 1.0, 1)
     shapes = jax.eval_shape(config(9, 1.0).init, partition.trainable)
     moments = sorted(leaf.shape for leaf in jax.tree.leaves(shapes) if leaf.dtype == jnp.float32)
@@ -118,9 +118,9 @@ def test_the_optimizer_has_state_of_what_trains_alone(question: experiment.Prepa
 
 
 @pytest.mark.parametrize("adapter", [LORA, FULL])
-def test_the_layers_below_the_adapted_ones_are_a_table(question: experiment.Prepared, adapter: Any):
+def test_the_layers_below_the_adapted_ones_are_a_table(prepared: experiment.Prepared, adapter: Any):
     """The last layer alone learns: scores and losses are those of the whole encoder in which it alone learns."""
-    whole, top = (small.learner(question, replace(adapter, layers=layers), TWO_TOWER) for layers in ("all", "last_1"))
+    whole, top = (small.train_setup(prepared, replace(adapter, layers=layers), TWO_TOWER) for layers in ("all", "last_1"))
     objective = small.SOFTMAX
     losses, states = small.fit(top, objective, optax.adam(0.01), 2)
     expected, _ = small.fit(whole, objective, optax.sgd(0.0), 1)
@@ -136,11 +136,11 @@ def test_the_layers_below_the_adapted_ones_are_a_table(question: experiment.Prep
 
 
 @pytest.mark.parametrize("rank", [1, 3, 7])
-def test_delta_has_the_rank_that_was_asked_for(question: experiment.Prepared, rank: int):
+def test_delta_has_the_rank_that_was_asked_for(prepared: experiment.Prepared, rank: int):
     """In each layer of the stack, of each kernel."""
     adapter = replace(LORA_ALL, rank=rank)
-    encoder = with_random_b(wrapped(question, adapter))
-    theta, moved = kernels(question.loaded.encoder), kernels(phi(adapter, question.loaded.encoder, encoder))
+    encoder = with_random_b(wrapped(prepared, adapter))
+    theta, moved = kernels(prepared.loaded.encoder), kernels(phi(adapter, prepared.loaded.encoder, encoder))
     assert set(moved) == set(theta) == {f"{name}.kernel" for name in LINEARS}
     for name, kernel in moved.items():
         assert kernel.shape[0] == 2
@@ -148,19 +148,19 @@ def test_delta_has_the_rank_that_was_asked_for(question: experiment.Prepared, ra
             assert np.linalg.matrix_rank(delta, tol=1e-5) == rank, (name, layer)  # entries are rounded to 1e-7
 
 
-def test_delta_of_a_trained_model_has_that_rank(question: experiment.Prepared, lora_run: Any):
+def test_delta_of_a_trained_model_has_that_rank(prepared: experiment.Prepared, lora_run: Any):
     le, _, states = lora_run
     trained = le.partition._replace(trainable=states[-1].trainable).model().encoder
-    theta, moved = kernels(question.loaded.encoder), kernels(phi(LORA, question.loaded.encoder, trained))
+    theta, moved = kernels(prepared.loaded.encoder), kernels(phi(LORA, prepared.loaded.encoder, trained))
     for name, kernel in moved.items():
         for delta in kernel - theta[name]:
             wanted = 3 if name in ("attention.query.kernel", "attention.value.kernel") else 0
             assert np.linalg.matrix_rank(delta, tol=1e-6) == wanted, name
 
 
-def test_merged_phi_scores_as_the_unmerged(question: experiment.Prepared, lora_run: Any):
+def test_merged_phi_scores_as_the_unmerged(prepared: experiment.Prepared, lora_run: Any):
     """As a whole model, to the scores of all users for all items; dropout is for training alone."""
-    q, (le, _, states) = question, lora_run
+    q, (le, _, states) = prepared, lora_run
     trained = le.partition._replace(trainable=states[-1].trainable)
     model = trained.model()
     model.encoder = phi(LORA, q.loaded.encoder, model.encoder)
@@ -216,10 +216,10 @@ def test_scales():
     assert isinstance(replace(LORA, rslora=True).scale, float)
 
 
-def test_a_pattern_without_a_match_is_an_error(question: experiment.Prepared):
+def test_a_pattern_without_a_match_is_an_error(prepared: experiment.Prepared):
     wrong = replace(LORA, targets=[r".*attention\.query", r".*attention\.querry"])
     with pytest.raises(ValueError, match=r"adapter.targets: '\.\*attention\\.querry' matches no .* it has .*attention\.query"):
-        wrapped(question, wrong)
+        wrapped(prepared, wrong)
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,9 @@ def test_wrong_settings_are_refused_by_name(changes: dict, message: str):
         replace(LORA, **changes)
 
 
-def test_a_starts_as_pefts_and_b_at_zero(question: experiment.Prepared):
+def test_a_starts_as_pefts_and_b_at_zero(prepared: experiment.Prepared):
     """A is uniform within 1/√in (kaiming_uniform with a = √5), another draw for every kernel, layer and seed."""
-    encoders = [wrapped(question, replace(LORA_ALL, rank=50), seed) for seed in (0, 0, 1)]
+    encoders = [wrapped(prepared, replace(LORA_ALL, rank=50), seed) for seed in (0, 0, 1)]
     first, again, other = (merge.parameters(encoder, nnx.LoRAParam) for encoder in encoders)
     for name, value in first.items():
         np.testing.assert_array_equal(value, again[name])
@@ -262,7 +262,7 @@ def test_a_starts_as_pefts_and_b_at_zero(question: experiment.Prepared):
     assert len(draws) == 2 * len(LINEARS) * 2
 
 
-def test_saved_delta_is_a_and_b(question: experiment.Prepared, lora_run: Any):
+def test_saved_delta_is_a_and_b(prepared: experiment.Prepared, lora_run: Any):
     le, _, states = lora_run
     before, after = (
         merge.parameters(le.partition._replace(trainable=state.trainable).model(), nnx.Param) for state in (states[0], states[-1])
@@ -307,18 +307,18 @@ def _with_b(way: LoraLinear, b: jax.Array, x: jax.Array) -> jax.Array:
     return way(x)
 
 
-def test_merged_dora_has_the_vectors_of_the_unmerged(question: experiment.Prepared, rows: Any):
-    encoder = with_random_b(wrapped(question, DORA))
+def test_merged_dora_has_the_vectors_of_the_unmerged(prepared: experiment.Prepared, rows: Any):
+    encoder = with_random_b(wrapped(prepared, DORA))
     for _, module in nnx.iter_modules(encoder):
         if isinstance(module, LoraLinear):
             module.magnitude[...] = module.magnitude[...] * jnp.linspace(0.5, 1.5, module.magnitude.shape[-1])[None]
     found = vectors(encoder, rows)
-    np.testing.assert_allclose(vectors(phi(DORA, question.loaded.encoder, encoder), rows), found, atol=1e-5)
-    assert np.abs(found - vectors(question.loaded.encoder, rows)).max() > 1e-2
+    np.testing.assert_allclose(vectors(phi(DORA, prepared.loaded.encoder, encoder), rows), found, atol=1e-5)
+    assert np.abs(found - vectors(prepared.loaded.encoder, rows)).max() > 1e-2
 
 
-def test_bitfit_moves_the_biases_alone(question: experiment.Prepared):
-    le = small.learner(question, BITFIT, TWO_TOWER)
+def test_bitfit_moves_the_biases_alone(prepared: experiment.Prepared):
+    le = small.train_setup(prepared, BITFIT, TWO_TOWER)
     _, states = small.fit(le, small.SOFTMAX, optax.sgd(1.0), 2)
     before, after = (
         merge.parameters(le.partition._replace(trainable=state.trainable).model(), nnx.Param) for state in (states[0], states[-1])
@@ -328,13 +328,13 @@ def test_bitfit_moves_the_biases_alone(question: experiment.Prepared):
     moved = {name for name in before if name.startswith("encoder.") and (before[name] != after[name]).any()}
     assert set(delta) - moved <= {"encoder.backbone.layers.attention.key.bias"}  # softmax does not see what all keys share
     assert moved <= set(delta)
-    merged = merge.parameters(merge.merge(BITFIT, question.loaded.encoder, delta), nnx.Param)
+    merged = merge.parameters(merge.merge(BITFIT, prepared.loaded.encoder, delta), nnx.Param)
     for name, value in merged.items():
         np.testing.assert_allclose(value, after[f"encoder.{name}"], atol=1e-6, err_msg=name)
 
 
-def test_bitfit_wants_biases(question: experiment.Prepared):
-    without = nnx.clone(question.loaded.encoder)
+def test_bitfit_wants_biases(prepared: experiment.Prepared):
+    without = nnx.clone(prepared.loaded.encoder)
     for _, module in nnx.iter_modules(without):
         if getattr(module, "bias", None) is not None:
             module.bias = None
@@ -360,18 +360,18 @@ def test_dropout_is_on_the_way_into_a():
     np.testing.assert_allclose(apply(ways[0], x, None), 3.0, atol=1e-5)
 
 
-def test_each_adapted_layer_has_a_mask_of_its_own(question: experiment.Prepared):
+def test_each_adapted_layer_has_a_mask_of_its_own(prepared: experiment.Prepared):
     """Not one for all kernels: their tags differ."""
-    encoder = wrapped(question, replace(LORA_ALL, dropout=0.5))
+    encoder = wrapped(prepared, replace(LORA_ALL, dropout=0.5))
     tags = [module.noise_tag for _, module in nnx.iter_modules(encoder) if isinstance(module, LoraLinear)]
     assert len(set(tags)) == len(tags) == len(LINEARS)
 
 
-def test_each_step_drops_out_anew(question: experiment.Prepared):
+def test_each_step_drops_out_anew(prepared: experiment.Prepared):
     """The same batch and parameters in two steps, and with another seed: other losses. Without dropout: the same."""
     losses = {}
     for dropout in (0.0, 0.5):
-        le = small.stirred(small.learner(question, replace(LORA, dropout=dropout), TWO_TOWER))
+        le = small.perturbed(small.train_setup(prepared, replace(LORA, dropout=dropout), TWO_TOWER))
         for seed in (0, 1):
             step, state = small.step_of(le, small.SOFTMAX, optax.sgd(0.0), seed)
             many = small.ONE(step)

@@ -21,10 +21,10 @@ def tokens_of(q: experiment.Prepared, text: int) -> tuple[int, ...]:
 @settings(max_examples=12, deadline=None)
 @given(batching=small.in_batch_choices(), devices=st.integers(1, 3), packed=st.booleans(), step=st.integers(0, 300))
 def test_slots_hold_the_texts(
-    question: experiment.Prepared, batching: small.InBatchSampling, devices: int, packed: bool, step: int
+    prepared: experiment.Prepared, batching: small.InBatchSampling, devices: int, packed: bool, step: int
 ):
     """A slot's text is the user's profile, or the item's line; lengths are theirs; rows come in the multiple."""
-    q, users = question, len(question.dataset.users)
+    q, users = prepared, len(prepared.dataset.users)
     place_texts = PackedTexts(q.tokens, small.ENCODER.row_length, TEXTS_PER_ROW) if packed else table_rows
     batch = batching(small.inputs(q, place_texts, multiple=2 * devices, devices=devices))(step)
     if isinstance(batch.rows, Rows):
@@ -72,10 +72,10 @@ def test_recent_items_are_the_newest_first() -> None:
     assert recent_items(position_N, row_N, item_N, (3, 2)).tolist() == [[9, 8], [4, -1], [-1, -1]]
 
 
-def test_an_error_names_users_and_targets(question: experiment.Prepared) -> None:
-    batches = small.IN_BATCH(small.inputs(question, table_rows))
+def test_an_error_names_users_and_targets(prepared: experiment.Prepared) -> None:
+    batches = small.IN_BATCH(small.inputs(prepared, table_rows))
     batch = batches(0)
-    users = [question.train.users.ids[u] for u in sorted(set(batch.examples.user_B))]
-    items = [question.train.items.ids[i] for i in sorted(set(batch.items.item_J[batch.examples.target_B]))]
+    users = [prepared.train.users.ids[u] for u in sorted(set(batch.examples.user_B))]
+    items = [prepared.train.items.ids[i] for i in sorted(set(batch.items.item_J[batch.examples.target_B]))]
     assert len(users) > 20  # of whom the first are named
     assert batches.describe(batch) == f"Users of the batch: {users[:20]}; items: {items[:20]}"

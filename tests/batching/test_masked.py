@@ -49,13 +49,13 @@ def specials(q: experiment.Prepared) -> tuple[int, list[int]]:
 
 
 @pytest.mark.parametrize("devices", [1, 3])
-def test_a_share_of_the_tokens_is_masked(question: experiment.Prepared, devices: int) -> None:
+def test_a_share_of_the_tokens_is_masked(prepared: experiment.Prepared, devices: int) -> None:
     """Never special ones; of those chosen 80 % become [MASK], 10 % a random token, and 10 % stay."""
-    batches, (mask, special) = make(question, devices=devices, multiple=2 * devices), specials(question)
+    batches, (mask, special) = make(prepared, devices=devices, multiple=2 * devices), specials(prepared)
     inputs, targets = [], []
     for step in range(120):
         batch = batches(step)
-        token_N, read_N = original(question, batch), batch.rows.token_RL.reshape(-1)
+        token_N, read_N = original(prepared, batch), batch.rows.token_RL.reshape(-1)
         e, real_B = batch.examples, batch.examples.weight_B > 0
         position_B = e.position_B[real_B]
         np.testing.assert_array_equal(token_N[position_B], e.token_B[real_B])
@@ -73,10 +73,10 @@ def test_a_share_of_the_tokens_is_masked(question: experiment.Prepared, devices:
     assert np.mean(inputs == targets) == pytest.approx(0.1, abs=0.03)
 
 
-def test_a_gpt_predicts_every_token_but_a_texts_first(question: experiment.Prepared) -> None:
-    batch = make(question, causal=True)(0)
+def test_a_gpt_predicts_every_token_but_a_texts_first(prepared: experiment.Prepared) -> None:
+    batch = make(prepared, causal=True)(0)
     position_B = batch.examples.position_B[batch.examples.weight_B > 0]
-    token_N, rows = original(question, batch), batch.rows
+    token_N, rows = original(prepared, batch), batch.rows
     np.testing.assert_array_equal(rows.token_RL.reshape(-1), token_N)
     np.testing.assert_array_equal(token_N[position_B + 1], batch.examples.token_B[: len(position_B)])
     later_N = np.flatnonzero((rows.segment_RL > 0).reshape(-1) & (rows.position_RL > 0).reshape(-1))
@@ -84,8 +84,8 @@ def test_a_gpt_predicts_every_token_but_a_texts_first(question: experiment.Prepa
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_an_epoch_has_every_text_that_is_not_held_out_once(question: experiment.Prepared, causal: bool) -> None:
-    q, batches = question, make(question, causal=causal)
+def test_an_epoch_has_every_text_that_is_not_held_out_once(prepared: experiment.Prepared, causal: bool) -> None:
+    q, batches = prepared, make(prepared, causal=causal)
     epochs = [
         [texts_of(q, batches(epoch * batches.steps_per_epoch + n).rows) for n in range(batches.steps_per_epoch)]
         for epoch in (0, 1)
@@ -102,11 +102,11 @@ def test_an_epoch_has_every_text_that_is_not_held_out_once(question: experiment.
     assert held_out != set().union(*(texts_of(q, batch.rows) for batch in make(q, causal=causal, seed=1).held_out_batches()))
 
 
-def test_a_batch_is_a_function_of_seed_and_step(question: experiment.Prepared) -> None:
-    batches, other = make(question), make(question, seed=1)
+def test_a_batch_is_a_function_of_seed_and_step(prepared: experiment.Prepared) -> None:
+    batches, other = make(prepared), make(prepared, seed=1)
     token_RL = batches(3).rows.token_RL
     other(0)
-    np.testing.assert_array_equal(make(question)(3).rows.token_RL, token_RL)
+    np.testing.assert_array_equal(make(prepared)(3).rows.token_RL, token_RL)
     epoch = batches.steps_per_epoch
     assert batches(3 + epoch).rows.token_RL.tobytes() != token_RL.tobytes() != other(3).rows.token_RL.tobytes()
     first, again = (batches.held_out_batches() for _ in range(2))
@@ -115,13 +115,13 @@ def test_a_batch_is_a_function_of_seed_and_step(question: experiment.Prepared) -
         np.testing.assert_array_equal(a.examples.position_B, b.examples.position_B)
 
 
-def test_rows_have_one_shape(question: experiment.Prepared) -> None:
-    batches = make(question)
+def test_rows_have_one_shape(prepared: experiment.Prepared) -> None:
+    batches = make(prepared)
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
 
 
-def test_an_error_names_the_texts(question: experiment.Prepared) -> None:
-    batches = make(question)
+def test_an_error_names_the_texts(prepared: experiment.Prepared) -> None:
+    batches = make(prepared)
     batch = batches(0)
     texts = np.unique(batch.rows.text_RL[batch.rows.segment_RL > 0]).tolist()
     assert len(texts) == 6
@@ -135,11 +135,11 @@ def test_impossible_values_are_refused(key: str, value: float) -> None:
         replace(TEXTS, **{key: value})
 
 
-def test_texts_that_cannot_be_learned_from_are_refused(question: experiment.Prepared) -> None:
+def test_texts_that_cannot_be_learned_from_are_refused(prepared: experiment.Prepared) -> None:
     with pytest.raises(DataError, match=r"has no token '<mask>'"):
-        make(question, replace(TEXTS, mask="<mask>"))
-    make(question, replace(TEXTS, mask="<mask>"), causal=True)  # which masks nothing
-    _, special = specials(question)
+        make(prepared, replace(TEXTS, mask="<mask>"))
+    make(prepared, replace(TEXTS, mask="<mask>"), causal=True)  # which masks nothing
+    _, special = specials(prepared)
     one = Tokens(np.array([special[0], 9, special[0]], np.int32), np.array([0, 2, 3]))  # the second has no token of its own
     with pytest.raises(DataError, match="1 different texts of users and items are too few"):
-        make(question._replace(tokens=one))
+        make(prepared._replace(tokens=one))

@@ -41,29 +41,29 @@ def assert_same(a: Batch, b: Batch) -> None:
 @settings(max_examples=6, deadline=None)
 @given(batching=CHOICES, seed=st.integers(0, 2**31), steps=st.lists(st.integers(0, 400), min_size=2, max_size=4, unique=True))
 def test_a_batch_is_a_function_of_seed_and_step(
-    question: experiment.Prepared, batching: InBatchSampling, seed: int, steps: list[int]
+    prepared: experiment.Prepared, batching: InBatchSampling, seed: int, steps: list[int]
 ):
-    one, other = make(question, batching, seed), make(question, batching, seed)
+    one, other = make(prepared, batching, seed), make(prepared, batching, seed)
     forwards = [one(step) for step in steps]
     backwards = [other(step) for step in reversed(steps)][::-1]
     for a, b in zip(forwards, backwards, strict=True):
         assert_same(a, b)
 
 
-def test_seeds_steps_and_epochs_differ(question: experiment.Prepared):
-    batches = make(question, STEP)
+def test_seeds_steps_and_epochs_differ(prepared: experiment.Prepared):
+    batches = make(prepared, STEP)
     epoch = batches.steps_per_epoch
     assert epoch > 2
     orders = [tuple(pair for step in range(start, start + epoch) for pair in pairs(batches(step))) for start in (0, epoch)]
-    orders += [tuple(pair for step in range(epoch) for pair in pairs(make(question, STEP, seed=1)(step)))]
+    orders += [tuple(pair for step in range(epoch) for pair in pairs(make(prepared, STEP, seed=1)(step)))]
     assert len(set(orders)) == 3
     assert len({tuple(sorted(order)) for order in orders}) == 1
 
 
 @settings(max_examples=15, deadline=None)
 @given(batching=CHOICES, devices=st.integers(1, 3), epoch=st.integers(0, 2))
-def test_an_epoch_has_every_interaction_once(question: experiment.Prepared, batching: InBatchSampling, devices: int, epoch: int):
-    batches, train = make(question, batching, devices=devices), question.train
+def test_an_epoch_has_every_interaction_once(prepared: experiment.Prepared, batching: InBatchSampling, devices: int, epoch: int):
+    batches, train = make(prepared, batching, devices=devices), prepared.train
     steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
     values = {(user, item): value for user, item, value in zip(train.user_N, train.item_N, train.value_N, strict=True)}
     seen, shapes = [], set()
@@ -81,10 +81,10 @@ def test_an_epoch_has_every_interaction_once(question: experiment.Prepared, batc
 
 @settings(max_examples=20, deadline=None)
 @given(batching=CHOICES, seed=st.integers(0, 2**31), step=st.integers(0, 300))
-def test_supports(question: experiment.Prepared, batching: InBatchSampling, seed: int, step: int):
+def test_supports(prepared: experiment.Prepared, batching: InBatchSampling, seed: int, step: int):
     """From train only, never the target, of a size in the list; a truncated history weighs as much as the whole support."""
-    batch = make(question, batching, seed)(step)
-    known_UI = question.train.interaction_UI.toarray() > 0
+    batch = make(prepared, batching, seed)(step)
+    known_UI = prepared.train.interaction_UI.toarray() > 0
     item_J, history_BJ = batch.items.item_J, batch.examples.history_BJ
     for b, (user, target) in enumerate(pairs(batch)):
         history_J = history_BJ[b] > 0
@@ -102,9 +102,9 @@ def test_supports(question: experiment.Prepared, batching: InBatchSampling, seed
     assert not batch.examples.seen_BJ[:, ~batch.items.valid_J].any()
 
 
-def test_every_size_and_every_other_item_is_drawn(question: experiment.Prepared):
+def test_every_size_and_every_other_item_is_drawn(prepared: experiment.Prepared):
     """Support sizes 1 and 3 about equally often; in time all items of a user."""
-    batches, known_UI = make(question, STEP), question.train.interaction_UI.toarray() > 0
+    batches, known_UI = make(prepared, STEP), prepared.train.interaction_UI.toarray() > 0
     sizes, history_UI = [], np.zeros_like(known_UI)
     for step in range(10 * batches.steps_per_epoch):
         batch = batches(step)
@@ -117,21 +117,21 @@ def test_every_size_and_every_other_item_is_drawn(question: experiment.Prepared)
     assert np.mean(np.array(sizes) == 1) == pytest.approx(0.5, abs=0.1)  # 2,160 draws, and a few users with a short history
 
 
-def test_every_step_draws_anew(question: experiment.Prepared) -> None:
+def test_every_step_draws_anew(prepared: experiment.Prepared) -> None:
     """With one example and no support the items are the target and three of the 21 warm ones: hardly ever the same three."""
     one = InBatchSampling(size=1, support=[0], history=None, negatives=3, full_softmax=False, group_by_item=False)
     drawn = []
     for seed in (0, 1):
-        batches = make(question, one, seed)
+        batches = make(prepared, one, seed)
         for batch in map(batches, range(30)):
             drawn.append(frozenset(batch.items.item_J[batch.items.valid_J]) - {target for _, target in pairs(batch)})
     assert len(set(drawn)) > 50
-    assert frozenset.union(*drawn) == set(np.flatnonzero(question.train.warm_I))
+    assert frozenset.union(*drawn) == set(np.flatnonzero(prepared.train.warm_I))
 
 
-def test_nothing_hidden_is_in_a_batch(question: experiment.Prepared):
+def test_nothing_hidden_is_in_a_batch(prepared: experiment.Prepared):
     """Neither a cold item nor a held-out interaction, as a target, support, known positive or candidate."""
-    q = question
+    q = prepared
     batches = make(q, InBatchSampling(size=30, support=[], history=None, negatives=30, full_softmax=False, group_by_item=False))
     hidden = set(zip(q.dataset.user_N, q.dataset.item_N, strict=True)) - set(zip(q.train.user_N, q.train.item_N, strict=True))
     assert len(hidden) > 50
@@ -145,9 +145,9 @@ def test_nothing_hidden_is_in_a_batch(question: experiment.Prepared):
 
 @settings(max_examples=12, deadline=None)
 @given(batching=CHOICES, step=st.integers(0, 300))
-def test_items(question: experiment.Prepared, batching: InBatchSampling, step: int):
+def test_items(prepared: experiment.Prepared, batching: InBatchSampling, step: int):
     """Each once, ascending: the targets, the supports and the sampled negatives; with full_softmax all warm ones."""
-    q = question
+    q = prepared
     batch = make(q, batching)(step)
     item_J = batch.items.item_J[batch.items.valid_J]
     assert (np.diff(item_J) > 0).all()
@@ -163,10 +163,10 @@ def test_items(question: experiment.Prepared, batching: InBatchSampling, step: i
         np.testing.assert_allclose(batch.items.log_q_J[batch.items.valid_J], np.log(share_J), rtol=1e-5)
 
 
-def test_rows_have_one_shape(question: experiment.Prepared):
-    place_texts = PackedTexts(question.tokens, small.ENCODER.row_length, 4)
+def test_rows_have_one_shape(prepared: experiment.Prepared):
+    place_texts = PackedTexts(prepared.tokens, small.ENCODER.row_length, 4)
     batches = make(
-        question,
+        prepared,
         InBatchSampling(size=20, support=[0, 5], history=None, negatives=3, full_softmax=False, group_by_item=False),
         place_texts=place_texts,
         multiple=2,
@@ -174,13 +174,13 @@ def test_rows_have_one_shape(question: experiment.Prepared):
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
 
 
-def test_the_target_of_a_repeated_interaction_is_not_in_its_support(question: experiment.Prepared):
+def test_the_target_of_a_repeated_interaction_is_not_in_its_support(prepared: experiment.Prepared):
     """A user took an item twice: it is a target twice an epoch, and in neither case in its own support."""
-    train, twice = question.train, 5
+    train, twice = prepared.train, 5
     repeated = {
         name: np.insert(getattr(train, name), twice, getattr(train, name)[twice]) for name in ("user_N", "item_N", "value_N")
     }
-    q = question._replace(train=small.replace(train, **repeated))
+    q = prepared._replace(train=small.replace(train, **repeated))
     pair, seen = (train.user_N[twice], train.item_N[twice]), 0
     batches = make(q, InBatchSampling(size=10, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False))
     for step in range(batches.steps_per_epoch):
@@ -192,8 +192,8 @@ def test_the_target_of_a_repeated_interaction_is_not_in_its_support(question: ex
     assert seen == 2
 
 
-def test_an_epoch_grouped_by_item(question: experiment.Prepared):
-    batches = make(question, small.replace(STEP, group_by_item=True))
+def test_an_epoch_grouped_by_item(prepared: experiment.Prepared):
+    batches = make(prepared, small.replace(STEP, group_by_item=True))
     epochs = [
         [pair for step in range(batches.steps_per_epoch) for pair in pairs(batches(start + step))]
         for start in (0, batches.steps_per_epoch)
@@ -201,7 +201,7 @@ def test_an_epoch_grouped_by_item(question: experiment.Prepared):
     for epoch in epochs:
         item_N = [item for _, item in epoch]
         assert len({(item, n) for n, item in enumerate(item_N) if n == 0 or item_N[n - 1] != item}) == len(set(item_N))
-        assert sorted(epoch) == sorted(zip(question.train.user_N, question.train.item_N, strict=True))
+        assert sorted(epoch) == sorted(zip(prepared.train.user_N, prepared.train.item_N, strict=True))
     assert epochs[0] != epochs[1]
 
 

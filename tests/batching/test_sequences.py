@@ -19,9 +19,9 @@ def make(
 
 
 @pytest.mark.parametrize("cold_negatives", [True, False])
-def test_the_history_of_a_target_is_all_before_it(question: experiment.Prepared, cold_negatives: bool) -> None:
+def test_the_history_of_a_target_is_all_before_it(prepared: experiment.Prepared, cold_negatives: bool) -> None:
     """An epoch has every training interaction but each user's first as a target, once; the newest of its history are in order."""
-    q, train = question, question.train
+    q, train = prepared, prepared.train
     batches = make(q, cold_negatives=cold_negatives)
     expected = []
     for user in range(len(train.users)):
@@ -52,10 +52,10 @@ def test_the_history_of_a_target_is_all_before_it(question: experiment.Prepared,
     assert sorted(found) == sorted(expected)
 
 
-def test_seeds_and_epochs_have_orders_of_their_own(question: experiment.Prepared) -> None:
+def test_seeds_and_epochs_have_orders_of_their_own(prepared: experiment.Prepared) -> None:
     orders = []
     for seed, epoch in ((0, 0), (0, 1), (1, 0)):
-        batches = make(question, seed=seed)
+        batches = make(prepared, seed=seed)
         steps = range(epoch * batches.steps_per_epoch, (epoch + 1) * batches.steps_per_epoch)
         orders.append(np.concatenate([batches(step).examples.target_B for step in steps]).tolist())
     assert len(set(map(tuple, orders))) == 3

@@ -28,9 +28,9 @@ def sequences(q: experiment.Prepared) -> list[list[int]]:
 @settings(max_examples=12, deadline=None)
 @given(size=st.integers(1, 90), history=st.integers(1, 5), negatives=st.integers(0, 8))
 def test_an_epoch_has_every_new_item_as_a_target_once(
-    question: experiment.Prepared, size: int, history: int, negatives: int
+    prepared: experiment.Prepared, size: int, history: int, negatives: int
 ) -> None:
-    q, train, sequence_U = question, question.train, sequences(question)
+    q, train, sequence_U = prepared, prepared.train, sequences(prepared)
     expected = [
         (user, own[n], tuple(own[:n][::-1][:history]))
         for user, own in enumerate(sequence_U)
@@ -62,20 +62,20 @@ def test_an_epoch_has_every_new_item_as_a_target_once(
     assert sorted(found) == sorted(expected)
 
 
-def test_a_step_holds_whole_users(question: experiment.Prepared) -> None:
+def test_a_step_holds_whole_users(prepared: experiment.Prepared) -> None:
     """But for its first and its last; another epoch has another order, and so has another seed."""
-    batches = make(question, size=20)
+    batches = make(prepared, size=20)
     user_N = np.concatenate([e.user_B[e.weight_B > 0] for e in (batches(n).examples for n in range(batches.steps_per_epoch))])
     assert 1 + np.count_nonzero(np.diff(user_N)) == len(np.unique(user_N))
-    others = [make(question, size=20, seed=1)(0), batches(batches.steps_per_epoch)]
+    others = [make(prepared, size=20, seed=1)(0), batches(batches.steps_per_epoch)]
     assert len({batches(0).examples.user_B.tobytes(), *(batch.examples.user_B.tobytes() for batch in others)}) == 3
 
 
-def test_negatives_are_other_warm_items(question: experiment.Prepared) -> None:
-    few, more = (make(question, size=2, negatives=negatives)(0) for negatives in (0, 9))
+def test_negatives_are_other_warm_items(prepared: experiment.Prepared) -> None:
+    few, more = (make(prepared, size=2, negatives=negatives)(0) for negatives in (0, 9))
     assert set(few.items.item_J[few.items.valid_J]) < set(more.items.item_J[more.items.valid_J])
-    every = make(question, size=2, negatives=1000)(0)
-    assert set(every.items.item_J[every.items.valid_J]) == set(np.flatnonzero(question.train.warm_I))
+    every = make(prepared, size=2, negatives=1000)(0)
+    assert set(every.items.item_J[every.items.valid_J]) == set(np.flatnonzero(prepared.train.warm_I))
 
 
 @pytest.mark.parametrize(("changed", "value"), [("size", 0), ("history", 0), ("negatives", -1)])

@@ -28,9 +28,9 @@ score, features = jax.jit(score_candidates), jax.jit(tower_features)
 items = jax.jit(lambda model, vector_JD, item_J: model.items(vector_JD, item_J))
 
 
-def test_features_are_the_references(question: experiment.Prepared):
+def test_features_are_the_references(prepared: experiment.Prepared):
     """Rows [E, G/2, D/2] scaled to unit length, then a constant 0.3."""
-    q = question
+    q = prepared
     vector_ID = next(iter(q.train.item_vectors.values()))
     indicators = [0.5 * block for block in q.train.items.indicators.values()]
     assert len(indicators) == 2
@@ -51,8 +51,8 @@ def test_log_popularity():
     np.testing.assert_allclose(log_popularity(make_train([[1], [-1], [1]], [[]] * 3)), expected, rtol=1e-6)
 
 
-def test_pairs_are_entries_of_the_scores(question: experiment.Prepared):
-    le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
+def test_pairs_are_entries_of_the_scores(prepared: experiment.Prepared):
+    le = small.perturbed(small.train_setup(prepared, Frozen(), TWO_TOWER))
     batch, model = le.batches(0), le.partition.model()
     encoded = model.encoder(batch.rows)
     score_BJ = np.asarray(score(model, encoded, batch.examples, batch.items))
@@ -70,10 +70,10 @@ MODELS = [(TWO_TOWER, small.SOFTMAX), (LinearModel(), Bpr()), (Lstm(width=3), Bc
     ("adapter", "of"),
     [(FULL, 0), (SOME_DROPOUT, 0), (Frozen(), 0), (SOME_DROPOUT, 1), (Frozen(), 1), (SOME_DROPOUT, 2), (Frozen(), 2)],
 )
-def test_types_are_promoted_nowhere(question: experiment.Prepared, adapter: Any, of: int):
+def test_types_are_promoted_nowhere(prepared: experiment.Prepared, adapter: Any, of: int):
     """In a whole step: loss, gradient, update."""
     model, objective = MODELS[of]
-    le = small.learner(question, adapter, model)
+    le = small.train_setup(prepared, adapter, model)
     step, state = small.step_of(le, objective, small.optax.sgd(0.1))
     collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=1)
     with jax.numpy_dtype_promotion("strict"):
@@ -83,8 +83,8 @@ def test_types_are_promoted_nowhere(question: experiment.Prepared, adapter: Any,
 
 @pytest.mark.parametrize(("model", "objective"), MODELS)
 @pytest.mark.parametrize("adapter", [FULL, LORA, Frozen()])
-def test_every_leaf_is_trained_or_frozen(question: experiment.Prepared, adapter: Any, model: Any, objective: Any):
-    partition = small.learner(question, adapter, model).partition
+def test_every_leaf_is_trained_or_frozen(prepared: experiment.Prepared, adapter: Any, model: Any, objective: Any):
+    partition = small.train_setup(prepared, adapter, model).partition
     trains, stays = set(small.leaves(partition.trainable)), set(small.leaves(partition.frozen))
     assert trains & stays == set()
     assert trains | stays == set(small.leaves(nnx.state(partition.model())))
@@ -104,9 +104,9 @@ def test_every_leaf_is_trained_or_frozen(question: experiment.Prepared, adapter:
         assert not {name for name in stays if "encoder" in name}
 
 
-def test_neither_slices_nor_places_change_a_text(question: experiment.Prepared):
+def test_neither_slices_nor_places_change_a_text(prepared: experiment.Prepared):
     """By twos, all at once, or elsewhere: the last row first, its texts in other slots and further on. Noise is of (key, text, place)."""
-    le = small.stirred(small.learner(question, small.DROPOUT, TWO_TOWER))
+    le = small.perturbed(small.train_setup(prepared, small.DROPOUT, TWO_TOWER))
     rows, model = le.batches(0).rows, le.partition.model()
     count, key = len(rows.token_RL), jax.random.key(0)
     encode = jax.jit(encode_texts, static_argnums=2)

@@ -13,9 +13,9 @@ from cold_jax.models.base import score_candidates
 from cold_jax.models.cosine import Cosine, TextVectors
 
 
-def test_cosine_is_its_formula(question: experiment.Prepared) -> None:
+def test_cosine_is_its_formula(prepared: experiment.Prepared) -> None:
     """Profile and shown items, as the vectors are."""
-    le = small.learner(question, small.FULL, Cosine(profile_weight=0.5, logit_scale=20.0))
+    le = small.train_setup(prepared, small.FULL, Cosine(profile_weight=0.5, logit_scale=20.0))
     assert all("encoder" in name for name in small.leaves(le.partition.trainable))
     model, batch = le.partition.model(), le.batches(0)
     vector_TD = np.asarray(jax.jit(lambda m, rows: m.encoder(rows))(model, batch.rows))

@@ -36,38 +36,38 @@ FOLD_IN = {
 }
 
 
-def scorer(question: experiment.Prepared, start: SvdInit | FoldInInit | RatingPriorInit, width: int, own: bool):
+def scorer(prepared: experiment.Prepared, start: SvdInit | FoldInInit | RatingPriorInit, width: int, own: bool):
     model = TwoTower(
         width=width, item_target_residual=own, item_source_residual=True, item_bias=own, user_bias=own, attributes=True
     )
-    towers = model(VectorTable(main_vectors(question)), question.train, start(question.train, width), 0)
+    towers = model(VectorTable(main_vectors(prepared)), prepared.train, start(prepared.train, width), 0)
     pieces = partition_model(towers, Frozen().trainable_filter, Frozen().head_filter)
-    return ModelScorer(pieces, table_rows, question.tokens.length_T, len(question.train.users), 2)(pieces.trainable)
+    return ModelScorer(pieces, table_rows, prepared.tokens.length_T, len(prepared.train.users), 2)(pieces.trainable)
 
 
-def main_vectors(question: experiment.Prepared) -> np.ndarray:
-    return np.concatenate([next(iter(v.values())) for v in (question.train.user_vectors, question.train.item_vectors)])
+def main_vectors(prepared: experiment.Prepared) -> np.ndarray:
+    return np.concatenate([next(iter(v.values())) for v in (prepared.train.user_vectors, prepared.train.item_vectors)])
 
 
-def test_fold_in_scores_as_the_baseline(question: experiment.Prepared) -> None:
-    train = question.train
+def test_fold_in_scores_as_the_baseline(prepared: experiment.Prepared) -> None:
+    train = prepared.train
     warm_I = np.flatnonzero(train.warm_I)
     user_U = np.arange(5)
     history_UI = sparse.csr_array(train.interaction_UI[user_U])
-    ours = scorer(question, FoldInInit(ridge=10.0, rank=8, **FOLD_IN), 8, own=True)(user_U, history_UI, warm_I)
+    ours = scorer(prepared, FoldInInit(ridge=10.0, rank=8, **FOLD_IN), 8, own=True)(user_U, history_UI, warm_I)
     theirs = FoldIn(rank=8, **FOLD_IN)(train, {})(user_U, history_UI, warm_I)
     np.testing.assert_allclose(np.asarray(ours), theirs, atol=2e-4)  # float32 against float64
 
 
-def test_svd_ranks_cold_items_as_the_reference_ridge(question: experiment.Prepared) -> None:
-    train = question.train
-    cold_I = np.flatnonzero(question.split.cold_I)
+def test_svd_ranks_cold_items_as_the_reference_ridge(prepared: experiment.Prepared) -> None:
+    train = prepared.train
+    cold_I = np.flatnonzero(prepared.split.cold_I)
     user_U = np.arange(8)
     history_UI = sparse.csr_array(train.interaction_UI[user_U])
-    ours = np.asarray(scorer(question, SvdInit(ridge=10.0, logit_scale=10.0), 4, own=False)(user_U, history_UI, cold_I))
+    ours = np.asarray(scorer(prepared, SvdInit(ridge=10.0, logit_scale=10.0), 4, own=False)(user_U, history_UI, cold_I))
     text = next(iter(train.item_vectors))
     one = {"texts": [text], "indicators": 0.5, "constant": 0.3, "ranks": [4], "penalties": [10.0]}
-    theirs = RidgeSvd(**one, metric="recall@5", folds=None, seed=1)(train, question.split.validation)(user_U, history_UI, cold_I)
+    theirs = RidgeSvd(**one, metric="recall@5", folds=None, seed=1)(train, prepared.split.validation)(user_U, history_UI, cold_I)
     count_U = np.diff(history_UI.indptr)
     assert count_U.min() > 0
     np.testing.assert_allclose(ours * np.sqrt(count_U)[:, None], 10 * theirs, atol=1e-4)  # float32; a tower divides by √k
@@ -77,10 +77,10 @@ def test_svd_ranks_cold_items_as_the_reference_ridge(question: experiment.Prepar
     "start", [FoldInInit(ridge=10.0, rank=8, **FOLD_IN), SvdInit(ridge=10.0, logit_scale=10.0)], ids=["fold_in", "svd"]
 )
 def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
-    question: experiment.Prepared, start: FoldInInit | SvdInit
+    prepared: experiment.Prepared, start: FoldInInit | SvdInit
 ) -> None:
     """30 items have no 64 factors."""
-    whole, wide = start(question.train, 30), start(question.train, 64)
+    whole, wide = start(prepared.train, 30), start(prepared.train, 64)
     assert whole is not None
     assert wide is not None
     assert wide.source_IV.shape == wide.target_IV.shape == (30, 64)
@@ -89,9 +89,9 @@ def test_a_catalogue_smaller_than_the_width_is_filled_up_with_zeros(
     assert np.abs(whole.source_IV @ whole.target_IV.T).max() > 0.1
 
 
-def test_what_is_an_items_own_is_not_in_its_features(question: experiment.Prepared) -> None:
+def test_what_is_an_items_own_is_not_in_its_features(prepared: experiment.Prepared) -> None:
     """A cold item's bias is m + k_*w (K_ww + own I)⁻¹ f_w, a warm one's its own f_i beside m."""
-    train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
+    train = dataclasses.replace(prepared.train, like_N=np.arange(len(prepared.train.user_N)) % 3 > 0)
     feature_IF = feature_matrix(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
     kernel_II, own_II = feature_IF @ feature_IF.T / 2, 0.7 * np.eye(len(train.items))
     rows = train.user_N, train.item_N, train.like_N.astype(float)
@@ -103,10 +103,10 @@ def test_what_is_an_items_own_is_not_in_its_features(question: experiment.Prepar
     np.testing.assert_allclose(start.bias_I, found.mean + found.item_I, atol=1e-4)
 
 
-def test_what_is_liked_is_the_mode_over_texts(question: experiment.Prepared) -> None:
+def test_what_is_liked_is_the_mode_over_texts(prepared: experiment.Prepared) -> None:
     """The towers' bias is f of the process whose kernel is the features': every user gets the same scores, or his own level on top."""
-    train = dataclasses.replace(question.train, like_N=np.arange(len(question.train.user_N)) % 3 > 0)
-    liked = question._replace(train=train)
+    train = dataclasses.replace(prepared.train, like_N=np.arange(len(prepared.train.user_N)) % 3 > 0)
+    liked = prepared._replace(train=train)
     feature_IF = feature_matrix(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)
     rows = train.user_N, train.item_N, train.like_N.astype(float)
     found = mode(*rows, feature_IF @ feature_IF.T / 2, 0.5, np.zeros((len(train.items), 0)), len(train.users))
@@ -145,7 +145,7 @@ def test_the_experiment_of_new_items_starts_at_its_baseline() -> None:
     assert cfg.init.ridge == cfg.baseline.ridge_svd_fixed.penalties[0]
 
 
-def test_a_start_has_an_estimate_of_its_memory(question: experiment.Prepared) -> None:
+def test_a_start_has_an_estimate_of_its_memory(prepared: experiment.Prepared) -> None:
     for name in ("none", "ridge_svd_fixed", "fold_in", "rating_prior"):
         made = config.make(OmegaConf.create(values("init", name)), "init")
-        assert made.needs(question.train) >= 0
+        assert made.needs(prepared.train) >= 0

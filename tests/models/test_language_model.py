@@ -27,7 +27,7 @@ TEXTS = MaskedTokens(size=6, share=0.2, mask="[MASK]", holdout_fraction=0.2)
 OBJECTIVE = TokenCrossEntropy()
 
 
-def learner(q: experiment.Prepared, adapter: Any, parallel: Any = small.ONE) -> experiment.TrainSetup:
+def train_setup(q: experiment.Prepared, adapter: Any, parallel: Any = small.ONE) -> experiment.TrainSetup:
     loop = small.Loop(
         epochs=1,
         max_steps=None,
@@ -44,8 +44,8 @@ def learner(q: experiment.Prepared, adapter: Any, parallel: Any = small.ONE) -> 
 
 
 @pytest.fixture(scope="module")
-def gpt(question: experiment.Prepared, tmp_path_factory: pytest.TempPathFactory) -> experiment.Prepared:
-    """The small question with a random GPT-2 over characters."""
+def gpt(prepared: experiment.Prepared, tmp_path_factory: pytest.TempPathFactory) -> experiment.Prepared:
+    """The small data with a random GPT-2 over characters."""
     at = str(states.write(tmp_path_factory.mktemp("gpt2"), "gpt2", noise=0.3))
     shape: dict[str, Any] = {
         "max_length": 32,
@@ -56,7 +56,7 @@ def gpt(question: experiment.Prepared, tmp_path_factory: pytest.TempPathFactory)
         "prompts": {},
     }
     loaded: Loaded = Pretrained(**shape, pooling=Pooling.mean, package=None, sha256=None, member=None, base_model=None, id=at)()
-    return question._replace(loaded=loaded)
+    return prepared._replace(loaded=loaded)
 
 
 def original(q: experiment.Prepared, batch: Any) -> np.ndarray:
@@ -67,9 +67,9 @@ def original(q: experiment.Prepared, batch: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt"])
-def test_the_loss_is_the_mean_of_the_tokens(question: experiment.Prepared, gpt: experiment.Prepared, kind: str) -> None:
-    q = question if kind == "bert" else gpt
-    le = small.stirred(learner(q, small.LORA))
+def test_the_loss_is_the_mean_of_the_tokens(prepared: experiment.Prepared, gpt: experiment.Prepared, kind: str) -> None:
+    q = prepared if kind == "bert" else gpt
+    le = small.perturbed(train_setup(q, small.LORA))
     losses, _ = small.fit(le, OBJECTIVE, small.DESCENT, 1)
     batch, model = le.batches(0), le.partition.model()
     state_ND = np.asarray(jax.jit(lambda m, rows: m.encoder.states(rows))(model, batch.rows), np.float64).reshape(
@@ -85,27 +85,27 @@ def test_the_loss_is_the_mean_of_the_tokens(question: experiment.Prepared, gpt: 
 
 
 @pytest.mark.parametrize("parallel", [Pmap(2), Mesh(2)], ids=["pmap", "mesh"])
-def test_devices_and_slices_find_what_one_finds(question: experiment.Prepared, parallel: Any) -> None:
-    one = small.fit(learner(question, small.FULL), OBJECTIVE, small.DESCENT, 3)[0]
-    many = small.fit(learner(question, small.FULL, parallel), OBJECTIVE, small.DESCENT, 3, parallel)[0]
-    pieces = small.fit(learner(question, small.FULL), OBJECTIVE, small.DESCENT, 3, mode=StepMode.microbatched)[0]
+def test_devices_and_slices_find_what_one_finds(prepared: experiment.Prepared, parallel: Any) -> None:
+    one = small.fit(train_setup(prepared, small.FULL), OBJECTIVE, small.DESCENT, 3)[0]
+    many = small.fit(train_setup(prepared, small.FULL, parallel), OBJECTIVE, small.DESCENT, 3, parallel)[0]
+    pieces = small.fit(train_setup(prepared, small.FULL), OBJECTIVE, small.DESCENT, 3, mode=StepMode.microbatched)[0]
     np.testing.assert_allclose(many, one, rtol=1e-5)
     np.testing.assert_allclose(pieces, one, rtol=1e-5)
 
 
-def test_training_lowers_the_loss_of_held_out_texts(question: experiment.Prepared) -> None:
-    le = learner(question, small.FULL)
+def test_training_lowers_the_loss_of_held_out_texts(prepared: experiment.Prepared) -> None:
+    le = train_setup(prepared, small.FULL)
     _, states = small.fit(le, OBJECTIVE, small.optax.adam(0.01), 30)
     assert le.validate(states[-1].trainable)[0] > le.validate(le.partition.trainable)[0] + 0.2
 
 
-def test_what_is_refused(question: experiment.Prepared) -> None:
+def test_what_is_refused(prepared: experiment.Prepared) -> None:
     with pytest.raises(ValueError, match="use all"):
-        learner(question, replace(small.FULL, layers="last_1"))
+        train_setup(prepared, replace(small.FULL, layers="last_1"))
     with pytest.raises(ConfigError, match="go together"):
-        small.learner(question, small.FULL, LanguageModel())
+        small.train_setup(prepared, small.FULL, LanguageModel())
 
 
 def test_the_head_of_a_gpt_has_nothing_to_learn(gpt: experiment.Prepared) -> None:
-    assert not nnx.to_flat_state(nnx.state(learner(gpt, small.LORA).partition.model(), nnx.PathContains("map_DD")))
+    assert not nnx.to_flat_state(nnx.state(train_setup(gpt, small.LORA).partition.model(), nnx.PathContains("map_DD")))
     assert isinstance(PREFIX, int)

@@ -123,4 +123,4 @@ def test_nothing_trained_needs_somewhere_to_start(model: str) -> None:
     with initialize_config_dir(CONF, version_base="1.3"):
         s = config.settings(compose("train", ["+experiment=smoke", "adapter=zero_shot", f"model={model}"]))
     with pytest.raises(ConfigError, match="begins at random"):
-        experiment.setup(s, small.question())
+        experiment.setup(s, small.prepared())

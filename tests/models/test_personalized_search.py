@@ -31,8 +31,8 @@ def oracle(task: EvalTask) -> Scorer:
 
 
 @pytest.fixture(scope="module")
-def task(question: experiment.Prepared) -> EvalTask:
-    return question.split.test["cold"]
+def task(prepared: experiment.Prepared) -> EvalTask:
+    return prepared.split.test["cold"]
 
 
 def searcher(q: experiment.Prepared, model: Scorer, task: EvalTask, **values: Any) -> PersonalizedSearch:
@@ -40,9 +40,9 @@ def searcher(q: experiment.Prepared, model: Scorer, task: EvalTask, **values: An
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_query_is_some_words_of_a_held_out_item(question: experiment.Prepared, task: EvalTask, kind: str) -> None:
-    found = searcher(question, ignorant, task).make_queries(task, [kind])
-    titles, lines = question.train.items.texts["title"], next(iter(question.train.items.texts.values()))
+def test_a_query_is_some_words_of_a_held_out_item(prepared: experiment.Prepared, task: EvalTask, kind: str) -> None:
+    found = searcher(prepared, ignorant, task).make_queries(task, [kind])
+    titles, lines = prepared.train.items.texts["title"], next(iter(prepared.train.items.texts.values()))
     assert len(found.query_of) == len(found.task.user_U) > 5
     for row, user in enumerate(found.task.user_U):
         (item,) = np.flatnonzero(found.task.target_UI[[row]].toarray()[0])
@@ -54,20 +54,20 @@ def test_a_query_is_some_words_of_a_held_out_item(question: experiment.Prepared,
         assert len(words) == -(-len(of) // 2)
         rest = iter(of)
         assert all(word in rest for word in words)  # in their order
-    again = searcher(question, ignorant, task).make_queries(task, [kind])
+    again = searcher(prepared, ignorant, task).make_queries(task, [kind])
     assert again.query_of == found.query_of
 
 
-def test_users_whose_item_has_no_other_words_are_left_out(question: experiment.Prepared, task: EvalTask) -> None:
-    titles = dict.fromkeys(("line", "title"), question.train.items.texts["title"])
-    only = replace(question.train, items=replace(question.train.items, texts=titles))
-    one = SEARCH(only, question.loaded, ignorant, {"cold": task})
+def test_users_whose_item_has_no_other_words_are_left_out(prepared: experiment.Prepared, task: EvalTask) -> None:
+    titles = dict.fromkeys(("line", "title"), prepared.train.items.texts["title"])
+    only = replace(prepared.train, items=replace(prepared.train.items, texts=titles))
+    one = SEARCH(only, prepared.loaded, ignorant, {"cold": task})
     assert not one.make_queries(task, ["attributes"]).query_of
     assert one.make_queries(task, ["title"]).query_of
 
 
-def test_terms_are_summed_with_their_weights(question: experiment.Prepared, task: EvalTask) -> None:
-    one = searcher(question, ignorant, task)
+def test_terms_are_summed_with_their_weights(prepared: experiment.Prepared, task: EvalTask) -> None:
+    one = searcher(prepared, ignorant, task)
     queries = one.make_queries(task, ["title"])
     of = (queries.task.user_U, queries.task.history_UI, queries.task.candidate_I)
     scores = {name: np.asarray(scorer(*of)) for name, scorer in one.scorers(queries.query_of).items()}
@@ -85,22 +85,22 @@ def test_terms_are_summed_with_their_weights(question: experiment.Prepared, task
     np.testing.assert_array_equal(bm25_I > 0, has)
 
 
-def test_a_model_that_knows_the_user_gets_a_weight(question: experiment.Prepared, task: EvalTask) -> None:
+def test_a_model_that_knows_the_user_gets_a_weight(prepared: experiment.Prepared, task: EvalTask) -> None:
     evaluation = replace(small.SETTINGS.evaluation, metrics=["mrr"], metric="mrr", top=10, resamples=10)
     found = {}
     for name, model in (("ignorant", ignorant), ("oracle", oracle(task))):
-        one = searcher(question, model, task)
+        one = searcher(prepared, model, task)
         done = one.evaluate({"cold": one.make_queries(task, ["title"])}, evaluation)  # half say just "film"
         found[name] = done["personal"].mean()["cold"]["mrr"] - done["query"].mean()["cold"]["mrr"]
     assert found["oracle"] > max(found["ignorant"], 0) + 0.03
     assert abs(found["ignorant"]) < 0.1
 
 
-def test_impossible_settings_are_refused(question: experiment.Prepared, task: EvalTask) -> None:
+def test_impossible_settings_are_refused(prepared: experiment.Prepared, task: EvalTask) -> None:
     with pytest.raises(DataError, match="no text 'plot'"):
-        searcher(question, ignorant, task, title="plot")
+        searcher(prepared, ignorant, task, title="plot")
     with pytest.raises(DataError, match="the tasks of this split are pointwise"):
-        searcher(question, ignorant, replace(task, kind=TaskKind.pointwise))
+        searcher(prepared, ignorant, replace(task, kind=TaskKind.pointwise))
     with pytest.raises(ValueError, match=r"search.share: 0 is not a share"):
         replace(SEARCH, share=0)
     with pytest.raises(ValueError, match=r"search.metric"):

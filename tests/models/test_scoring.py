@@ -24,9 +24,9 @@ score = jax.jit(score_candidates)
 
 
 @pytest.mark.parametrize("model", [TWO_TOWER, LinearModel()])
-def test_a_scorer_scores_as_the_step_does(question: experiment.Prepared, model: Any) -> None:
+def test_a_scorer_scores_as_the_step_does(prepared: experiment.Prepared, model: Any) -> None:
     """Warm candidates in any order, for users who show what an example showed."""
-    le = small.stirred(small.learner(question, Frozen(), model, ALL_SHOWN))
+    le = small.perturbed(small.train_setup(prepared, Frozen(), model, ALL_SHOWN))
     batch, model = le.batches(0), le.partition.model()
     expected_BJ = score(model, model.encoder(batch.rows), batch.examples, batch.items)
     history_UI = np.zeros((8, 30), np.float32)
@@ -37,8 +37,8 @@ def test_a_scorer_scores_as_the_step_does(question: experiment.Prepared, model: 
     np.testing.assert_allclose(got_BJ, np.asarray(expected_BJ)[:, by_J], atol=2e-6)
 
 
-def test_a_scorer_reads_the_order_as_the_step_does(question: experiment.Prepared) -> None:
-    le = small.stirred(small.learner(question, Frozen(), small.METRIC, small.PREFIXES))
+def test_a_scorer_reads_the_order_as_the_step_does(prepared: experiment.Prepared) -> None:
+    le = small.perturbed(small.train_setup(prepared, Frozen(), small.METRIC, small.PREFIXES))
     batch, model = le.batches(0), le.partition.model()
     expected_BJ = np.asarray(score(model, model.encoder(batch.rows), batch.examples, batch.items))
     position_UI = np.zeros((45, 30), np.float32)
@@ -52,25 +52,25 @@ def test_a_scorer_reads_the_order_as_the_step_does(question: experiment.Prepared
     np.testing.assert_allclose(le.scorer(le.partition.trainable)(*asked), expected_BJ[:, by_J], atol=5e-6)
 
 
-def test_a_scorer_scores_with_the_leaves_that_it_is_given(question: experiment.Prepared) -> None:
-    le = small.learner(question, Frozen(), TWO_TOWER)
-    asked = np.arange(5), question.train.interaction_UI[:5], np.arange(30)
+def test_a_scorer_scores_with_the_leaves_that_it_is_given(prepared: experiment.Prepared) -> None:
+    le = small.train_setup(prepared, Frozen(), TWO_TOWER)
+    asked = np.arange(5), prepared.train.interaction_UI[:5], np.arange(30)
     before = np.asarray(le.scorer(le.partition.trainable)(*asked))
-    stirred = np.asarray(le.scorer(small.stirred(le).partition.trainable)(*asked))
-    assert np.abs(stirred - before).min() > 0
+    perturbed = np.asarray(le.scorer(small.perturbed(le).partition.trainable)(*asked))
+    assert np.abs(perturbed - before).min() > 0
     np.testing.assert_array_equal(le.scorer(le.partition.trainable)(*asked), before)
     assert not isinstance(le.scorer(le.partition.trainable), PointwiseScorer)
 
 
-def test_cold_items_and_users_have_nothing_of_their_own(question: experiment.Prepared) -> None:
+def test_cold_items_and_users_have_nothing_of_their_own(prepared: experiment.Prepared) -> None:
     """Rows of their own change the scores of warm candidates alone; a user's score is of profile text and support, not of an id."""
-    q = question
+    q = prepared
     cold_I, asked_U = np.flatnonzero(~q.train.warm_I), np.array([3, 11])
     main = next(iter(q.train.user_vectors))
     profile_UD = q.train.user_vectors[main].copy()
     profile_UD[11] = profile_UD[3]
     q = q._replace(train=replace(q.train, user_vectors={main: profile_UD}))
-    le = small.stirred(small.learner(q, Frozen(), TWO_TOWER))
+    le = small.perturbed(small.train_setup(q, Frozen(), TWO_TOWER))
     history_UI = sparse.csr_array(np.eye(30, dtype=np.float32)[[cold_I[0], cold_I[0]]])  # both show one cold item
     asked = asked_U, history_UI, np.arange(30)
     before = np.asarray(le.scorer(le.partition.trainable)(*asked))
@@ -83,30 +83,30 @@ def test_cold_items_and_users_have_nothing_of_their_own(question: experiment.Pre
     assert np.abs(after - before)[:, q.train.warm_I].min() > 1
 
 
-def test_chunks_change_nothing(question: experiment.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing(prepared: experiment.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts are encoded so many at once: of 70 the last chunk is not full."""
-    asked = np.arange(3), question.train.interaction_UI[:3], np.array([4, 29, 0, 7, 12])
-    le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
+    asked = np.arange(3), prepared.train.interaction_UI[:3], np.array([4, 29, 0, 7, 12])
+    le = small.perturbed(small.train_setup(prepared, Frozen(), TWO_TOWER))
     whole_UI = le.scorer(le.partition.trainable)(*asked)
     monkeypatch.setattr(scoring, "TEXTS_AT_ONCE", 16)
-    many = ModelScorer(le.partition, table_rows, question.tokens.length_T, 40, small.ROWS_AT_ONCE)
+    many = ModelScorer(le.partition, table_rows, prepared.tokens.length_T, 40, small.ROWS_AT_ONCE)
     assert len(many.placed) == 5
     np.testing.assert_allclose(many(le.partition.trainable)(*asked), whole_UI, atol=1e-6)
 
 
-def test_an_lstm_scores_pair_by_pair(question: experiment.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_lstm_scores_pair_by_pair(prepared: experiment.Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     """All candidates of a user, and given rows: the logit of the two texts. Of twelve pairs, eight at once, the last four fill no chunk."""
     monkeypatch.setattr(scoring, "PAIRS_AT_ONCE", 8)
-    le = small.remembering(small.learner(question, Frozen(), Lstm(width=3)))
+    le = small.remembering(small.train_setup(prepared, Frozen(), Lstm(width=3)))
     user_U, item_I, users = np.array([5, 2, 30]), np.array([8, 1, 29, 17]), 40
-    model, length_T = le.partition.model(), question.tokens.length_T
+    model, length_T = le.partition.model(), prepared.tokens.length_T
     state_TLD = model.encoder.states(np.arange(70))
     first, second = (text_N.ravel() for text_N in np.meshgrid(user_U, users + item_I, indexing="ij"))
     pairs = jax.jit(LstmModule.pairs)
     expected_UI = np.asarray(pairs(model, state_TLD, first, length_T[first], second, length_T[second])).reshape(3, 4)
     assert min(expected_UI.std(0).min(), expected_UI.std(1).min()) > 2e-5  # both texts matter, twenty times the tolerance
     scorer = le.scorer(le.partition.trainable)
-    got_UI = scorer(user_U, question.train.interaction_UI[user_U], item_I)
+    got_UI = scorer(user_U, prepared.train.interaction_UI[user_U], item_I)
     np.testing.assert_allclose(got_UI, expected_UI, atol=1e-6)
     rows: Any = SimpleNamespace(user_N=user_U[[2, 0, 0]], item_N=item_I[[3, 1, 1]])
     assert isinstance(scorer, PointwiseScorer)

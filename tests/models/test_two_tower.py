@@ -68,25 +68,25 @@ def test_only_a_warm_user_has_a_level():
     assert model.user_biases(jnp.array([0, 1, 2, 1])).tolist() == [0, 3, 0, 3]
 
 
-def test_random_towers_are_independent_draws(question: experiment.Prepared) -> None:
+def test_random_towers_are_independent_draws(prepared: experiment.Prepared) -> None:
     """Source and target, and another seed's, have a standard deviation of 0.02 and no correlation; the bias is log popularity."""
-    encoder = VectorTable(next(iter(question.train.item_vectors.values())))
-    one, other = (replace(TWO_TOWER, width=64)(encoder, question.train, None, seed) for seed in (0, 1))
+    encoder = VectorTable(next(iter(prepared.train.item_vectors.values())))
+    one, other = (replace(TWO_TOWER, width=64)(encoder, prepared.train, None, seed) for seed in (0, 1))
     draws = [np.asarray(tower[...]).ravel() for model in (one, other) for tower in (model.source_FV, model.target_FV)]
     assert np.std(draws, 1) == pytest.approx([0.02] * 4, rel=0.1)  # of 1,600 numbers or more
     assert np.abs(np.corrcoef(draws) - np.eye(4)).max() < 0.1
-    again = replace(TWO_TOWER, width=64)(encoder, question.train, None, 0)
+    again = replace(TWO_TOWER, width=64)(encoder, prepared.train, None, 0)
     np.testing.assert_array_equal(again.source_FV[...], one.source_FV[...])
     bias_I = items(one, one.encoder(jnp.arange(30)), np.arange(30))[2]
-    warm_I = question.train.warm_I
-    np.testing.assert_allclose(bias_I[warm_I], log_popularity(question.train)[warm_I], rtol=1e-5)
+    warm_I = prepared.train.warm_I
+    np.testing.assert_allclose(bias_I[warm_I], log_popularity(prepared.train)[warm_I], rtol=1e-5)
     np.testing.assert_array_equal(bias_I[~warm_I], 0)
 
 
-def test_two_tower_in_numpy(question: experiment.Prepared):
+def test_two_tower_in_numpy(prepared: experiment.Prepared):
     """The formula at the head of models.py, pair by pair in float64, with random parameters and attributes."""
-    le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
-    batch, train = le.batches(0), question.train
+    le = small.perturbed(small.train_setup(prepared, Frozen(), TWO_TOWER))
+    batch, train = le.batches(0), prepared.train
     model = le.partition.model()
     got_BJ = score(model, model.encoder(batch.rows), batch.examples, batch.items)
     p = {name: np.float64(value) for name, value in nnx.to_pure_dict(nnx.state(model, nnx.Param)).items() if name != "encoder"}
@@ -107,9 +107,9 @@ def test_two_tower_in_numpy(question: experiment.Prepared):
         np.testing.assert_allclose(np.asarray(got_BJ)[b, : len(item_J)], expected_J, rtol=1e-5, atol=1e-5)
 
 
-def test_a_user_is_profile_and_shown_items(question: experiment.Prepared):
+def test_a_user_is_profile_and_shown_items(prepared: experiment.Prepared):
     """Two users with one profile text and one support have one score, whoever they are and whatever else they took."""
-    le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
+    le = small.perturbed(small.train_setup(prepared, Frozen(), TWO_TOWER))
     batch = le.batches(0)
     model = le.partition.model()
     x = batch.examples
@@ -124,9 +124,9 @@ def test_a_user_is_profile_and_shown_items(question: experiment.Prepared):
         assert not np.allclose(changed_BJ, score_BJ)
 
 
-def test_own_rows_are_of_warm_items(question: experiment.Prepared):
+def test_own_rows_are_of_warm_items(prepared: experiment.Prepared):
     """At a closed form's start a warm item has the closed form's rows to rounding, a cold one those that its features say."""
-    q, draw = question, np.random.default_rng(0)
+    q, draw = prepared, np.random.default_rng(0)
     F = attribute_features(q.train).shape[1] + 16 + 1
     start = TowerInit(
         *(draw.normal(size=shape).astype(np.float32) for shape in ((30, 4), (30, 4), 30, (F, 4), (F, 4), F, (16, 4), 60))

@@ -63,14 +63,14 @@ class Interrupted(RuntimeError):
 
 
 @pytest.fixture(scope="module")
-def lora(question: experiment.Prepared) -> experiment.TrainSetup:
+def lora(prepared: experiment.Prepared) -> experiment.TrainSetup:
     """With dropout, so that every random choice of a step shows."""
-    return small.learner(question, small.DROPOUT, small.TWO_TOWER)
+    return small.train_setup(prepared, small.DROPOUT, small.TWO_TOWER)
 
 
 @pytest.fixture(scope="module")
-def linear(question: experiment.Prepared) -> experiment.TrainSetup:
-    return small.learner(question, Frozen(), LinearModel())
+def linear(prepared: experiment.Prepared) -> experiment.TrainSetup:
+    return small.train_setup(prepared, Frozen(), LinearModel())
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def from_list(metrics: list[float]) -> Validate:
 
 
 class Batches:
-    """The learner's, poisoned at some steps, with none to be had from `end` on."""
+    """A setup's batches, poisoned at some steps, with none to be had from `end` on."""
 
     def __init__(self, le: experiment.TrainSetup, poisoned: tuple[int, ...] = (), end: int | None = None):
         self.le, self.poisoned, self.end = le, poisoned, end
@@ -447,9 +447,9 @@ def test_not_a_number_stops_the_run_before_the_update(linear: experiment.TrainSe
 
 
 @pytest.mark.parametrize("devices", [Pmap(2), Mesh(2)])
-def test_not_a_number_on_one_device_stops_all(question: experiment.Prepared, tmp_path: Path, devices: Any) -> None:
+def test_not_a_number_on_one_device_stops_all(prepared: experiment.Prepared, tmp_path: Path, devices: Any) -> None:
     """And in the middle of an accumulation."""
-    le, twice = small.learner(question, Frozen(), LinearModel(), parallel=devices), replace(ADAMW, accumulate=2)
+    le, twice = small.train_setup(prepared, Frozen(), LinearModel(), parallel=devices), replace(ADAMW, accumulate=2)
     run = training(le, tmp_path, objective=Breaking("nan"), optimizer=twice, batches=Batches(le, poisoned=(4,)), devices=devices)
     with pytest.raises(NonFinite, match="step 5: not finite: loss"):
         run.fit()
@@ -535,7 +535,7 @@ def validate(trainable):
                 time.sleep(0.01)
     return Validation(0.5, {})
 
-run = test_loop.training(small.learner(small.question(), Frozen(), LinearModel()), Path(sys.argv[1]), validate=validate)
+run = test_loop.training(small.train_setup(small.prepared(), Frozen(), LinearModel()), Path(sys.argv[1]), validate=validate)
 run.fit()
 """
 

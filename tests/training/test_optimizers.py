@@ -116,9 +116,9 @@ def test_the_encoder_s_rate_scales_delta_and_nothing_else():
         np.testing.assert_array_equal(half[name], moved * (0.5 if "encoder" in name else 1.0), err_msg=name)  # 0.5: exactly
 
 
-def test_only_matrices_decay(question: experiment.Prepared):
+def test_only_matrices_decay(prepared: experiment.Prepared):
     """Of the real model, whose layers are stacked: their biases and norms have two axes, and are no matrices."""
-    ones = jax.tree.map(jnp.ones_like, small.learner(question, FULL, TWO_TOWER).partition.trainable)
+    ones = jax.tree.map(jnp.ones_like, small.train_setup(prepared, FULL, TWO_TOWER).partition.trainable)
     optimizer = replace(PLAIN, weight_decay=0.5)(9, 1.0)
     decay = jax.jit(lambda ones: optimizer.update(jax.tree.map(jnp.zeros_like, ones), optimizer.init(ones), ones)[0])
     got = small.leaves(decay(ones))
@@ -131,14 +131,14 @@ def test_only_matrices_decay(question: experiment.Prepared):
     assert {"['log_scale'].value", "['bias_F'].value", "['item_bias_I'].value"} <= still
 
 
-def test_a_batch_in_two_halves(question: experiment.Prepared):
+def test_a_batch_in_two_halves(prepared: experiment.Prepared):
     """accumulate=2: two steps of 20 examples update as one of 40, and the first alone does not. Clipped, after the mean."""
     full = InBatchSampling(
         size=40, support=[0], history=None, negatives=0, full_softmax=True, group_by_item=False
     )  # nothing is drawn but the order
     config = replace(PLAIN, learning_rate=0.01, clip=0.1, weight_decay=0.1)
     whole, halves = (
-        small.stirred(small.learner(question, Frozen(), LinearModel(), replace(full, size=size))) for size in (40, 20)
+        small.perturbed(small.train_setup(prepared, Frozen(), LinearModel(), replace(full, size=size))) for size in (40, 20)
     )
     _, at_once = small.fit(whole, Bce(), config(4, 1.0), 1)
     _, in_two = small.fit(halves, Bce(), replace(config, accumulate=2)(4, 1.0), 2)

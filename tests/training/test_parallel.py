@@ -53,42 +53,42 @@ def check(many: dict[str, np.ndarray], one: dict[str, np.ndarray]) -> None:
 
 
 def frozen(q: experiment.Prepared, parallel: Any) -> tuple[experiment.TrainSetup, dict[str, np.ndarray]]:
-    le = small.stirred(small.learner(q, Frozen(), TWO_TOWER, parallel=parallel))
+    le = small.perturbed(small.train_setup(q, Frozen(), TWO_TOWER, parallel=parallel))
     return le, trained(*small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel))
 
 
 @pytest.fixture(scope="module")
-def one_device(question: experiment.Prepared) -> tuple[experiment.TrainSetup, dict[str, np.ndarray]]:
-    return frozen(question, Pmap(1))
+def one_device(prepared: experiment.Prepared) -> tuple[experiment.TrainSetup, dict[str, np.ndarray]]:
+    return frozen(prepared, Pmap(1))
 
 
 @pytest.mark.parametrize("parallel", [Pmap(2), Mesh(2)], ids=["pmap", "mesh"])
-def test_two_devices_train_as_one(question: experiment.Prepared, one_device: Any, parallel: Any) -> None:
+def test_two_devices_train_as_one(prepared: experiment.Prepared, one_device: Any, parallel: Any) -> None:
     """On a frozen encoder: in-batch negatives, batches that the devices don't share evenly, and a last one that is not full."""
-    (le, one), (_, two) = one_device, frozen(question, parallel)
+    (le, one), (_, two) = one_device, frozen(prepared, parallel)
     check(two, one)
-    assert metrics(question, le, two) == pytest.approx(metrics(question, le, one), rel=1e-6)
+    assert metrics(prepared, le, two) == pytest.approx(metrics(prepared, le, one), rel=1e-6)
 
 
-def test_two_devices_train_a_text_metric_as_one(question: experiment.Prepared) -> None:
+def test_two_devices_train_a_text_metric_as_one(prepared: experiment.Prepared) -> None:
     """With dropout, which is of items."""
     found = []
     for parallel in (Pmap(1), Pmap(2)):
-        le = small.stirred(small.learner(question, Frozen(), small.METRIC, small.PREFIXES, parallel=parallel))
+        le = small.perturbed(small.train_setup(prepared, Frozen(), small.METRIC, small.PREFIXES, parallel=parallel))
         assert le.dropout
         found.append(trained(*small.fit(le, small.SOFTMAX, optax.sgd(0.1), 2, parallel)))
     check(found[1], found[0])
 
 
-def test_two_devices_train_an_lstm_as_one(question: experiment.Prepared) -> None:
+def test_two_devices_train_an_lstm_as_one(prepared: experiment.Prepared) -> None:
     found = []
     for parallel in (Pmap(1), Pmap(2)):
-        le = small.remembering(small.learner(question, Frozen(), Lstm(width=3), parallel=parallel))
+        le = small.remembering(small.train_setup(prepared, Frozen(), Lstm(width=3), parallel=parallel))
         found.append(trained(*small.fit(le, BceRatings(threshold=4.0), optax.sgd(1.0), 2, parallel)))
     check(found[1], found[0])
 
 
-def test_eight_devices_train_as_one(question: experiment.Prepared, lora_run: Any, tmp_path: Path) -> None:
+def test_eight_devices_train_as_one(prepared: experiment.Prepared, lora_run: Any, tmp_path: Path) -> None:
     """The same with Δθ learning and with dropout: the gradient goes back through the gathered vectors, and noise is the text's."""
     le, losses, states = lora_run
     one = trained(losses, states)
@@ -100,14 +100,14 @@ def test_eight_devices_train_as_one(question: experiment.Prepared, lora_run: Any
     for name in ("pmap", "mesh"):
         many = load_file(tmp_path / f"{name}.safetensors")
         check(many, one)
-        assert metrics(question, le, many) == pytest.approx(metrics(question, le, one), rel=1e-6)
+        assert metrics(prepared, le, many) == pytest.approx(metrics(prepared, le, one), rel=1e-6)
 
 
 def eight(folder: Path) -> None:
     """What the process with eight devices does."""
-    q = small.question()
+    q = small.prepared()
     for name, parallel in {"pmap": Pmap(8), "mesh": Mesh(None)}.items():
-        le = small.stirred(small.learner(q, small.DROPOUT, TWO_TOWER, parallel=parallel))
+        le = small.perturbed(small.train_setup(q, small.DROPOUT, TWO_TOWER, parallel=parallel))
         save_file(trained(*small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel)), folder / f"{name}.safetensors")
     print(json.dumps({"devices": Mesh(None).count}))
 
@@ -128,11 +128,11 @@ def test_what_these_runs_have_in_them(lora_run: Any) -> None:
 
 
 @pytest.mark.parametrize("parallel", [Pmap(1), Pmap(2), Mesh(2)], ids=["one", "pmap", "mesh"])
-def test_a_state_that_was_put_may_be_donated(question: experiment.Prepared, parallel: Any) -> None:
+def test_a_state_that_was_put_may_be_donated(prepared: experiment.Prepared, parallel: Any) -> None:
     """It is a copy: what the caller holds is there after the step, and comes back as one."""
     many = parallel(lambda constants, state, batch, collectives: (state + constants, collectives.psum(jnp.ones(()))))
     constants, state = jnp.arange(3.0), jnp.ones(3)
-    batch = small.learner(question, Frozen(), TWO_TOWER, parallel=parallel).batches(0)
+    batch = small.train_setup(prepared, Frozen(), TWO_TOWER, parallel=parallel).batches(0)
     for _ in range(2):
         after, _ = many.step(many.replicate(constants), many.replicate_state(state), many.shard_batch(batch))
         np.testing.assert_array_equal(many.unreplicate(after), [1, 2, 3])

@@ -28,9 +28,11 @@ ROWS = InBatchSampling(size=9, support=[0], history=None, negatives=0, full_soft
         (LORA, Lstm(width=4), BceRatings(threshold=4.0)),
     ],
 )
-def test_microbatched_trains_as_fused(question: experiment.Prepared, adapter: Any, model: Any, objective: Any) -> None:
+def test_microbatched_trains_as_fused(prepared: experiment.Prepared, adapter: Any, model: Any, objective: Any) -> None:
     """Also with batches whose last microbatches hold no text; plain gradient descent shows a gradient of another size."""
-    le = small.stirred(small.learner(question, adapter, model, ROWS if isinstance(objective, BceRatings) else small.IN_BATCH))
+    le = small.perturbed(
+        small.train_setup(prepared, adapter, model, ROWS if isinstance(objective, BceRatings) else small.IN_BATCH)
+    )
     used = [
         len([p for p in microbatched_step(small.spec(le, objective, optax.sgd(0.3))).shard_batch(le.batches(n)).rows if p])
         for n in range(3)
@@ -46,9 +48,9 @@ def test_microbatched_trains_as_fused(question: experiment.Prepared, adapter: An
         np.testing.assert_allclose(value, expected[name], atol=2e-6, err_msg=name)
 
 
-def test_dropout_differs_by_step_and_by_seed(question: experiment.Prepared) -> None:
+def test_dropout_differs_by_step_and_by_seed(prepared: experiment.Prepared) -> None:
     """One batch and the same parameters: the loss is another at another step, or with another seed, and the same at the same."""
-    le = small.stirred(small.learner(question, Frozen(), small.METRIC, small.PREFIXES))
+    le = small.perturbed(small.train_setup(prepared, Frozen(), small.METRIC, small.PREFIXES))
     batch, losses = le.batches(0), {}
     for seed in (0, 1):
         step, state = small.step_of(le, small.SOFTMAX, optax.sgd(0.0), seed)
@@ -60,15 +62,15 @@ def test_dropout_differs_by_step_and_by_seed(question: experiment.Prepared) -> N
     assert len(set(losses.values())) == 6
 
 
-def test_without_dropout_a_step_depends_on_the_batch_alone(question: experiment.Prepared) -> None:
-    le = small.stirred(small.learner(question, Frozen(), TWO_TOWER))
+def test_without_dropout_a_step_depends_on_the_batch_alone(prepared: experiment.Prepared) -> None:
+    le = small.perturbed(small.train_setup(prepared, Frozen(), TWO_TOWER))
     step, state = small.step_of(le, small.SOFTMAX, optax.sgd(0.0))
     run = jax.jit(lambda state: step(le.partition.frozen, state, le.batches(0), single_device))
     assert run(state)[1]["loss"] == run(state._replace(step=jnp.ones((), jnp.int32)))[1]["loss"]
 
 
-def test_microbatches_without_a_text_are_skipped(question: experiment.Prepared) -> None:
-    le = small.learner(question, LORA, TWO_TOWER)
+def test_microbatches_without_a_text_are_skipped(prepared: experiment.Prepared) -> None:
+    le = small.train_setup(prepared, LORA, TWO_TOWER)
     step = microbatched_step(small.spec(le, small.SOFTMAX, optax.sgd(0.3)))
     rows = [step.shard_batch(le.batches(n)).rows for n in range(5)]
     assert any(piece is None for pieces in rows for piece in pieces)
@@ -95,5 +97,5 @@ def test_impossible_microbatches_are_refused(devices: int, packed: bool) -> None
         resolve_mode(StepMode.microbatched, devices, packed)
 
 
-def test_a_frozen_encoder_is_a_table(question: experiment.Prepared) -> None:
-    assert not small.learner(question, Frozen(), TWO_TOWER).batches.packed
+def test_a_frozen_encoder_is_a_table(prepared: experiment.Prepared) -> None:
+    assert not small.train_setup(prepared, Frozen(), TWO_TOWER).batches.packed
