@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
-    from cold_jax.recommender import Recommender
     from cold_jax.runs.finished import FinishedRun
     from cold_jax.runs.render import Rendered
+    from cold_jax.serving.recommender import Recommender
 
 __version__ = "0.1.0"
 __all__ = ["CONF", "compare", "compose", "load", "train"]
@@ -78,7 +78,7 @@ def load(folder: str | Path, *overrides: str) -> Recommender:
         cold_jax.errors.RunError: the run was made by somebody else, and its config names what no override gives; or it is damaged.
     """
     from cold_jax.errors import ConfigError
-    from cold_jax.recommender import Recommender
+    from cold_jax.serving.recommender import Recommender
 
     if wrong := [override for override in overrides if "=" not in override]:
         raise ConfigError(f"{wrong[0]}: not KEY=VALUE")

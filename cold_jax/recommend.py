@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig
 
-from cold_jax import answers, cli, command, config
+from cold_jax import cli, command, config
 from cold_jax.arguments import Request, of_list, of_text, pairs
 from cold_jax.errors import ConfigError
-from cold_jax.requests import UserRequest
+from cold_jax.serving import answers
+from cold_jax.serving.requests import UserRequest
 
 if TYPE_CHECKING:
     from cold_jax.models.personalized_search import Search
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def recommend(request: Request, cfg: DictConfig) -> None:
     """Options win over keys of the config of the same name."""
-    from cold_jax.recommender import Recommender
+    from cold_jax.serving.recommender import Recommender
 
     if cfg.format not in ("table", "json", "csv"):
         raise ConfigError(f"format: {cfg.format!r} is not one of table, json, csv")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def serve(cfg: DictConfig) -> None:
-    from cold_jax.recommender import Recommender
-    from cold_jax.service import Limits, make_app, readable_errors, warm_up
+    from cold_jax.serving.recommender import Recommender
+    from cold_jax.serving.service import Limits, make_app, readable_errors, warm_up
 
     limits = Limits(**{str(name): int(value) for name, value in cfg.limits.items()})
     for name, value in limits._asdict().items():

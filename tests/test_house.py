@@ -41,13 +41,7 @@ ORDER = [
     "sweeps",
     "cli",
     "command",
-    "requests",
-    "catalogue",
-    "scorers",
-    "who_likes",
-    "recommender",
-    "answers",  # the lists that commands write
-    "service",
+    "serving",
     "train",
     "pretrain",
     "evaluate",
@@ -101,8 +95,8 @@ TESTED_BY = {
     "explanations/head.py": "explanations/test_explainer.py",  # against the run's own scores
     "runs/render.py": "runs/test_compare.py",
     "runs/results.py": "runs/test_folder.py",
-    "scorers.py": "test_recommender.py",
-    "serve.py": "test_service.py",
+    "serve.py": "serving/test_service.py",
+    "serving/scorers.py": "serving/test_recommender.py",
 }
 # Words of this project alone, for which the field has others.
 PRIVATE = r"foretell\w*|foretold|(?:is|are|was|were) asked|told|worth|visitor"

@@ -13,7 +13,7 @@ from cold_jax.errors import ConfigError
 from cold_jax.explanations.explainer import Explainer, Subject
 from cold_jax.explanations.explanation import Explanation
 from cold_jax.models.base import Partition
-from cold_jax.recommender import Recommender
+from cold_jax.serving.recommender import Recommender
 
 PROFILE, LIKED = "a 30-year-old engineer", ["007", "003", "081"]
 

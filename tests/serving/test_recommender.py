@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 import cold_jax
 from cold_jax.encoders import precomputed
 from cold_jax.errors import ConfigError, DataError
-from cold_jax.recommender import Recommender
-from cold_jax.requests import UserRequest
+from cold_jax.serving.recommender import Recommender
+from cold_jax.serving.requests import UserRequest
 
 NEW = {"item_id": "n1", "title": "film new", "genre": "space", "words": "rockets planets robots", "year": "1985"}
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from cold_jax import catalogue, cli, config, experiment
+from cold_jax import cli, config, experiment
 from cold_jax.errors import ConfigError, DataError, nearest_name
-from cold_jax.requests import UserRequest, read_requests
 from cold_jax.runs.folder import open_run
-from cold_jax.scorers import RunScorer
+from cold_jax.serving import catalogue
+from cold_jax.serving.requests import UserRequest, read_requests
+from cold_jax.serving.scorers import RunScorer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -161,7 +162,7 @@ class Recommender:
 
         Raises ConfigError where an id is not in the data, nor among the items that were added.
         """
-        from cold_jax.who_likes import who_likes
+        from cold_jax.serving.who_likes import who_likes
 
         item_N = np.array([self._item(item, "item") for item in items], np.int64)
         users = list(self.prepared.dataset.users.ids)

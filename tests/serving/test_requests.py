@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cold_jax.errors import DataError
-from cold_jax.requests import UserRequest, read_requests
+from cold_jax.serving.requests import UserRequest, read_requests
 
 KNOWN = frozenset({"007"})
 

@@ -13,8 +13,8 @@ from cold_jax.errors import ConfigError
 if TYPE_CHECKING:
     import polars as pl
 
-    from cold_jax.recommender import Answer, Recommender
-    from cold_jax.requests import UserRequest
+    from cold_jax.serving.recommender import Answer, Recommender
+    from cold_jax.serving.requests import UserRequest
 
 HEADER = ("rank", "item_id", "text", "score")
 log = logging.getLogger(__name__)

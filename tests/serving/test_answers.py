@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cold_jax.answers import show_items
-from cold_jax.recommender import Answer
+from cold_jax.serving.answers import show_items
+from cold_jax.serving.recommender import Answer
 
 ANSWERS = [Answer("u", ["1"], ["=a"], [0.12345678]), Answer("v", [], [], [], "no item: all are taken")]
 

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax.data.dataset import Dataset, Entities
-from cold_jax.who_likes import who_likes
+from cold_jax.serving.who_likes import who_likes
 
 NONE = np.zeros(0)
 DATA = Dataset("hand", NONE, NONE, NONE, NONE, Entities(("u", "v", "w"), {}, {}), Entities(("a", "b", "c"), {}, {}))

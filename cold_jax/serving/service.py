@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from cold_jax.errors import ConfigError, UserError
-from cold_jax.recommender import Recommender
-from cold_jax.requests import UserRequest
+from cold_jax.serving.recommender import Recommender
+from cold_jax.serving.requests import UserRequest
 
 if TYPE_CHECKING:
     from fastapi import FastAPI  # pyright: ignore[reportMissingImports]

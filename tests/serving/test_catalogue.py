@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cold_jax.catalogue import ADDED, read_added, write_added
 from cold_jax.data.new_items import NewItem
 from cold_jax.errors import RunError
 from cold_jax.runs.folder import Run
+from cold_jax.serving.catalogue import ADDED, read_added, write_added
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

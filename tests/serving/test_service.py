@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cold_jax.recommender import Recommender
-from cold_jax.service import Limits, make_app, warm_up
+from cold_jax.serving.recommender import Recommender
+from cold_jax.serving.service import Limits, make_app, warm_up
 
 pytest.importorskip("fastapi")
 LIMITS = Limits(body=5000, k=20, batch=3, text=200, history=5, page=7)
