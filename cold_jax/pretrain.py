@@ -10,8 +10,11 @@ def pretrain(cfg: DictConfig) -> None:
 
     folder = cli.pretrain(cfg, cli.invocation())
     checks = [line for line in Run(folder).read_metrics() if "best_step" in line]
-    best = max(line["metric"] for line in checks)
-    print(f"validation: {checks[0]['metric']:.4f} before, {best:.4f} at step {checks[-1]['best_step']}")
+    step = checks[-1]["best_step"]
+    kept = next(line["metric"] for line in checks if line["step"] == step)
+    print(f"validation: {checks[0]['metric']:.4f} before, {kept:.4f} at step {step}")
+    if step == 0:
+        print("training did not help: φ is θ (no step was better by loop.min_gain standard errors)")
     print(f"encoder=hub encoder.id={folder / 'encoder'}")
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import in_process
 import numpy as np
 import pytest
 import runs
@@ -34,12 +33,12 @@ from cold_jax import command, errors
 def test_a_user_s_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    done = in_process.run("train", *arguments, cwd=place)
-    assert done.code == 1
-    assert done.out == ""
-    [line] = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    done = runs.run("train", *arguments, cwd=place, cache=tmp_path / "cache")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert message in line
-    assert "Traceback" not in done.err
+    assert "Traceback" not in done.stderr
     assert list(place.iterdir()) == []
 
 

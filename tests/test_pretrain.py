@@ -21,6 +21,7 @@ SMALL = (
     "loop.validate_every=2",
     "batching.size=16",
     "optimizer.learning_rate=0.01",
+    "loop.min_gain=0",
 )
 HOW = {
     "tokens": (),
@@ -64,6 +65,7 @@ def test_the_last_lines_are_the_validation_and_the_next_override(pretrained: tup
     checks = [line for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()) if "best_step" in line]
     assert [line["step"] for line in checks] == [0, 2, 4]
     best = max(checks, key=lambda line: line["metric"])
+    assert best["step"] > 0
     assert output.splitlines()[-2:] == [
         f"validation: {checks[0]['metric']:.4f} before, {best['metric']:.4f} at step {best['step']}",
         f"encoder=hub encoder.id={folder}/encoder",
@@ -83,3 +85,12 @@ def test_a_frozen_encoder_is_not_pretrained(tmp_path: Path) -> None:
     done = runs.run("pretrain", *SMALL, "adapter=frozen", cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 1
     assert "use adapter=full or adapter=lora" in done.stdout + done.stderr
+
+
+def test_a_start_that_is_kept_is_named(tmp_path: Path) -> None:
+    arguments = (*SMALL, *HOW["contrastive"], "loop.min_gain=1000", f"hydra.run.dir={tmp_path / 'run'}")
+    done = runs.run("pretrain", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    first, *_ = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    value = f"{first['metric']:.4f}"
+    assert f"validation: {value} before, {value} at step 0\ntraining did not help: φ is θ" in done.stdout
