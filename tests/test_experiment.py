@@ -130,3 +130,15 @@ def test_people_without_texts_are_scored_as_by_empty_ones() -> None:
         scores.append(np.asarray(score(np.array([3]), history_UI, np.arange(50))))
     np.testing.assert_array_equal(*scores)
     assert np.ptp(scores[0]) > 0
+
+
+def test_an_ensemble_s_weights_do_not_depend_on_the_test_targets() -> None:
+    s = settings("split=next_item", "ensemble=history")
+    task = experiment.prepare(s).split.test["all"]
+    scores = []
+    for chosen in (s, s._replace(split=Poisoned(s.split))):
+        prepared = experiment.prepare(chosen)
+        setup = experiment.setup(chosen, prepared)
+        scorer = experiment.ensemble(chosen, prepared, setup.scorer(setup.partition.trainable))
+        scores.append(np.asarray(scorer(task.user_U, task.history_UI, task.candidate_I)))
+    np.testing.assert_array_equal(*scores)
