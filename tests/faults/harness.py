@@ -1,5 +1,6 @@
 """Runs of seconds in processes of their own, disturbed by a signal, a full disk or a changed file, and what must be true of them after."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,6 +86,7 @@ def check_whole(folder: Path) -> None:
         "split.csv": run.read_split,
         "per_user.parquet": run.read_per_user,
         "rankings.parquet": run.read_rankings,
+        "overrides.json": lambda: json.loads((folder / "overrides.json").read_text()),
         "results.json": run.read_results,
         "delta.safetensors": run.read_delta,
         "head.safetensors": lambda: load_file(folder / "head.safetensors"),

@@ -14,7 +14,8 @@ import pytest
 import runs
 from in_process import Done
 
-pytestmark = [pytest.mark.faults]
+# slow: in a session of its own, since commands in this process take over its streams (.ci/run)
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 COMMANDS = {
     "evaluate": lambda run, tmp: [f"run={run}"],
