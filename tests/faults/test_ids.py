@@ -78,6 +78,7 @@ def test_every_id_is_in_the_files(run: Run) -> None:
 
 def test_nothing_but_the_run_s_files_came_to_be(run: Run) -> None:
     harness_files = {
+        "overrides.json",
         "config.yaml",
         "cold_jax.log",
         "checkpoints",
