@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import tempfile
 import time
@@ -76,7 +75,7 @@ def estimate(s: Settings, p: Prepared) -> Iterator[str]:
             validation = time.monotonic() - start
         finally:
             logger.setLevel(level)
-        entries = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+        entries = run.read_metrics()
     ended = [entry["seconds"] for entry in entries if "seconds" in entry]
     if len(ended) < 3:
         yield "training: this experiment trains nothing"

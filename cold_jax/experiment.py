@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from cold_jax.errors import ConfigError, nearest_name
@@ -87,12 +87,12 @@ def _prepare(s: Settings) -> Prepared:
     return Prepared(dataset, split, train, loaded, join_tokens(main), digests, [*users.values(), *items.values()])
 
 
-def id_to_index(ids: Sequence[str], wanted: str, key: str) -> int:
-    """The integer id of a user or an item. Raises ConfigError where there is none."""
-    try:
-        return ids.index(wanted)
-    except ValueError:
-        raise ConfigError(f"{key}: the data has no id {wanted!r}; {nearest_name(wanted, ids)}") from None
+def id_to_index(index_of: Mapping[str, int], wanted: str, key: str, place: str = "") -> int:
+    """The integer id of a user or an item. Raises ConfigError where there is none; `place` is the file and line that names it."""
+    if wanted not in index_of:
+        where = f"{place}: " if place else ""
+        raise ConfigError(f"{where}{key}: the data has no id {wanted!r}; {nearest_name(wanted, list(index_of))}")
+    return index_of[wanted]
 
 
 def is_language_modelling(s: Settings) -> bool:

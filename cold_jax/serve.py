@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from omegaconf import DictConfig
 
 from cold_jax import cli, command, config, progress
-from cold_jax.errors import ConfigError
+from cold_jax.ranges import require
 
 if TYPE_CHECKING:
     from cold_jax.models.personalized_search import Search
@@ -17,9 +17,7 @@ def serve(cfg: DictConfig) -> None:
     from cold_jax.serving.service import Limits, make_app, readable_errors, warm_up
 
     limits = Limits(**{str(name): int(value) for name, value in cfg.limits.items()})
-    for name, value in limits._asdict().items():
-        if value < 1:
-            raise ConfigError(f"limits.{name}: {value} must be 1 or more")
+    require("limits", limits, at_least_1=limits._fields)
     recommender = Recommender(Path(cfg.run), cli.given_places(cfg), search=cast("Search", config.make(cfg.search, "search")))
     app = make_app(recommender, limits, [str(host) for host in cfg.hosts])
     progress.say(f"compiling what requests of up to {limits.batch} users need")

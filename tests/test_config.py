@@ -136,9 +136,9 @@ def test_a_run_s_config_with_an_interpolation_is_refused(tmp_path: Path, payload
 
 
 def test_place_names_the_unknown_id() -> None:
-    assert experiment.id_to_index(("7", "007"), "007", "user") == 1
+    assert experiment.id_to_index({"7": 0, "007": 1}, "007", "user") == 1
     with pytest.raises(ConfigError, match="user: the data has no id '07'"):
-        experiment.id_to_index(("7", "007"), "07", "user")
+        experiment.id_to_index({"7": 0, "007": 1}, "07", "user")
 
 
 # what stands in a run's folder may be somebody else's

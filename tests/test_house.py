@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 CODE = ROOT / "cold_jax"
 FILES = sorted(CODE.rglob("*.py"))
 # A module imports only from modules above its own.
+COMMANDS = ["train", "pretrain", "evaluate", "recommend", "search", "explain", "serve", "export", "report", "cache"]
 ORDER = [
     "errors",
     "ranges",
@@ -42,16 +43,7 @@ ORDER = [
     "cli",
     "command",
     "serving",
-    "train",
-    "pretrain",
-    "evaluate",
-    "recommend",
-    "search",
-    "explain",
-    "serve",
-    "export",
-    "report",
-    "cache",
+    *COMMANDS,
     "__main__",
 ]
 SEES_CONFIG = {
@@ -208,19 +200,7 @@ def test_nothing_is_unpickled() -> None:
 
 def test_nothing_heavy_is_imported_before_a_job_runs() -> None:
     heavy = ("jax", "transformers", "wandb", "polars", "orbax")
-    for command in (
-        "train",
-        "pretrain",
-        "evaluate",
-        "recommend",
-        "search",
-        "explain",
-        "serve",
-        "export",
-        "report",
-        "cache",
-        "data.__main__",
-    ):
+    for command in (*COMMANDS, "data.__main__"):
         probe = f"import sys, cold_jax.{command}; print([name for name in {heavy} if name in sys.modules])"
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, check=True)
         assert done.stdout.strip() == "[]", command
@@ -240,15 +220,5 @@ def test_sizes(path: Path) -> None:
         if isinstance(node, ast.FunctionDef):
             own = set(range(node.lineno, (node.end_lineno or node.lineno) + 1)) - prose
             assert len(own) <= 60, node.name
-    if path.parent == CODE and path.name in (
-        "train.py",
-        "pretrain.py",
-        "evaluate.py",
-        "recommend.py",
-        "search.py",
-        "explain.py",
-        "serve.py",
-        "export.py",
-        "report.py",
-    ):
+    if path.parent == CODE and path.stem in COMMANDS:
         assert len(lines) <= 60

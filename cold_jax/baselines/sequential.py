@@ -121,10 +121,7 @@ class History(Baseline):
                 raise ValueError(
                     f"baseline.members: {member!r} is not one of line, titles, vectors, cosine, transitions, popularity"
                 )
-        try:
-            metrics.parse(self.metric)
-        except ValueError as error:
-            raise ValueError(f"baseline.metric: {error}") from None
+        metrics.require_known("baseline.metric", self.metric)
 
     def needs(self, train: TrainView) -> int:
         items, blocks = len(train.items), 6 * DOUBLE * BLOCK

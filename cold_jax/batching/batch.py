@@ -139,6 +139,35 @@ class TargetBatches:
     def _order(self, epoch: int) -> np.ndarray:
         return seeds.generator(self.seed, "order", epoch).permutation(self.target_N)
 
+    def _examples(
+        self,
+        row_B: np.ndarray,
+        profile_B: np.ndarray,
+        target_B: np.ndarray,
+        history_BJ: np.ndarray,
+        seen_BJ: np.ndarray,
+        recent_BK: np.ndarray | None = None,
+    ) -> Examples:
+        """Of the training interactions `row_B`; vectors are padded to the size, matrices have it. The fields are those of Examples."""
+        user_B = self.train.user_N[row_B]
+        return Examples(
+            user_B=self._pad(user_B, np.int32),
+            profile_B=self._pad(profile_B, np.int32),
+            length_B=self._pad(self.length_T[user_B], np.int32),
+            target_B=self._pad(target_B, np.int32),
+            history_BJ=history_BJ,
+            seen_BJ=seen_BJ,
+            value_B=self._pad(self.train.value_N[row_B], np.float32),
+            weight_B=self._pad(np.ones(len(row_B)), np.float32),
+            recent_BK=recent_BK,
+        )
+
+    def _earlier(self, row_B: np.ndarray, before_B: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(example, position from the end, 1 for the newest, item) of the `before_B` interactions right before each example's own."""
+        row_N = np.repeat(np.arange(len(row_B)), before_B)
+        position_N = np.arange(len(row_N)) - np.repeat(np.cumsum(before_B) - before_B, before_B) + 1
+        return row_N, position_N, self.train.item_N[row_B[row_N] - position_N]
+
     def _pad(self, value_B: np.ndarray, dtype: type) -> np.ndarray:
         return np.pad(value_B, (0, self.size - len(value_B))).astype(dtype)
 
@@ -147,6 +176,35 @@ class TargetBatches:
         users = [self.train.users.ids[u] for u in np.unique(batch.examples.user_B)[:20]]
         items = [self.train.items.ids[i] for i in np.unique(batch.items.item_J[batch.examples.target_B])[:20]]
         return f"Users of the batch: {users}; items: {items}"
+
+
+class SomeItemsBatches(TargetBatches):
+    """Batches whose steps score some of the items, padded to `capacity`, which a subclass sets before its first batch."""
+
+    capacity: int
+
+    def __init__(self, size: int, inputs: BatchInputs, target_N: np.ndarray):
+        super().__init__(size, inputs, target_N)
+        self.count_I = np.bincount(self.train.item_N, minlength=len(self.train.items))
+        self.trained_I = np.flatnonzero(self.count_I)
+
+    def _seen(self, user_B: np.ndarray, item_J: np.ndarray) -> np.ndarray:
+        seen_BJ = np.zeros((self.size, self.capacity), bool)
+        seen_BJ[: len(user_B), : len(item_J)] = self.train.interaction_UI[user_B][:, item_J].toarray() > 0
+        return seen_BJ
+
+    def _padded_items(self, item_J: np.ndarray, slot_J: np.ndarray, log_q_J: np.ndarray) -> Items:
+        padding = (0, self.capacity - len(item_J))
+        return Items(
+            item_J=np.pad(item_J, padding).astype(np.int32),
+            slot_J=np.pad(slot_J, padding).astype(np.int32),
+            length_J=np.pad(self.length_T[len(self.train.users) + item_J], padding).astype(np.int32),
+            valid_J=np.arange(self.capacity) < len(item_J),
+            log_q_J=np.pad(log_q_J, padding).astype(np.float32),
+        )
+
+    def _log_q(self, item_J: np.ndarray) -> np.ndarray:
+        return np.log(self.count_I[item_J] / len(self.train.item_N))
 
 
 def recent_items(position_N: np.ndarray, row_N: np.ndarray, item_N: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cold_jax import seeds
-from cold_jax.batching.batch import Batch, Batching, BatchInputs, Examples, Items, TargetBatches, row_count
+from cold_jax.batching.batch import Batch, Batching, BatchInputs, SomeItemsBatches, row_count
 from cold_jax.ranges import require
 
 
@@ -36,15 +36,13 @@ class InBatchSampling(Batching):
         return SampledBatches(self, inputs)
 
 
-class SampledBatches(TargetBatches):
+class SampledBatches(SomeItemsBatches):
     """`batches(step)` is the step's batch; an epoch visits every training interaction once."""
 
     def __init__(self, batching: InBatchSampling, inputs: BatchInputs):
         super().__init__(batching.size, inputs, np.arange(len(inputs.train.user_N)))
         self.batching, train = batching, inputs.train
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
-        self.count_I = np.bincount(train.item_N, minlength=len(train.items))
-        self.trained_I = np.flatnonzero(self.count_I)
         largest = max(batching.support, default=batching.history or len(self.trained_I))
         wanted = len(self.trained_I) if batching.full_softmax else batching.size * (1 + largest) + batching.negatives
         self.capacity = min(wanted, len(self.trained_I))
@@ -63,28 +61,10 @@ class SampledBatches(TargetBatches):
         history_BJ = np.zeros((self.size, self.capacity), np.float32)
         for b, (items, weight) in enumerate(supports):
             history_BJ[b, np.searchsorted(item_J, items)] = weight
-        seen_BJ = np.zeros((self.size, self.capacity), bool)
-        seen_BJ[: len(row_B), : len(item_J)] = self.train.interaction_UI[user_B][:, item_J].toarray() > 0
-        examples = Examples(
-            user_B=self._pad(user_B, np.int32),
-            profile_B=self._pad(slot_T[profile_B], np.int32),
-            length_B=self._pad(self.length_T[user_B], np.int32),
-            target_B=self._pad(np.searchsorted(item_J, target_B), np.int32),
-            history_BJ=history_BJ,
-            seen_BJ=seen_BJ,
-            value_B=self._pad(self.train.value_N[row_B], np.float32),
-            weight_B=self._pad(np.ones(len(row_B)), np.float32),
-        )
-        log_q_J = np.zeros(len(item_J)) if self.batching.full_softmax else np.log(self.count_I[item_J] / len(self.train.item_N))
-        padding = (0, self.capacity - len(item_J))
-        items = Items(
-            item_J=np.pad(item_J, padding).astype(np.int32),
-            slot_J=np.pad(slot_T[len(user_T) :], padding).astype(np.int32),
-            length_J=np.pad(self.length_T[len(self.train.users) + item_J], padding).astype(np.int32),
-            valid_J=np.arange(self.capacity) < len(item_J),
-            log_q_J=np.pad(log_q_J, padding).astype(np.float32),
-        )
-        return Batch(rows, examples, items)
+        seen_BJ = self._seen(user_B, item_J)
+        examples = self._examples(row_B, slot_T[profile_B], np.searchsorted(item_J, target_B), history_BJ, seen_BJ)
+        log_q_J = np.zeros(len(item_J)) if self.batching.full_softmax else self._log_q(item_J)
+        return Batch(rows, examples, self._padded_items(item_J, slot_T[len(user_T) :], log_q_J))
 
     def _order(self, epoch: int) -> np.ndarray:
         order_N = super()._order(epoch)

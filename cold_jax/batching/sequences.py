@@ -8,7 +8,6 @@ from cold_jax.batching.batch import (
     Batch,
     Batching,
     BatchInputs,
-    Examples,
     Items,
     TargetBatches,
     recent_items,
@@ -59,24 +58,11 @@ class SequenceBatches(TargetBatches):
     def __call__(self, step: int) -> Batch:
         row_B, I = self._targets(step, self.batching.size), len(self.train.items)
         rows, profile_B, slot_I = self._texts(row_B)
-        user_B, target_B, before_B = self.train.user_N[row_B], self.train.item_N[row_B], row_B - self.first_N[row_B]
-
-        row_N = np.repeat(np.arange(len(row_B)), before_B)
-        position_N = np.arange(len(row_N)) - np.repeat(np.cumsum(before_B) - before_B, before_B) + 1
-        item_N = self.train.item_N[row_B[row_N] - position_N]
+        row_N, position_N, item_N = self._earlier(row_B, row_B - self.first_N[row_B])
         history_BI = np.zeros((self.size, I), np.float32)
         history_BI[row_N, item_N] = 1
-        examples = Examples(
-            user_B=self._pad(user_B, np.int32),
-            profile_B=self._pad(profile_B, np.int32),
-            length_B=self._pad(self.length_T[user_B], np.int32),
-            target_B=self._pad(target_B, np.int32),
-            history_BJ=history_BI,
-            seen_BJ=history_BI > 0,
-            value_B=self._pad(self.train.value_N[row_B], np.float32),
-            weight_B=self._pad(np.ones(len(row_B)), np.float32),
-            recent_BK=recent_items(position_N, row_N, item_N, (self.size, self.batching.history)),
-        )
+        recent_BK = recent_items(position_N, row_N, item_N, (self.size, self.batching.history))
+        examples = self._examples(row_B, profile_B, self.train.item_N[row_B], history_BI, history_BI > 0, recent_BK)
         all_I = np.arange(I)
         items = Items(
             item_J=all_I.astype(np.int32),

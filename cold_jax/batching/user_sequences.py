@@ -5,16 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cold_jax import seeds
-from cold_jax.batching.batch import (
-    Batch,
-    Batching,
-    BatchInputs,
-    Examples,
-    Items,
-    TargetBatches,
-    recent_items,
-    row_count,
-)
+from cold_jax.batching.batch import Batch, Batching, BatchInputs, SomeItemsBatches, recent_items, row_count
 from cold_jax.ranges import require
 
 
@@ -37,7 +28,7 @@ class UserSequences(Batching):
         return UserSequenceBatches(self, inputs)
 
 
-class UserSequenceBatches(TargetBatches):
+class UserSequenceBatches(SomeItemsBatches):
     """`batches(step)` is the step's batch; an epoch visits every target once."""
 
     def __init__(self, batching: UserSequences, inputs: BatchInputs):
@@ -48,8 +39,6 @@ class UserSequenceBatches(TargetBatches):
         new_N = np.isin(row_N, np.unique(pair_N, return_index=True)[1])  # a repeated item is not ranked in the test either
         super().__init__(batching.size, inputs, np.flatnonzero(new_N & (self.first_N < row_N)))
         self.batching = batching
-        self.count_I = np.bincount(train.item_N, minlength=len(train.items))
-        self.trained_I = np.flatnonzero(self.count_I)
         # A user with t targets has t + 1 items and more; the first one may have begun in the step before, with a history of its own
         needed = 2 * batching.size + batching.history
         self.capacity = min(needed + batching.negatives, len(self.trained_I))
@@ -63,9 +52,7 @@ class UserSequenceBatches(TargetBatches):
         row_B, train = self._targets(step, self.batching.size), self.train
         user_B, target_B = train.user_N[row_B], train.item_N[row_B]
         before_B = np.minimum(row_B - self.first_N[row_B], self.batching.history)
-        row_N = np.repeat(np.arange(len(row_B)), before_B)
-        position_N = np.arange(len(row_N)) - np.repeat(np.cumsum(before_B) - before_B, before_B) + 1
-        history_N = train.item_N[row_B[row_N] - position_N]
+        row_N, position_N, history_N = self._earlier(row_B, before_B)
         draw = seeds.generator(self.seed, "draw", step)
         more_N = draw.choice(self.trained_I, min(self.batching.negatives, len(self.trained_I)), replace=False)
         item_J = np.unique(np.concatenate([target_B, history_N, more_N]))[: self.capacity]
@@ -75,25 +62,7 @@ class UserSequenceBatches(TargetBatches):
         column_N = np.searchsorted(item_J, history_N)
         history_BJ = np.zeros((self.size, self.capacity), np.float32)
         history_BJ[row_N, column_N] = 1
-        seen_BJ = np.zeros((self.size, self.capacity), bool)
-        seen_BJ[: len(row_B), : len(item_J)] = train.interaction_UI[user_B][:, item_J].toarray() > 0
-        examples = Examples(
-            user_B=self._pad(user_B, np.int32),
-            profile_B=self._pad(slot_T[profile_B], np.int32),
-            length_B=self._pad(self.length_T[user_B], np.int32),
-            target_B=self._pad(np.searchsorted(item_J, target_B), np.int32),
-            history_BJ=history_BJ,
-            seen_BJ=seen_BJ,
-            value_B=self._pad(train.value_N[row_B], np.float32),
-            weight_B=self._pad(np.ones(len(row_B)), np.float32),
-            recent_BK=recent_items(position_N, row_N, column_N, (self.size, self.batching.history)),
-        )
-        padding = (0, self.capacity - len(item_J))
-        items = Items(
-            item_J=np.pad(item_J, padding).astype(np.int32),
-            slot_J=np.pad(slot_T[len(user_T) :], padding).astype(np.int32),
-            length_J=np.pad(self.length_T[len(train.users) + item_J], padding).astype(np.int32),
-            valid_J=np.arange(self.capacity) < len(item_J),
-            log_q_J=np.pad(np.log(self.count_I[item_J] / len(train.item_N)), padding).astype(np.float32),
-        )
-        return Batch(rows, examples, items)
+        seen_BJ = self._seen(user_B, item_J)
+        recent_BK = recent_items(position_N, row_N, column_N, (self.size, self.batching.history))
+        examples = self._examples(row_B, slot_T[profile_B], np.searchsorted(item_J, target_B), history_BJ, seen_BJ, recent_BK)
+        return Batch(rows, examples, self._padded_items(item_J, slot_T[len(user_T) :], self._log_q(item_J)))

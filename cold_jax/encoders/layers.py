@@ -160,26 +160,23 @@ class GatedMlp(nnx.Module):
         return self.down(hidden_RLM, noise_RL)
 
 
-class PreNormLayer(nnx.Module):
-    """A transformer layer whose norms come before attention and MLP."""
-
+class _Layer(nnx.Module):
     attention: Attention
     attention_norm: Callable[[jax.Array], jax.Array]
     mlp: Mlp | GatedMlp
     mlp_norm: Callable[[jax.Array], jax.Array]
+
+
+class PreNormLayer(_Layer):
+    """A transformer layer whose norms come before attention and MLP."""
 
     def __call__(self, x_RLD: jax.Array, seen: AttentionContext, noise_RL: jax.Array | None = None) -> jax.Array:
         x_RLD = x_RLD + self.attention(self.attention_norm(x_RLD), seen, noise_RL)
         return x_RLD + self.mlp(self.mlp_norm(x_RLD), noise_RL)
 
 
-class PostNormLayer(nnx.Module):
+class PostNormLayer(_Layer):
     """A transformer layer whose norms come after the sums."""
-
-    attention: Attention
-    attention_norm: Callable[[jax.Array], jax.Array]
-    mlp: Mlp | GatedMlp
-    mlp_norm: Callable[[jax.Array], jax.Array]
 
     def __call__(self, x_RLD: jax.Array, seen: AttentionContext, noise_RL: jax.Array | None = None) -> jax.Array:
         x_RLD = self.attention_norm(x_RLD + self.attention(x_RLD, seen, noise_RL))

@@ -39,6 +39,14 @@ POINTWISE = ("uauc", "accuracy", "item_correlation")  # beside auc
 BEYOND_ACCURACY = ("coverage", "gini", "novelty", "stratified_recall")  # at k too; they need more than ranks
 
 
+def require_known(key: str, name: str) -> None:
+    """Raises ConfigError, which begins with the setting `key`, where `parse` does."""
+    try:
+        parse(name)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
 def parse(name: str) -> tuple[str, int | None]:
     """`recall@20` → ("recall", 20), `mrr` → ("mrr", None). Raises ConfigError for a name that `per_user` does not know."""
     at_k = re.fullmatch(rf"({'|'.join(AT_K)})@([1-9][0-9]*)", name)

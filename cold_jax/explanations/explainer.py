@@ -1,6 +1,7 @@
 """Explanations of a run's scores: exact shares, words, and nearest items."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
@@ -152,10 +153,13 @@ class Explainer:
         ]
         return words, found.completeness
 
+    @cached_property
+    def _unit_ID(self) -> np.ndarray:
+        return self.vector_ID / np.maximum(np.linalg.norm(self.vector_ID, axis=1, keepdims=True), 1e-12)
+
     def _nearest(self, subject: Subject, count: int) -> list[Neighbour]:
         """Items with training interactions, by the cosine of φ's vectors; not the item itself."""
-        unit_ID = self.vector_ID / np.maximum(np.linalg.norm(self.vector_ID, axis=1, keepdims=True), 1e-12)
-        cosine_I = np.where(self.warm_I, unit_ID @ unit_ID[subject.item], -np.inf)
+        cosine_I = np.where(self.warm_I, self._unit_ID @ self._unit_ID[subject.item], -np.inf)
         cosine_I[subject.item] = -np.inf
         best = [int(i) for i in np.argsort(-cosine_I, kind="stable")[:count] if np.isfinite(cosine_I[i])]
         return [Neighbour(self.items.ids[i], self.text_I[i], float(cosine_I[i]), i in set(subject.history)) for i in best]

@@ -57,10 +57,7 @@ class Search:
         object.__setattr__(self, "grid", tuple(self.grid))
         if not 0 < self.share <= 1:
             raise ValueError(f"search.share: {self.share} is not a share above 0 and up to 1")
-        try:
-            metrics.parse(self.metric)
-        except ValueError as error:
-            raise ValueError(f"search.metric: {error}") from None
+        metrics.require_known("search.metric", self.metric)
 
     def __call__(self, train: TrainView, phi: Loaded, model: Scorer, validation: Mapping[str, EvalTask]) -> "PersonalizedSearch":
         """Raises DataError where the items have no such text, or the split's tasks are pointwise."""

@@ -21,7 +21,7 @@ class FinishedRun:
         """Raises ConfigError where the folder holds no finished run."""
         self.path = Path(folder)
         if not Run(self.path).finished:
-            raise ConfigError(f"{self.path}: not a finished run, which has a results.json; resume={self.path} goes on with it")
+            raise ConfigError(Run(self.path).not_finished)
 
     @cached_property
     def results(self) -> Results:

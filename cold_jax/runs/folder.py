@@ -108,6 +108,11 @@ class Run:
     def finished(self) -> bool:
         return (self.path / "results.json").exists()
 
+    @property
+    def not_finished(self) -> str:
+        """An error message, where a finished run is needed."""
+        return f"{self.path}: not a finished run, which has a results.json; resume={self.path} goes on with it"
+
     def write_config(self, text: str, replace: bool = False) -> None:
         """Signs the config, YAML whose top level is a mapping, and writes it. ExistsError where the folder has one: another run's.
 
@@ -258,9 +263,7 @@ class Run:
         try:
             document = read_json(path, RESULTS_LARGEST, RunError)
         except FileNotFoundError:
-            raise RunError(
-                f"{self.path}: not a finished run, which has a results.json; resume={self.path} goes on with it"
-            ) from None
+            raise RunError(self.not_finished) from None
         if not isinstance(document, dict):
             raise RunError(f"{path}: damaged (it is no object)")
         _check_format(document.get("format"), path)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax import cli, config, experiment
-from cold_jax.errors import ConfigError, DataError, nearest_name
+from cold_jax.errors import ConfigError, DataError
 from cold_jax.runs.folder import open_run
 from cold_jax.serving import catalogue
 from cold_jax.serving.requests import UserRequest, read_requests
@@ -55,7 +55,7 @@ class Recommender:
         """
         self.run = open_run(folder)
         if not self.run.finished:
-            raise ConfigError(f"{folder}: not a finished run, which has a results.json; resume={folder} goes on with it")
+            raise ConfigError(self.run.not_finished)
         self.settings = cli.load_settings(self.run, given)
         if experiment.is_language_modelling(self.settings):
             raise ConfigError(f"{folder}: a language model ranks nothing; its φ is {folder}/encoder")
@@ -129,7 +129,7 @@ class Recommender:
             allowed_I &= np.isin(np.arange(len(items)), [self._item(item, "among") for item in among])
         text = next(iter(items.texts.values()))
         remaining = iter(requests)
-        while chunk := list(islice(remaining, max(1, min(USERS_AT_ONCE, AT_ONCE // len(items))))):
+        while chunk := list(islice(remaining, self._users_at_once)):
             score_UI, history_UI = self._scores(chunk)
             left_out_UI = (history_UI.toarray() > 0) | ~allowed_I
             for row, request in enumerate(chunk):
@@ -166,7 +166,7 @@ class Recommender:
 
         item_N = np.array([self._item(item, "item") for item in items], np.int64)
         users = list(self.prepared.dataset.users.ids)
-        size = max(1, min(USERS_AT_ONCE, AT_ONCE // len(self.prepared.dataset.items)))
+        size = self._users_at_once
         chunks = (users[start : start + size] for start in range(0, len(users), size))
         scored = (self._scores([UserRequest(user) for user in chunk]) for chunk in chunks)
         return who_likes(scored, item_N, k, self.prepared.dataset, self._scorer.text_of)
@@ -294,24 +294,28 @@ class Recommender:
         """The integer id of a user of the data."""
         if request.user is None and request.profile is None and not request.liked and request.query is None:
             raise ConfigError("user: give user=ID of the data, or profile=TEXT, liked=[ID,…] or query=WORDS of a new user")
-        return None if request.user is None else _at(self._user_at, request.user, "user", request.place)
+        return None if request.user is None else experiment.id_to_index(self._user_at, request.user, "user", request.place)
 
     def history(self, request: UserRequest) -> list[int]:
         """What is known of a user, the newest first: what they like, then what the data has."""
         likes = [self._item(item, "liked", request.place) for item in request.liked]
         known: list[int] = []
         if request.user is not None:
-            user = _at(self._user_at, request.user, "user", request.place)
+            user = experiment.id_to_index(self._user_at, request.user, "user", request.place)
             item_N, offset_U = self._taken
             known = item_N[offset_U[user] : offset_U[user + 1]].tolist()
         return list(dict.fromkeys([*likes[::-1], *known[::-1]]))
+
+    @property
+    def _users_at_once(self) -> int:
+        return max(1, min(USERS_AT_ONCE, AT_ONCE // len(self.prepared.dataset.items)))
 
     def has_item(self, item: str) -> bool:
         """Whether it is an id of the data, or of an item that was added."""
         return item in self._item_at
 
     def _item(self, item: str, key: str, place: str = "") -> int:
-        return _at(self._item_at, item, key, place)
+        return experiment.id_to_index(self._item_at, item, key, place)
 
     @cached_property
     def _item_at(self) -> dict[str, int]:
@@ -338,14 +342,6 @@ class Recommender:
     def _search(self) -> PersonalizedSearch:
         search = self._search_config or config.make_search()
         return experiment.personalized_search(search, self.prepared, self.phi, self._scorer.scorer)
-
-
-def _at(index_of: Mapping[str, int], wanted: str, key: str, place: str = "") -> int:
-    """Raises ConfigError where there is no such id."""
-    if wanted not in index_of:
-        where = f"{place}: " if place else ""
-        raise ConfigError(f"{where}{key}: the data has no id {wanted!r}; {nearest_name(wanted, list(index_of))}")
-    return index_of[wanted]
 
 
 def _padded(scorer: Scorer, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:

@@ -73,8 +73,8 @@ class Loop:
     step: StepMode
 
     def __post_init__(self) -> None:
-        require("loop", self, at_least_0=["epochs", "max_steps", "min_gain"])
-        require("loop", self, at_least_1=["validate_every", "patience", "microbatch_rows", "log_every"])
+        counts = ["validate_every", "patience", "microbatch_rows", "log_every"]
+        require("loop", self, at_least_0=["epochs", "max_steps", "min_gain"], at_least_1=counts)
 
     def steps(self, steps_per_epoch: int) -> int:
         of_epochs = self.epochs * steps_per_epoch
