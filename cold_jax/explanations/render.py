@@ -10,6 +10,7 @@ from rich.text import Text
 from cold_jax.explanations.explanation import Explanation, Words
 from cold_jax.storage.logs import escape_control
 
+LARGEST = 6  # words that are listed with what they add
 _UP, _DOWN = (22, 120, 60), (176, 40, 40)  # colours of words that raise and lower the score
 
 _PAGE = """<!doctype html>
@@ -50,7 +51,7 @@ def in_one_line(found: Explanation) -> str:
 
 
 def for_terminal(found: Explanation) -> Group:
-    """Terms, shares, coloured words, nearest items."""
+    """Terms, shares, words (coloured, and the largest with what they add), nearest items."""
     terms = _table("what the score is the sum of", ["term", "adds"], [(name, f"{value:+.4f}") for name, value in terms_of(found)])
     parts: list[Text | Table] = [Text(escape_control(line), "bold") for line in (title_of(found), found.text)]
     parts.append(terms)
@@ -65,6 +66,10 @@ def for_terminal(found: Explanation) -> Group:
         for word, value in text.words:
             line.append(escape_control(f"{word} "), _style(value, largest))
         parts.append(line)
+    by_size = sorted(((word, value, text) for text in found.words for word, value in text.words), key=lambda row: -abs(row[1]))
+    rows = [(word, _name(text), f"{value:+.4f}") for word, value, text in by_size[:LARGEST] if value]
+    if rows:
+        parts.append(_table("words that moved the score most", ["word", "of", "adds"], rows))
     rows = [(one.item_id, one.text, f"{one.cosine:.3f}", "yes" if one.in_history else "") for one in found.nearest]
     parts.append(_table("training items with similar texts", ["item_id", "text", "cosine", "in the history"], rows))
     parts += [Text(line) for line in _footer(found)]

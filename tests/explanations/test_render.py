@@ -50,5 +50,12 @@ def test_a_terminal_gets_colours_and_no_orders() -> None:
     assert "0.04%" in text
 
 
+def test_without_colours_the_largest_words_have_figures() -> None:
+    out = io.StringIO()
+    Console(file=out, color_system=None, width=120).print(for_terminal(FOUND))
+    rows = [line.split("│") for line in out.getvalue().splitlines() if "this item <1>" in line and "│" in line]
+    assert [(row[1].strip(), row[3].strip()) for row in rows] == [("<script>", "+0.5000"), ("up", "-0.2500")]
+
+
 def test_a_cell_has_the_largest() -> None:
     assert in_one_line(FOUND) == "7 +0.400, 8 -0.100; <script> +0.500, up -0.250, flat +0.000"
