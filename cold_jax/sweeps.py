@@ -44,7 +44,9 @@ def with_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
         word.partition("=")[2] for word in typed if word.startswith("+experiment=") and word.partition("=")[2].isidentifier()
     ]
     folder = Path("multirun", f"{names[0] if names else 'sweep'}_{digest(*typed)[:10]}")
-    return folder, [*arguments, f"{_KEY}{folder}"]
+    # Beside the other overrides: Hydra's parser takes them in one piece, before or after its flags.
+    last = max((n for n, word in enumerate(arguments, 1) if "=" in word and not word.startswith("-")), default=len(arguments))
+    return folder, [*arguments[:last], f"{_KEY}{folder}", *arguments[last:]]
 
 
 def note(sweep: Path, job: Job) -> None:

@@ -1,13 +1,19 @@
 """Commands as a user gives them, in processes of their own, for the tests that need a whole run."""
 
+import atexit
+import functools
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import forks
+
+ROOT = Path(__file__).parents[1]
 VOLATILE = ("seconds", "peak_memory", "versions", "devices", "examples_per_second", "sha256")
 XLA_FLAGS = "--xla_backend_optimization_level=0"  # half the time of a short run is compilation
 
@@ -25,16 +31,28 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"cold_jax.{module}", *arguments]
 
 
-def run(module: str, *arguments: str, cwd: Path, cache: Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(module, *arguments),
-        cwd=cwd,
-        env=environment(cache) | more,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+@functools.cache
+def server() -> "subprocess.Popen[str]":
+    """The process of this worker that forks itself for each command (forks.py)."""
+    started = subprocess.Popen(
+        [sys.executable, "-u", forks.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
+    atexit.register(started.terminate)
+    return started
+
+
+def run(module: str, *arguments: str, cwd: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """How `python -m cold_jax.MODULE ARGUMENTS` ended, started in `cwd`."""
+    with tempfile.TemporaryDirectory() as written:
+        out, err = Path(written, "out"), Path(written, "err")
+        asked = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment(cache) | more}
+        talk = server()
+        assert talk.stdin is not None
+        assert talk.stdout is not None
+        talk.stdin.write(json.dumps({**asked, "out": str(out), "err": str(err)}) + "\n")
+        talk.stdin.flush()
+        code = int(talk.stdout.readline())
+        return subprocess.CompletedProcess(command(module, *arguments), code, out.read_text(), err.read_text())
 
 
 def smoke(folder: Path, *overrides: str, steps: int = 6) -> list[str]:

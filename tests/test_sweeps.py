@@ -15,6 +15,7 @@ def test_the_same_words_give_the_same_folder() -> None:
     assert folder.parent == Path("multirun")
     assert folder.name.startswith("smoke_")
     assert words == [*WORDS, f"hydra.sweep.dir={folder}"]
+    assert sweeps.with_folder([*WORDS, "--cfg", "job"])[1] == [*words, "--cfg", "job"]
     assert sweeps.with_folder(WORDS[::-1])[0] == folder
     assert sweeps.with_folder([*WORDS, "hydra/launcher=joblib"])[0] == folder
     assert sweeps.with_folder([*WORDS, "adapter=full"])[0] != folder
