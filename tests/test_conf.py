@@ -101,10 +101,27 @@ def compose_all(experiment: str, pairs: Iterable[tuple[str, str]]) -> None:
             assert config.settings(compose("train", overrides)).experiment == experiment
 
 
+def own_blocks(experiment: str) -> DictConfig:
+    """What an experiment's file sets, on top of what the experiments that it begins from set."""
+    node = OmegaConf.load(FOLDER / "experiment" / f"{experiment}.yaml")
+    assert isinstance(node, DictConfig)
+    entries = node.pop("defaults")
+    bases = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
+    made = OmegaConf.merge(*map(own_blocks, bases), node)
+    assert isinstance(made, DictConfig)
+    return made
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_takes_every_adapter_and_every_split(experiment: str) -> None:
-    length = max(len(ADAPTERS), len(SPLITS))
-    compose_all(experiment, zip(*(itertools.islice(itertools.cycle(x), length) for x in (ADAPTERS, SPLITS)), strict=True))
+    """What it sets of the group fits each choice; two pairs are composed as a command composes them, and all pairs in the slow test."""
+    blocks = own_blocks(experiment)
+    for choice in CHOICES:
+        group = choice.parts[0]
+        if group in ("adapter", "split"):
+            config.make(OmegaConf.merge(node_of(choice), blocks.get(group, {})), group)
+    at = EXPERIMENTS.index(experiment)
+    compose_all(experiment, [(ADAPTERS[n % len(ADAPTERS)], SPLITS[n % len(SPLITS)]) for n in (at, at + len(EXPERIMENTS))])
 
 
 @pytest.mark.slow
