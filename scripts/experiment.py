@@ -150,13 +150,15 @@ def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], k
         key = ["part", "method", "metric"]
         of_none = pl.DataFrame(whole, schema=of_users.schema, orient="row").join(of_users.select(key).unique(), key, "anti")
         of_none = pl.concat([of_none, pl.DataFrame(costs(results), schema=of_users.schema, orient="row")])
-        told = [
-            f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}; told: {p['context']}"
+        descriptions = [
+            f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}; context: {p['context']}"
             for p in results["protocol"].values()
         ]
-        asked = pl.DataFrame({"part": [*results["protocol"], "run"], "protocol": [*told, "this machine, one run at a time"]})
+        protocols = pl.DataFrame(
+            {"part": [*results["protocol"], "run"], "protocol": [*descriptions, "this machine, one run at a time"]}
+        )
         labels = {"run": pl.lit(name), "split": pl.lit(split, pl.Int64), "seed": pl.lit(seed), "draw": pl.lit(f"{split} {seed}")}
-        frames.append(pl.concat([of_users, of_none]).join(asked, "part").with_columns(**labels))
+        frames.append(pl.concat([of_users, of_none]).join(protocols, "part").with_columns(**labels))
     return pl.concat(frames)
 
 
@@ -219,18 +221,18 @@ def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
         for entry in table["rows"]:
             reference = entry.get("reference", {}).get(part, {})
             about = {"method": entry["name"], "kind": entry["kind"], "data": table["title"], "part": part}
-            told = {"source": entry.get("source"), "within": entry.get("within")}
+            more = {"source": entry.get("source"), "within": entry.get("within")}
             if entry in own:
                 ours, protocol = of[entry["name"]], of[entry["name"]]["protocol"][0]
-                told |= {"protocol": protocol, "significant": entry["name"] == best}
-                made.append({**about, "metric": metric, **figure(ours), "reference": reference.get(metric), **told})
+                more |= {"protocol": protocol, "significant": entry["name"] == best}
+                made.append({**about, "metric": metric, **figure(ours), "reference": reference.get(metric), **more})
                 if bar not in (None, entry["name"]):
-                    name, told = f"{metric} / {bar}", told | {"significant": False}
+                    name, more = f"{metric} / {bar}", more | {"significant": False}
                     found = figure(ratio(ours, of[bar]))
-                    made.append({**about, "metric": name, **found, "reference": reference.get(name), **told})
+                    made.append({**about, "metric": name, **found, "reference": reference.get(name), **more})
             elif metric in reference:
                 quoted = dict.fromkeys(("sd", "ci95", "seeds", "protocol")) | {"mean": reference[metric], "significant": False}
-                made.append({**about, "metric": metric, **quoted, "reference": reference[metric], **told})
+                made.append({**about, "metric": metric, **quoted, "reference": reference[metric], **more})
     return made
 
 

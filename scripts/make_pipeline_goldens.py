@@ -5,7 +5,7 @@
 Wants an environment of its own with torch 2.13.0 (CPU), transformers 5.24.0 and sentence-transformers 6.2.0; takes half a minute.
 
     BASE/                   config.json, model.safetensors and tokenizer.json of a small random model over characters
-    pipelines.json          the texts, and for each case its base, the files that a folder has besides, and how it was asked
+    pipelines.json          the texts, and for each case its base, the files that a folder has besides, and how it was called
     pipelines.safetensors   CASE/SIDE: the vectors; CASE/PATH/TENSOR: the weights of a Dense in the folder PATH
 """
 
@@ -123,7 +123,7 @@ def dense(wide: int, out: int, bias: bool, activation: str) -> dict[str, Any]:
 
 
 def cases() -> dict[str, dict[str, Any]]:
-    """Name → base, files besides its own, and the sides: what the library is asked → whose vectors they are here."""
+    """Name → base, files besides its own, and the sides: the library's input → whose vectors they are here."""
     normalized = modules("Transformer", "Pooling", "Normalize")
     plain = modules("Transformer", "Pooling")
     tanh, identity = "activation.Tanh", "linear.Identity"

@@ -58,7 +58,7 @@ def small_train() -> TrainView:
 
 
 def asking(train: TrainView, seed: int = 2) -> dict[str, EvalTask]:
-    """A part that shows each warm user his training items and asks for random others."""
+    """A task whose histories are the warm users' training items, with random other items as targets."""
     other_UI = (np.random.default_rng(seed).random(train.interaction_UI.shape) < 0.2).astype(np.float32)
     other_UI[~train.warm_U] = 0
     task = ranking_task("cold", train.interaction_UI, sparse.csr_array(other_UI), np.arange(len(train.items)))

@@ -151,10 +151,10 @@ RUN = {"parameters": {"trained": 12_345, "frozen": 7}, "seconds": {"train": 2.4}
 
 def test_what_a_run_cost_is_a_part_of_its_own(tmp_path: Path) -> None:
     bar_U = np.random.default_rng(0).uniform(0.1, 0.5, 40)
-    told = pl.DataFrame(experiment.costs(RUN), ["part", "method", "user", "metric", "value"], orient="row")
+    costs = pl.DataFrame(experiment.costs(RUN), ["part", "method", "user", "metric", "value"], orient="row")
     labels = {"protocol": "here", "run": "base", "split": 1, "seed": 1, "draw": "1 1"}
     both = pl.concat(
-        [values(bar_U, bar_U, 1), told.with_columns(**{key: pl.lit(v) for key, v in labels.items()})], how="diagonal_relaxed"
+        [values(bar_U, bar_U, 1), costs.with_columns(**{key: pl.lit(v) for key, v in labels.items()})], how="diagonal_relaxed"
     )
     table = {
         **TABLE,

@@ -29,7 +29,7 @@ def test_a_slow_stage_is_named_while_it_lasts(capsys: pytest.CaptureFixture[str]
     assert 2 <= sum(line.startswith("… still fitting ease (") for line in lines) <= 6
     assert any(line.startswith("fitting ease: 2.") for line in lines)
     assert "fitting bm25" in lines
-    assert not [line for line in lines if line.startswith("fitting bm25:")]  # too short to be told
+    assert not [line for line in lines if line.startswith("fitting bm25:")]  # too short to be reported
 
 
 def test_what_is_counted_has_a_pace_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def test_a_formula_is_a_kernel(formula: dict[str, float]):
 
 
 @pytest.mark.parametrize(
-    ("formula", "told"),
+    ("formula", "message"),
     [
         ({}, r"baseline\.kernel: there is no block"),
         ({"identity": -1.0}, r"baseline\.kernel\.identity: -1\.0 is below 0"),
@@ -77,12 +77,12 @@ def test_a_formula_is_a_kernel(formula: dict[str, float]):
         ({"words(plot)": 1.0}, r"baseline\.kernel: .*'plot'"),
     ],
 )
-def test_what_is_not_there_is_named(formula: dict[str, float], told: str):
+def test_what_is_not_there_is_named(formula: dict[str, float], message: str):
     def make() -> np.ndarray:
         blocks.check_formula(formula, "baseline.kernel")
         return blocks.item_kernel(items(), formula, "baseline.kernel")
 
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         make()
 
 

@@ -65,7 +65,7 @@ def test_neighbours_by_a_kernel_are_those_of_content_knn(train: TrainView):
 
 
 def test_the_process_over_users_is_kernel_ridge(train: TrainView):
-    """With a support of 3, without EASE: warm users show their three earliest items, all are asked for everything they took."""
+    """With a support of 3, without EASE: the histories of warm users are their three earliest items; everything that a user took is a target."""
     only = {"supports": [0, 3], "powers": [0.3], "penalties": [2.0], "ease": [0.0], "rank": 4}
     taken_UI = train.interaction_UI.toarray().astype(float)
     history_UI = taken_UI * (taken_UI.cumsum(1) <= 3)

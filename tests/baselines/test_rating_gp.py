@@ -76,7 +76,7 @@ def test_the_mode_is_that_of_a_gaussian_process_classifier():
 
 
 def test_the_mode_solves_its_equations():
-    """At the mode f = K Σ (y − p) over an item's rows (K makes much of what is left of them), a_u = v Σ (y − p) over a user's, w_u = Σ (y − p) x over his."""
+    """At the mode f = K Σ (y − p) over an item's rows (K makes much of what is left of them), a_u = v Σ (y − p) over a user's, w_u = Σ (y − p) x over theirs."""
     train, _ = asked()
     like_N = (train.value_N >= 4).astype(float)
     kernel_II, feature_IF = 3 * VECTORS.astype(float) @ VECTORS.T.astype(float), 1.5 * VECTORS[:, :3].astype(float)

@@ -101,7 +101,7 @@ def test_vectors_as_they_are_have_their_cosine() -> None:
 
 
 def asking(target: list[int]) -> EvalTask:
-    """Users u and v show SHOWN_UI and are asked for their next item."""
+    """Users u and v with the histories SHOWN_UI; their next items are the targets."""
     none_N, one_N = np.empty(0, np.int64), np.ones(2, np.float32)
     target_UI = sparse.csr_array((one_N, (np.arange(2), target)), shape=(2, 5))
     task = EvalTask(

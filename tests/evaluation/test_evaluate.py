@@ -55,7 +55,7 @@ def test_hand_worked_case():
 
 
 def test_an_interaction_of_a_history_counts_once_wherever_it_stands():
-    # user 0 took items 0, 1, 2, 3 in this order, user 1 items 2, 3, 0: counts 2, 1, 2, 2; the last is asked for
+    # user 0 took items 0, 1, 2, 3 in this order, user 1 items 2, 3, 0: counts 2, 1, 2, 2; the last is the target
     user_N, item_N = np.array([0, 0, 0, 0, 1, 1, 1], np.int32), np.array([0, 1, 2, 3, 2, 3, 0], np.int32)
     sides = (Entities(tuple(f"{side}{n}" for n in range(count)), {}, {}) for side, count in (("u", 2), ("i", 4)))
     dataset = Dataset("hand", user_N, item_N, np.ones(7, np.float32), np.arange(7) * 1.0, *sides)

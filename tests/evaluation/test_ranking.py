@@ -19,7 +19,7 @@ USERS, ITEMS = 11, 17
 
 
 def make_part(seed: int, users: int = USERS, items: int = ITEMS) -> EvalTask:
-    """Every third item is no candidate; a user shows some items and is asked for others."""
+    """Every third item is no candidate; a user's history is some items, their targets are others."""
     generator = np.random.default_rng(seed)
     candidate_I = np.flatnonzero(np.arange(items) % 3 != 0)
     kind_UI = generator.choice(3, (users, items), p=[0.6, 0.2, 0.2])
@@ -54,7 +54,7 @@ def check(part: EvalTask, score_UI: np.ndarray, got: Ranking, top: int) -> None:
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_candidates_of_their_own_are_all_that_is_ranked(seed: int):
-    """As if each user were a part, whose candidates are his."""
+    """As if each user were a task of their own, with their own candidates."""
     part, generator = make_part(seed), np.random.default_rng(seed)
     sampled_candidate_UI = (generator.random((USERS, ITEMS)) < 0.4) & (part.history_UI.toarray() == 0) | (
         part.target_UI.toarray() > 0

@@ -47,8 +47,8 @@ def test_figures_of_a_sample_are_those_of_its_users_and_the_protocol_says_so():
     whole, sample = (one(table_scorer(distinct_scores()), split.test) for one in (CONFIG, config))
     drawn_U = np.isin(whole.users["warm"], sample.users["warm"])
     np.testing.assert_array_equal(sample.per_user["warm"]["mrr"], whole.per_user["warm"]["mrr"][drawn_U])
-    told = describe_protocol(split, sample, {}, "mrr")["warm"]
-    assert (told["users"], told["users_in_task"]) == (5, len(split.test["warm"].user_U))
+    protocol = describe_protocol(split, sample, {}, "mrr")["warm"]
+    assert (protocol["users"], protocol["users_in_task"]) == (5, len(split.test["warm"].user_U))
     by_task = config.validate(table_scorer(distinct_scores()), split.validation)[1]
     means = config(table_scorer(distinct_scores()), split.validation).mean()
     assert by_task == pytest.approx({name: means[name]["recall@2"] for name in by_task})

@@ -52,7 +52,7 @@ def outside(tmp_path: Path) -> dict[str, bytes]:
 
 
 def command(theirs: Path, run: Path, module: str, *more: str) -> Done:
-    """Of this user, in a folder beside the run. Nothing but what was asked for is written outside of the run, and nothing started."""
+    """Of this user, in a folder beside the run. Nothing but what the command names is written outside of the run, and no process is started."""
     tmp_path = run.parent
     (tmp_path / "home").mkdir(exist_ok=True)
     before = outside(tmp_path)

@@ -85,7 +85,7 @@ def test_a_rating_process_is_joined_for_given_rows_alone() -> None:
 
 
 def test_new_items_are_lifted_as_far_as_the_others_allow() -> None:
-    """u is asked for an old item, v for a new one; the weight that puts the new ones first costs u's metric, so it needs tolerance."""
+    """u's target is an old item, v's a new one; the weight that puts the new ones first costs u's metric, so it needs tolerance."""
     part, new_I = asking([3, 0]), np.isin(np.arange(5), [0, 4])
     score_UI, text_UI = np.zeros((2, 5)), np.zeros((2, 5))
     score_UI[:, 3], score_UI[1, 0], text_UI[0, 4], text_UI[1, 0] = 1, -1, 1, 1

@@ -104,7 +104,7 @@ def test_what_is_an_items_own_is_not_in_its_features(prepared: experiment.Prepar
 
 
 def test_what_is_liked_is_the_mode_over_texts(prepared: experiment.Prepared) -> None:
-    """The towers' bias is f of the process whose kernel is the features': every user gets the same scores, or his own level on top."""
+    """The towers' bias is f of the process whose kernel is the features': every user gets the same scores, or their own level on top."""
     train = dataclasses.replace(prepared.train, like_N=np.arange(len(prepared.train.user_N)) % 3 > 0)
     liked = prepared._replace(train=train)
     feature_IF = feature_matrix(train, "items", [next(iter(train.item_vectors))], indicators=0.5, constant=0.3)

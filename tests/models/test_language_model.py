@@ -1,4 +1,4 @@
-"""What is foretold and from where; the losses by NumPy; devices agree; texts held out are."""
+"""What is predicted and from where; the losses by NumPy; devices agree; held-out texts become likelier."""
 
 from dataclasses import replace
 from typing import Any

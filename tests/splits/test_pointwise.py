@@ -42,7 +42,7 @@ def test_rows_alone_are_warm_and_cold_and_have_what_was_liked_before():
     assert [dataset.items.ids[i] for i in test["cold"].item_N] == ["c", "d", "a", "b"]
     liked_NI = test["all"].liked_history_NI
     assert liked_NI is not None
-    # before u's c: a; before their second a: c, a; before d: a again, then c; v had liked nothing before their b, and nothing but the b's row is before his a
+    # before u's c: a; before their second a: c, a; before d: a again, then c; v had liked nothing before their b, and nothing but the b's row is before their a
     assert liked_NI.toarray().astype(int).tolist() == [[1, 0, 0, 0], [2, 0, 1, 0], [1, 0, 2, 0], [0] * 4, [0] * 4]
     assert assemble(dataset, part_N, Cold.none, threshold=4, ranked=False).test["all"].liked_history_NI is None
     with pytest.raises(DataError, match=r"split\.threshold: with 6 no user has test rows of both labels"):

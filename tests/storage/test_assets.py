@@ -1,4 +1,4 @@
-"""Files out of wheels: only what was asked for, only what the digest means, and nothing outside the cache."""
+"""Files out of wheels: only the members named, only with the right digest, and nothing outside the cache."""
 
 import hashlib
 import os

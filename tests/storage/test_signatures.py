@@ -1,4 +1,4 @@
-"""A user's key: made once, theirs alone, and what it signed is told from everything else."""
+"""A user's key: made once, theirs alone, and what it signed differs from everything else."""
 
 import hashlib
 import hmac

@@ -330,7 +330,7 @@ def test_a_resumed_run_compares_with_the_start_again(linear: experiment.TrainSet
 
 
 def test_patience_counts_from_the_peak(linear: experiment.TrainSetup, tmp_path: Path) -> None:
-    """A run that rises goes on, though it cannot be told from its start yet."""
+    """A run that rises goes on, though it does not differ from its start yet."""
     rising: dict[int, list[float]] = {3 * n: [0.1 * n, 0, 0.2, 1.0] for n in range(5)}
     loop = replace(LOOP, max_steps=12, epochs=9, patience=1, min_gain=1.5)
     run = paired(linear, tmp_path, loop, rising)

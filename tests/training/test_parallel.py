@@ -150,11 +150,11 @@ def test_devices_that_are_not_there_are_an_error(kind: Any) -> None:
 
 
 def test_machine_tells_what_bits_depend_on() -> None:
-    told = device_info(2)
-    assert told["count"] == 2
-    assert told["platform"] == jax.devices()[0].platform
-    assert told["threads"] >= 1
-    assert "device_count=2" in told["xla_flags"]
+    info = device_info(2)
+    assert info["count"] == 2
+    assert info["platform"] == jax.devices()[0].platform
+    assert info["threads"] >= 1
+    assert "device_count=2" in info["xla_flags"]
 
 
 if __name__ == "__main__":
