@@ -1,4 +1,4 @@
-"""python -m cold_jax.report DIR…: the finished runs under some folders side by side."""
+"""python -m cold_jax.report DIR… [--html FILE]: the finished runs under some folders side by side."""
 
 import argparse
 import json
@@ -7,45 +7,48 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+def options() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
         prog="python -m cold_jax.report", description="The finished runs under some folders side by side."
     )
-    parser.add_argument(
-        "folders", metavar="DIR", nargs="+", type=Path, help="a run's folder, or one with runs in it (runs/, multirun/…)"
-    )
-    parser.add_argument(
-        "--metric", action="append", default=[], help="show this metric (can be repeated); else recall@20 and ndcg@20"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(argv)
+    folders = "a run's folder, or one with runs in it (runs/, multirun/…)"
+    made.add_argument("folders", metavar="DIR", nargs="+", type=Path, help=folders)
+    made.add_argument("--metric", action="append", default=[], help="show this one (repeatable); else recall@20 and ndcg@20")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    made.add_argument("--html", metavar="FILE", type=Path, help="write one self-contained page of tables and charts")
+    made.add_argument("--titles", action="store_true", help="there, items' texts beside their ids, read from the runs' data")
+    return made
 
-    from cold_jax.errors import ConfigError
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = options().parse_args(argv)
+
+    from cold_jax import sweeps
+    from cold_jax.errors import UserError
+    from cold_jax.reports import write_page
     from cold_jax.runs import compare
     from cold_jax.runs.render import comparison_table, escape_control, run_table, show
 
     try:
         found = compare.scan_runs(args.folders)
-    except FileNotFoundError as error:
-        sys.exit(escape_control(str(error)))
-    aside = [f"unfinished: {path}" for path in found.unfinished]
-    aside += [f"damaged: {path}: {problem}" for path, problem in found.damaged.items()]
-    if not found.finished:
-        looked = ", ".join(map(str, args.folders))
-        sys.exit(
-            "\n".join(escape_control(line) for line in [f"no finished run (a folder with results.json) under {looked}", *aside])
-        )
-    alone = len(found.finished) == 1 and not args.metric and not args.json  # shows what the run itself printed
-    try:
+        aside = [*compare.left_out(found), *sweeps.failures(args.folders)]
+        if not found.finished:
+            looked = ", ".join(map(str, args.folders))
+            lines = [f"no finished run (a folder with results.json) under {looked}", *aside]
+            sys.exit("\n".join(map(escape_control, lines)))
+        alone = len(found.finished) == 1 and not (args.metric or args.json or args.html)  # shows what the run itself printed
         sections = [] if alone else compare.compare_runs(found.finished, args.metric)
-    except ConfigError as error:
-        sys.exit(f"--{escape_control(str(error))}")
+        if args.html:
+            write_page(args.html, found, sections, aside, args.titles)
+            print(f"wrote {args.html}")
+            return
+    except (UserError, FileNotFoundError) as error:
+        sys.exit(escape_control(str(error)))
     if args.json:
         damaged = {str(path): problem for path, problem in found.damaged.items()}
         print(json.dumps({"sections": sections, "unfinished": [str(p) for p in found.unfinished], "damaged": damaged}, indent=2))
         return
-    tables = [run_table(found.finished[0].results)] if alone else map(comparison_table, sections)
-    show(tables)
+    show([run_table(found.finished[0].results)] if alone else map(comparison_table, sections))
     print(*map(escape_control, aside), sep="\n", end="\n" if aside else "")
 
 

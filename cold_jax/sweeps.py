@@ -72,6 +72,17 @@ def jobs(sweep: Path) -> list[Job]:
     return [found[number] for number in sorted(found)]
 
 
+def failures(folders: Sequence[Path]) -> list[str]:
+    """A line for each failed job of the sweeps under these folders."""
+    found = sorted({path.parent.resolve() for folder in folders for path in folder.rglob(_JOBS)})
+    return [
+        f"failed: {sweep}, job {job.number}: {' '.join(job.overrides)}: {job.reason or 'a bug, see its log'}"
+        for sweep in found
+        for job in jobs(sweep)
+        if job.state == "failed"
+    ]
+
+
 def size(sweep: Path) -> int:
     """Bytes noted so far: more than before if jobs have ended since."""
     try:

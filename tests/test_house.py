@@ -43,6 +43,7 @@ ORDER = [
     "cli",
     "command",
     "serving",
+    "reports",
     *COMMANDS,
     "__main__",
 ]

@@ -52,7 +52,7 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["{}/empty"], "no finished run (a folder with results.json) under {}/empty"),
         (["{}/killed"], "unfinished: {}/killed"),
         (["{}/nowhere"], "{}/nowhere: there is no such folder"),
-        (["{}/a", "--metric", "recal@20"], "--metric recal@20: no run has it; there are recall@20"),
+        (["{}/a", "--metric", "recal@20"], "metric recal@20: no run has it; there are recall@20"),
     ],
 )
 def test_errors_say_where_it_looked(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ SHOWN = ("recall@20", "ndcg@20")
 
 
 DRAWS = 10_000
+MOST_PAIRED = 12  # groups of which each two are compared; of more each is compared to the strongest baseline alone
 
 
 NO_CHOICE = r"(seed|split\.seed|resume|logger|hydra|data\.root)(\..*)?"  # keys that two runs of one group may differ in
@@ -86,6 +87,14 @@ def scan_runs(folders: Sequence[Path]) -> RunScan:
         except (OSError, ValueError) as error:
             found.damaged[path] = f"{type(error).__name__}: {error}"
     return found
+
+
+def left_out(found: RunScan) -> list[str]:
+    """A line for each run that is in no table."""
+    return [
+        *(f"unfinished: {path}" for path in found.unfinished),
+        *(f"damaged: {path}: {problem}" for path, problem in found.damaged.items()),
+    ]
 
 
 def _runs(folder: Path) -> Iterator[Path]:
@@ -155,7 +164,7 @@ def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTabl
     rows = [method_of(name, of, [r.results["baselines"][name] for r in of], columns) for name, of in baselines.items()]
     strongest = strongest_baselines(rows, columns)
     methods = [method_of(name, of, [r.results["test"] for r in of], columns) for name, of in groups.items()]
-    users = _users(groups)
+    users = users_by_method(groups)
     return {
         "title": runs[0].data,
         "groups": methods,
@@ -232,7 +241,7 @@ def strongest_baselines(baselines: Sequence[Method], columns: Mapping[str, Seque
     return {part: {metric: best(part, metric) for metric in names} for part, names in columns.items()}
 
 
-def _users(groups: Mapping[str, Sequence[RunRecord]]) -> dict[tuple[object, ...], pl.DataFrame]:
+def users_by_method(groups: Mapping[str, Sequence[RunRecord]]) -> dict[tuple[object, ...], pl.DataFrame]:
     """(part, metric, method) → a value for each user of each split, averaged over the runs that have it."""
     rows = pl.concat(
         run.users.with_columns(pl.col("method").fill_null(name), split=pl.lit(str(run.split)))
@@ -243,7 +252,7 @@ def _users(groups: Mapping[str, Sequence[RunRecord]]) -> dict[tuple[object, ...]
     return rows.group_by(*key, "split", "user_id").agg(pl.col("value").mean()).partition_by(*key, as_dict=True)
 
 
-def _paired(a: pl.DataFrame, b: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def paired_values(a: pl.DataFrame, b: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """A value for each user, of a and of b, over the splits that both have."""
     both = a.join(b, ["split", "user_id"], suffix="_b").sort("split", "user_id")
     user, split = both["user_id"].to_numpy(), both["split"].to_numpy()
@@ -255,8 +264,8 @@ def _differences(
     strongest: Mapping[str, Mapping[str, str | None]],
     users: Mapping[tuple[object, ...], pl.DataFrame],
 ) -> list[Difference]:
-    """Between groups, and of each to the strongest baseline: of a single run that is what its own table says."""
-    pairs = list(combinations(groups, 2))
+    """Between groups, unless there are many, and of each to the strongest baseline: of a single run that is what its own table says."""
+    pairs = list(combinations(groups, 2)) if len(groups) <= MOST_PAIRED else []
     differences: list[Difference] = []
     for part, names in strongest.items():
         for metric, best in names.items():
@@ -264,7 +273,7 @@ def _differences(
             for a, b in [*pairs, *((name, best) for name in groups if best)]:
                 both = [users[part, metric, method] for method in (a, b) if (part, metric, method) in users]
                 if len(both) == 2 and not both[0].join(both[1], ["split", "user_id"]).is_empty():  # coverage is of no user
-                    found = compare_paired(*_paired(*both), DRAWS, np.random.default_rng(0))
+                    found = compare_paired(*paired_values(*both), DRAWS, np.random.default_rng(0))
                     column.append({"a": a, "b": b, "part": part, "metric": metric, "found": found})
             for difference, p in zip(column, holm([d["found"]["p"] for d in column]), strict=True):
                 difference["found"]["p_holm"] = p
@@ -290,7 +299,7 @@ def _best(
             return None
         p = []
         for name in means.keys() - {first}:
-            a_U, b_U = _paired(users[part, metric, first], users[part, metric, name])
+            a_U, b_U = paired_values(users[part, metric, first], users[part, metric, name])
             p.append(randomisation(a_U - b_U, DRAWS, np.random.default_rng(0)) if len(a_U) else 1.0)
         return first if max(holm(p)) < 0.05 else None
 

@@ -83,8 +83,8 @@ def comparison_table(section: ComparisonTable) -> Table:
         row(metric, {}, "bold")
         for method in [*section["groups"], *section["baselines"]]:
             marks = {part: "*" if grid[part][metric] == method["name"] else "" for part in parts}
-            name = method["name"] + (_seeds(method) if method["name"] in groups else "")
-            cells = {part: _mean(method["test"][part][metric]) + marks[part] for part in parts}
+            name = method["name"] + (seeds_text(method) if method["name"] in groups else "")
+            cells = {part: mean_text(method["test"][part][metric]) + marks[part] for part in parts}
             row(name, cells, bold=[part for part in parts if section["best"][part][metric] == method["name"]])
         pairs: dict[str, dict[str, str]] = {}
         for d in section["differences"]:
@@ -97,7 +97,7 @@ def comparison_table(section: ComparisonTable) -> Table:
     return drawn
 
 
-def _seeds(method: Method) -> str:
+def seeds_text(method: Method) -> str:
     splits = list(dict.fromkeys(map(str, method["splits"])))
     of_splits = f"; split.seed {', '.join(splits)}" if len(splits) > 1 else ""
     return f" (seed {', '.join(map(str, dict.fromkeys(method['seeds'])))}{of_splits})" if method["seeds"] else ""
@@ -143,7 +143,7 @@ def escape_control(text: str) -> str:
     return text.translate(pictures | {code: f"\\x{code:x}" for code in range(0x80, 0xA0)})
 
 
-def _mean(spread: Spread | None) -> str:
+def mean_text(spread: Spread | None) -> str:
     if spread is None:
         return "–"
     return f"{spread['mean']:.4f}" + ("" if spread["sd"] is None else f" ± {spread['sd']:.4f}")

@@ -23,6 +23,7 @@ class Results(TypedDict):
     best_step: NotRequired[int]
     digests: NotRequired[dict[str, str]]  # sha256 of the data as they were read, of split, encoder and tokens
     parameters: NotRequired[dict[str, int]]  # trained and frozen
+    peak_memory: NotRequired[int | None]  # bytes
     overrides: NotRequired[list[str]]  # as they were typed
     encoder: NotRequired[str]  # the name of θ
     protocol: dict[str, dict[str, Any]]  # part -> task, candidates, mask, ties, users, items, minimum_detectable_difference
@@ -72,6 +73,10 @@ def check_results(document: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where}: best_step is no step")
     if not isinstance(document.get("encoder", ""), str):
         raise ValueError(f"{where}: encoder is no name")
+    if not isinstance(document.get("digests", empty), dict):
+        raise ValueError(f"{where}: digests is no object")
+    if document.get("peak_memory") is not None:
+        _require_finite(document["peak_memory"], f"{where}: peak_memory", 0)
     typed = document.get("overrides", [])
     if not isinstance(typed, list) or not all(isinstance(word, str) for word in typed):
         raise ValueError(f"{where}: overrides is no list of words")
