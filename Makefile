@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install train test test-all check experiment benchmark clean
+.PHONY: install train test test-all check docs experiment benchmark clean
 
 install: $(VENV)/installed      ## a virtual environment with cold_jax and the tools of its tests; then: source .venv/bin/activate
 
@@ -16,6 +16,9 @@ check: $(VENV)/installed        ## lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: $(VENV)/installed         ## the site, in build/docs; a warning is an error, nothing is fetched
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
 
 test-all: $(VENV)/installed     ## every test, including slow ones, fault injection and the default data and weights
 	$(BIN)/python -m pytest -n 2
@@ -33,7 +36,7 @@ benchmark: .venv-bench/installed ## against torch, PEFT and sentence-transformer
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs]' --constraint constraints.txt
 	touch $@
 
 clean:

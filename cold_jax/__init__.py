@@ -91,7 +91,7 @@ def compare(runs: Sequence[FinishedRun | str | Path], metrics: Sequence[str] = (
 
     Args:
         runs: finished runs, or folders that hold any.
-        metrics: to show, such as ["recall@20"]; none: recall@20 and ndcg@20.
+        metrics: to show, such as `recall@20`; none: that and `ndcg@20`.
     """
     from cold_jax.runs.render import compare_folders
 
