@@ -13,7 +13,20 @@ ROOT = Path(__file__).parents[1]
 CODE = ROOT / "cold_jax"
 FILES = sorted(CODE.rglob("*.py"))
 # A module imports only from modules above its own.
-COMMANDS = ["train", "pretrain", "evaluate", "recommend", "search", "explain", "serve", "export", "report", "cache"]
+COMMANDS = [
+    "train",
+    "pretrain",
+    "evaluate",
+    "recommend",
+    "search",
+    "explain",
+    "serve",
+    "export",
+    "report",
+    "plot",
+    "cache",
+    "env",
+]
 ORDER = [
     "errors",
     "ranges",
@@ -44,6 +57,7 @@ ORDER = [
     "command",
     "serving",
     "reports",
+    "plots",
     *COMMANDS,
     "__main__",
 ]

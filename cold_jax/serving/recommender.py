@@ -70,6 +70,11 @@ class Recommender:
         """The data, with the items that were added."""
         return self._scorer.prepared
 
+    @property
+    def item_vectors(self) -> np.ndarray:
+        """φ's vectors of all items' main texts, of shape (items, D); in the order of `prepared.dataset.items.ids`."""
+        return self._scorer.vector_ID
+
     @cached_property
     def phi(self) -> Loaded:
         """The run's encoder φ = θ + Δθ."""
