@@ -25,7 +25,9 @@
 import importlib.util
 
 if importlib.util.find_spec("cold_jax") is None:
-    get_ipython().run_line_magic("pip", "install --quiet cold_jax matplotlib")  # noqa: F821
+    from IPython import get_ipython
+
+    get_ipython().run_line_magic("pip", "install --quiet cold_jax matplotlib")
 
 
 # %%
