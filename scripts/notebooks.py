@@ -5,9 +5,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import jupytext
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+import jupytext  # pyright: ignore[reportMissingImports]
+from nbclient import NotebookClient  # pyright: ignore[reportMissingImports]
+from nbformat import NotebookNode  # pyright: ignore[reportMissingImports]
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
 TIMEOUT = 600  # seconds of a cell

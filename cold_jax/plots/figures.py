@@ -10,10 +10,17 @@ from cold_jax.storage.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
     from cold_jax.plots.embeddings import ItemMap
 
-STYLE = {"svg.hashsalt": "cold_jax", "svg.fonttype": "none", "axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+STYLE: "dict[RcKeyType, object]" = {
+    "svg.hashsalt": "cold_jax",
+    "svg.fonttype": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.size": 9,
+}
 MOST_LABELS = 12  # of a legend; more would cover the picture
 
 
@@ -79,8 +86,17 @@ def draw_quality(parts: Sequence[str], lines: Sequence[Series], metric: str) -> 
     (ax,) = figure.axes
     of_k = all(part.startswith("support_") for part in parts)
     for line in [*lines[1 : 1 + MOST_LABELS], lines[0]]:
-        style = {"color": "black", "linewidth": 1.8} if line is lines[0] else {"linewidth": 1}
-        ax.plot(line.x, line.y, marker="o", markersize=3, linestyle="-" if of_k else "none", label=line.label, **style)
+        own = line is lines[0]
+        ax.plot(
+            line.x,
+            line.y,
+            marker="o",
+            markersize=3,
+            linestyle="-" if of_k else "none",
+            color="black" if own else None,
+            linewidth=1.8 if own else 1,
+            label=line.label,
+        )
     if lines[0].low is not None and lines[0].high is not None:
         if of_k:
             ax.fill_between(lines[0].x, lines[0].low, lines[0].high, color="0.9", label="95 % of the model")
@@ -123,7 +139,7 @@ def draw_item_map(found: "ItemMap") -> "Figure":
         for cold, colour, label in ((False, "0.7", "warm items"), (True, "tab:red", "cold items")):
             of_I = found.cold_I == cold
             if of_I.any():
-                ax.scatter(*point_I2[of_I].T, s=9, color=colour, label=label, linewidths=0)
+                ax.scatter(point_I2[of_I, 0], point_I2[of_I, 1], s=9, color=colour, label=label, linewidths=0)
         ax.set(title=title, xlabel="first principal axis", ylabel="second")
         ax.set_aspect("equal", "box")
     figure.axes[1].sharex(figure.axes[0])
