@@ -7,6 +7,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent)]
 
 import generated  # noqa: E402
+from sphinx.application import Sphinx  # noqa: E402
 
 import cold_jax  # noqa: E402
 
@@ -42,5 +43,6 @@ autodoc_class_signature = "separated"
 copybutton_prompt_text = "$ "
 
 
-def setup(app: object) -> None:
+def setup(app: Sphinx) -> None:
     generated.write()
+    app.connect("source-read", lambda _, page, source: source.__setitem__(0, generated.inside(source[0])))

@@ -314,6 +314,12 @@ def results_page(readme: Path) -> str:
     return re.sub(r"^(    (?:make|python) .*(?:\n    .*)*)$", r"\1", text, flags=re.MULTILINE)
 
 
+def inside(text: str) -> str:
+    """A page whose links lead to experiments/NAME/README.md and conf/GROUP, as they do in the repository, with links to the site's pages."""
+    text = re.sub(r"\]\((?:\.\./)+experiments/(\w+)/README\.md\)", r"](/generated/results/\1.md)", text)
+    return re.sub(r"\]\((?:\.\./)+conf/(\w+)\)", r"](/generated/config/\1.md)", text)
+
+
 def layers_page() -> str:
     """The import order of the packages, as their imports give it."""
     return "\n".join(["```text", *layer_lines(), "```", ""])
