@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import importlib.util
-import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from cold_jax import config
 from cold_jax.errors import ConfigError
 from cold_jax.storage.files import atomic
 from cold_jax.storage.logs import FileHandler, Formatter
+from cold_jax.storage.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from cold_jax.runs.folder import Run
@@ -198,9 +198,11 @@ def typed(run: Run, job: Invocation) -> list[str]:
     from cold_jax.errors import RunError
     from cold_jax.storage.limits import read_json
 
-    before = read_json(run.path / OVERRIDES, OVERRIDES_LARGEST, RunError) if (run.path / OVERRIDES).exists() else []
+    path, before = run.path / OVERRIDES, []
+    if path.exists():
+        before = unseal(read_json(path, OVERRIDES_LARGEST, RunError), str(path), RunError).get("overrides")
     if not isinstance(before, list) or not all(isinstance(word, str) for word in before):
-        raise RunError(f"{run.path / OVERRIDES}: damaged (it is no list of overrides); delete it")
+        raise RunError(f"{path}: damaged (it holds no list of overrides); delete it")
     now = [word for word in job.overrides if not word.startswith(("hydra", "resume="))]
     return list({word.partition("=")[0]: word for word in (*before, *now)}.values())
 
@@ -241,7 +243,7 @@ def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
     run.path.mkdir(parents=True, exist_ok=True)
     run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
     with atomic(run.path / OVERRIDES, new=False) as file:
-        file.write(json.dumps(typed(run, job)).encode())
+        file.write(seal({"overrides": typed(run, job)}))
     try:
         yield
     except BaseException:

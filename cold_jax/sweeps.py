@@ -6,14 +6,14 @@ Each job appends a line to jobs.jsonl there, whatever process it runs in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from cold_jax.errors import RunError, UserError
 from cold_jax.storage.files import append_opener, digest
-from cold_jax.storage.limits import MiB, parse_json, read_file
+from cold_jax.storage.limits import MiB, read_file
+from cold_jax.storage.sealed import read_lines, seal
 
 _JOBS, _LARGEST = "jobs.jsonl", 64 * MiB
 _KEY = "hydra.sweep.dir="
@@ -53,20 +53,21 @@ def note(sweep: Path, job: Job) -> None:
     """Appends a job that ended. A later line of the same number replaces an earlier one."""
     sweep.mkdir(parents=True, exist_ok=True)
     with open(sweep / _JOBS, "ab", opener=append_opener) as file:
-        file.write(json.dumps(job._asdict()).encode() + b"\n")
+        file.write(seal(job._asdict()) + b"\n")
 
 
 def jobs(sweep: Path) -> list[Job]:
-    """By number; none where no job has ended. RunError where a line is none of `note`'s."""
+    """By number; none where no job has ended. RunError where a line is not as `note` wrote it."""
     path = sweep / _JOBS
     try:
-        lines = read_file(path, _LARGEST, RunError).splitlines()
+        data = read_file(path, _LARGEST, RunError)
     except FileNotFoundError:
         return []
+    if not data.endswith(b"\n"):
+        raise RunError(f"{path}: damaged (its last line is not whole); delete the file")
     found = {}
-    for number, line in enumerate(lines, 1):
-        entry = parse_json(line, f"{path}:{number}", RunError)
-        if not isinstance(entry, dict) or entry.keys() != set(Job._fields) or type(entry["number"]) is not int:
+    for number, entry in enumerate(read_lines(data, str(path), RunError), 1):
+        if entry.keys() != set(Job._fields) or type(entry["number"]) is not int:
             raise RunError(f"{path}:{number}: damaged (it is no job of a sweep); delete the file")
         found[entry["number"]] = Job(**entry)
     return [found[number] for number in sorted(found)]

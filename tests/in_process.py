@@ -3,8 +3,10 @@
 import contextlib
 import importlib
 import io
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,11 +52,28 @@ def _audit(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(_audit)
 
 
+@contextlib.contextmanager
+def own_logging() -> Iterator[None]:
+    """What is configured within is gone after, and no handler of this process is closed.
+
+    Hydra closes all there are, and absl's closes its stream, unless that is sys.stderr: the one of this process is not, within.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logging, "shutdown", lambda handlers: None)
+        try:
+            yield
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+
+
 def run(module: str, *arguments: str, cwd: Path, **environment: str) -> Done:
     """`python -m cold_jax.MODULE ARGUMENTS`, started in `cwd`."""
     global _events
     out, err, code = io.StringIO(), io.StringIO(), 0
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, own_logging():
         patch.setattr(cli, "prepare_process", lambda keep: None)  # of a process of its own
         patch.setattr(sys, "argv", [module, *arguments])
         patch.setenv("HYDRA_FULL_ERROR", "0")

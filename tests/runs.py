@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,12 @@ def fingerprint(folder: Path) -> dict[str, Any]:
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("delta.safetensors", "head.safetensors")
     }
     return {"results": results, "steps": steps, **learned}
+
+
+def edit_config(folder: Path, change: Callable[[str], str]) -> None:
+    """Changes a run's config.yaml as somebody would who wants it to be believed: with its digest, which takes no key."""
+    body = change((folder / "config.yaml").read_text().partition("# sha256: ")[0])
+    (folder / "config.yaml").write_text(f"{body}# sha256: {hashlib.sha256(body.encode()).hexdigest()}\n")
 
 
 def unclean(folder: Path) -> list[str]:

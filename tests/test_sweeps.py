@@ -6,6 +6,7 @@ import pytest
 
 from cold_jax import sweeps
 from cold_jax.errors import RunError
+from cold_jax.storage.sealed import seal
 
 WORDS = ["-m", "+experiment=smoke", "seed=1,2"]
 
@@ -42,6 +43,17 @@ def test_jobs_are_listed_with_what_went_wrong(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_a_damaged_list_is_named(tmp_path: Path) -> None:
-    (tmp_path / "jobs.jsonl").write_text("{}\n")
-    with pytest.raises(RunError, match=r"jobs\.jsonl:1: damaged"):
-        sweeps.jobs(tmp_path)
+    sweeps.note(tmp_path, sweeps.Job(0, [], "failed", "a reason", "x"))
+    data = (tmp_path / "jobs.jsonl").read_bytes()
+    for damage in (
+        b"{}\n",
+        data.replace(b"failed", b"done"),
+        data[:-9] + b"\n",
+        data[:-9],
+        data[:-1],
+        b"",
+        seal({"number": 0}) + b"\n",
+    ):
+        (tmp_path / "jobs.jsonl").write_bytes(damage)
+        with pytest.raises(RunError, match=r"jobs\.jsonl(:1)?: damaged.*"):
+            sweeps.jobs(tmp_path)

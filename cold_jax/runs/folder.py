@@ -1,20 +1,21 @@
 """A run's folder: each file has one writer and one reader, and under its final name it is always whole.
 
-    config.yaml        the resolved config, signed (storage/signatures.py)
-    overrides.json     what was typed for it
+    config.yaml        the resolved config, with its sha256, signed (storage/signatures.py)
+    overrides.json     what was typed for it, with its sha256
     split.csv          user_id, item_id, part, order
-    metrics.jsonl      a line per logged step
+    metrics.jsonl      a line per logged step, each with its sha256
     per_user.parquet   part, method, user_id, metric, value
     rankings.parquet   part, user_id, rank, item_id, score
     delta.safetensors  Δθ alone; head.safetensors: the parameters outside the encoder
     results.json       written last: a run that has it is finished
 
 Ids are text, byte for byte, and no id or name becomes the name of a file. A folder may be somebody else's: its files are read within
-limits, and none of them through a link. config.yaml and results.json say `format: 2`, results.json also its own sha256: of the
-document without that key, as JSON with sorted keys and no spaces.
+limits, and none of them through a link. config.yaml and results.json say `format: 2`. The sha256 of a JSON object is of the object without
+that key, with sorted keys and no spaces (storage/sealed.py); that of config.yaml is of the lines above it.
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -32,17 +33,18 @@ import pyarrow as pa
 from cold_jax.errors import ExistsError, NoRoom, RunError, WriteError
 from cold_jax.evaluation.tables import PerUser, Rankings
 from cold_jax.runs.parquet import read_table, write_table
-from cold_jax.runs.results import Results, check_results, results_digest, to_json
+from cold_jax.runs.results import Results, check_results
 from cold_jax.splits.files import SplitRows, read_split_rows
 from cold_jax.storage.files import append_opener, atomic, room
-from cold_jax.storage.limits import GiB, KiB, MiB, parse_json, parse_yaml, read_file, read_json, require_plain
+from cold_jax.storage.limits import GiB, KiB, MiB, parse_yaml, read_file, read_json, require_plain
+from cold_jax.storage.sealed import read_lines, seal, to_json, unseal
 from cold_jax.storage.signatures import sign, signed_here
 from cold_jax.storage.tensors import pack_tensors, read_tensors
 
 FORMAT = 2  # of config.yaml and results.json: raised whenever the keys or classes that they name change
 CONFIG_LARGEST, RESULTS_LARGEST, METRICS_LARGEST, TENSORS_LARGEST = 256 * KiB, 64 * MiB, 256 * MiB, 64 * GiB  # bytes
 MOST_FILES = 100_000  # of a folder
-_SIGNATURE = b"# signature: "
+_DIGEST, _SIGNATURE = b"# sha256: ", b"# signature: "
 _TEXT = pa.string()
 PER_USER = pa.schema({"part": _TEXT, "method": _TEXT, "user_id": _TEXT, "metric": _TEXT, "value": pa.float64()})
 RANKINGS = pa.schema({"part": _TEXT, "user_id": _TEXT, "rank": pa.int32(), "item_id": _TEXT, "score": pa.float32()})
@@ -119,6 +121,7 @@ class Run:
         replace: the run goes on with another config.
         """
         body = f"format: {FORMAT}\n{text.rstrip()}\n".encode()
+        body += _DIGEST + hashlib.sha256(body).hexdigest().encode() + b"\n"
         signature = sign(body)
         try:
             with atomic(self.path / "config.yaml", new=not replace) as file:
@@ -146,13 +149,19 @@ class Run:
         """
         path = self.path / "config.yaml"
         try:
-            config = parse_yaml(read_file(path, CONFIG_LARGEST, RunError), str(path), RunError)
+            data = read_file(path, CONFIG_LARGEST, RunError)
         except FileNotFoundError:
             raise RunError(f"{self.path}: no config.yaml in it; give the folder of a run") from None
+        body, _, digest = data.rpartition(_DIGEST)
+        config = parse_yaml(body or data, str(path), RunError)
         if not isinstance(config, dict):
             raise RunError(f"{path}: is not the config of a run, which has keys")
         _check_format(config.pop("format", None), path)
         _check_texts(config, path)
+        if not self.made_here and hashlib.sha256(body).hexdigest().encode() != digest.split(b"\n")[0]:
+            raise RunError(
+                f"{path}: damaged, or edited (its sha256 is not the one that was written); give settings on the command line instead"
+            )
         return config
 
     def write_split(self, rows: SplitRows, order: np.ndarray) -> None:
@@ -170,7 +179,7 @@ class Run:
 
     def append_metrics(self, record: Mapping[str, float | str]) -> None:
         """A record has its step, an int, and finite numbers or text; one that finds no room on the disk leaves nothing."""
-        path, line = self.path / "metrics.jsonl", to_json({"step": record["step"], **record}) + b"\n"
+        path, line = self.path / "metrics.jsonl", seal({"step": record["step"], **record}) + b"\n"
         try:
             with open(path, "ab", buffering=0, opener=append_opener) as file:
                 size = file.tell()
@@ -183,22 +192,21 @@ class Run:
             raise WriteError(f"{path}: cannot be written ({error.strerror})") from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The whole lines; what a killed process left of its last one is no line. RunError where one is no record of a step."""
+        """The whole lines; what a killed process left of its last one is no line. RunError where a line is not as it was written."""
         path = self.path / "metrics.jsonl"
         try:
-            lines = read_file(path, METRICS_LARGEST, RunError).split(b"\n")[:-1]
+            records = read_lines(read_file(path, METRICS_LARGEST, RunError), str(path), RunError)
         except FileNotFoundError:
             raise RunError(f"{path}: is not there; only a run that began to train has it") from None
-        records = [parse_json(line, f"{path}:{number}", RunError) for number, line in enumerate(lines, 1)]
         for number, record in enumerate(records, 1):
-            if not isinstance(record, dict) or type(record.get("step")) is not int:
+            if type(record.get("step")) is not int:
                 raise RunError(f"{path}:{number}: damaged (it is no record of a step)")
         return records
 
     def cut_metrics(self, step: int) -> None:
         """Drops the lines after `step`, from which a run resumes, and a last line that is not whole."""
         if (self.path / "metrics.jsonl").exists():
-            kept = [to_json(line) + b"\n" for line in self.read_metrics() if line["step"] <= step]
+            kept = [seal(line) + b"\n" for line in self.read_metrics() if line["step"] <= step]
             with atomic(self.path / "metrics.jsonl", new=False) as file:
                 file.writelines(kept)
 
@@ -255,7 +263,7 @@ class Run:
         document = {**json.loads(to_json(results, allow_nan=True)), "format": FORMAT}
         check_results(document, "results.json")
         with atomic(self.path / "results.json", new=False) as file:
-            file.write(to_json({**document, "sha256": results_digest(document)}, indent=2, sort_keys=True) + b"\n")
+            file.write(seal(document, indent=2, sort_keys=True) + b"\n")
 
     def read_results(self) -> Results:
         """Raises RunError where a figure is not as it was written, or the file is of another format."""
@@ -264,12 +272,8 @@ class Run:
             document = read_json(path, RESULTS_LARGEST, RunError)
         except FileNotFoundError:
             raise RunError(self.not_finished) from None
-        if not isinstance(document, dict):
-            raise RunError(f"{path}: damaged (it is no object)")
-        _check_format(document.get("format"), path)
-        written = document.pop("sha256", None)
-        if written != (found := results_digest(document)):
-            raise RunError(f"{path}: damaged (sha256 {found} where {str(written)[:64]} was written)")
+        _check_format(document.get("format") if isinstance(document, dict) else FORMAT, path)
+        document = unseal(document, str(path), RunError)
         del document["format"]
         try:
             check_results(document, str(path))

@@ -1,7 +1,5 @@
-"""What results.json holds: its types, checked where it is written and where it is read, and its digest."""
+"""What results.json holds: its types, checked where it is written and where it is read."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
@@ -27,19 +25,6 @@ class Results(TypedDict):
     overrides: NotRequired[list[str]]  # as they were typed
     encoder: NotRequired[str]  # the name of θ
     protocol: dict[str, dict[str, Any]]  # part -> task, candidates, mask, ties, users, items, minimum_detectable_difference
-
-
-def to_json(value: Any, allow_nan: bool = False, **style: Any) -> bytes:
-    """Floats as repr writes them, NumPy's scalars as Python's; ValueError for NaN and infinity, which JSON has not."""
-    return json.dumps(value, allow_nan=allow_nan, default=lambda scalar: scalar.item(), **style).encode()
-
-
-def results_digest(document: Mapping[str, Any]) -> str:
-    """sha256 of the document as JSON with sorted keys and no spaces; without its own `sha256` key."""
-    try:
-        return hashlib.sha256(to_json(document, sort_keys=True, separators=(",", ":"))).hexdigest()
-    except ValueError:  # a number beyond what a float holds
-        return "none"
 
 
 def check_results(document: Mapping[str, Any], where: str) -> None:

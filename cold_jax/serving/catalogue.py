@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from cold_jax.errors import RunError
 from cold_jax.storage.files import atomic
-from cold_jax.storage.limits import MiB, parse_json, read_file
+from cold_jax.storage.limits import MiB, read_file
+from cold_jax.storage.sealed import read_lines, seal
 
 if TYPE_CHECKING:
     from cold_jax.data.attributes import Attributes
@@ -19,27 +19,25 @@ if TYPE_CHECKING:
     from cold_jax.runs.folder import Run
 
 ADDED, ADDED_LARGEST = "added_items.jsonl", 1024 * MiB  # in the run's folder: a line for each item that was added
-_WHAT = 'each line is {"id": TEXT, "columns": {COLUMN: TEXT}, "text": TEXT or null}'
+_WHAT = 'each line is {"id": TEXT, "columns": {COLUMN: TEXT}, "text": TEXT or null, "sha256": DIGEST}'
 
 
 def read_added(run: Run) -> list[NewItem]:
-    """The items that were added to a run. Raises RunError where the file is damaged."""
+    """The items that were added to a run. Raises RunError where a line is not as it was written."""
     from cold_jax.data.new_items import NewItem
 
     path = run.path / ADDED
     try:
-        lines = read_file(path, ADDED_LARGEST, RunError).decode("utf-8", "replace").split("\n")
+        data = read_file(path, ADDED_LARGEST, RunError)
     except FileNotFoundError:
         return []
     found: dict[str, NewItem] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            row = parse_json(line, f"{path}:{number}", RunError)
-            if not (isinstance(row, dict) and row.keys() == {"id", "columns", "text"} and _is_texts(row)):
-                raise RunError(f"{path}:{number}: damaged ({_WHAT}); mend or delete the line")
-            if row["id"] in found:
-                raise RunError(f"{path}:{number}: item {row['id']!r} occurs twice; delete one of the lines")
-            found[row["id"]] = NewItem(row["id"], row["columns"], row["text"], f"{path}:{number}")
+    for number, row in enumerate(read_lines(data, str(path), RunError), 1):
+        if not (row.keys() == {"id", "columns", "text"} and _is_texts(row)):
+            raise RunError(f"{path}:{number}: damaged ({_WHAT}); delete the line, and add the item again")
+        if row["id"] in found:
+            raise RunError(f"{path}:{number}: item {row['id']!r} occurs twice; delete one of the lines")
+        found[row["id"]] = NewItem(row["id"], row["columns"], row["text"], f"{path}:{number}")
     return list(found.values())
 
 
@@ -52,9 +50,9 @@ def _is_texts(row: Mapping[str, object]) -> bool:
 
 def write_added(run: Run, items: Sequence[NewItem]) -> Path:
     """Replaces the items that were added to a run, whole or not at all. Returns the file."""
-    lines = [json.dumps({"id": item.id, "columns": dict(item.columns), "text": item.text}, ensure_ascii=False) for item in items]
+    rows = [{"id": item.id, "columns": dict(item.columns), "text": item.text} for item in items]
     with atomic(run.path / ADDED, new=False) as file:
-        file.write("".join(f"{line}\n" for line in lines).encode())
+        file.writelines(seal(row, ensure_ascii=False) + b"\n" for row in rows)
     return run.path / ADDED
 
 

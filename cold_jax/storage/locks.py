@@ -4,7 +4,6 @@ The file's name is linked to a whole file in one step, which holds on network fi
 """
 
 import hashlib
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from cold_jax.errors import LockedError
 from cold_jax.storage.files import atomic
 from cold_jax.storage.limits import parse_json, read_file
+from cold_jax.storage.sealed import seal, unseal
 
 _LARGEST = 4096  # bytes of a lock
 
@@ -25,7 +25,7 @@ def lock(folder: Path) -> Iterator[None]:
 
     Whether it is dead is known only on the machine, and in the container, that it ran in; everywhere else it counts as alive.
     """
-    path, text = folder / "lock", json.dumps(_this_process()).encode()
+    path, text = folder / "lock", seal(_this_process())
     while not _take(path, text):
         with suppress(FileNotFoundError):  # released since: try again
             _take_over(path, text)
@@ -49,7 +49,7 @@ def _take(path: Path, text: bytes) -> bool:
 def _take_over(path: Path, text: bytes) -> None:
     """Replaces the lock of a process that is gone. Raises LockedError where none of that is certain."""
     held = read_file(path, _LARGEST, LockedError)
-    holder, ours = _holder(path, held), json.loads(text)
+    holder, ours = _holder(path, held), _this_process()
     here = (holder["host"], holder["boot"]) == (ours["host"], ours["boot"])
     if here and _started(holder["pid"]) != holder["started"]:
         # of all that find the same dead holder one makes this name, and only that one replaces the lock
@@ -72,12 +72,8 @@ def _take_over(path: Path, text: bytes) -> None:
 def _holder(path: Path, held: bytes) -> dict[str, Any]:
     """What a lock file says of its process. Raises LockedError where it is no lock of ours."""
     try:
-        holder = parse_json(held, str(path), LockedError)
-        if (
-            isinstance(holder, dict)
-            and type(holder["pid"]) is int
-            and all(type(holder[k]) is str for k in ("host", "boot", "started"))
-        ):
+        holder = unseal(parse_json(held, str(path), LockedError), str(path), LockedError)
+        if type(holder["pid"]) is int and all(type(holder[k]) is str for k in ("host", "boot", "started")):
             return holder
     except (LockedError, KeyError):
         pass

@@ -10,7 +10,9 @@ from typing import Any
 import runs
 from safetensors.numpy import load_file
 
+from cold_jax.errors import RunError
 from cold_jax.runs.folder import Run
+from cold_jax.storage.sealed import unseal
 
 STEPS = 60
 SMALL = (
@@ -86,13 +88,14 @@ def check_whole(folder: Path) -> None:
         "split.csv": run.read_split,
         "per_user.parquet": run.read_per_user,
         "rankings.parquet": run.read_rankings,
-        "overrides.json": lambda: json.loads((folder / "overrides.json").read_text()),
+        "overrides.json": lambda: unseal(json.loads((folder / "overrides.json").read_text()), "", RunError),
+        "metrics.jsonl": run.read_metrics,
         "results.json": run.read_results,
         "delta.safetensors": run.read_delta,
         "head.safetensors": lambda: load_file(folder / "head.safetensors"),
     }
     for path in folder.iterdir():
-        assert path.name in {*readers, "checkpoints", "metrics.jsonl", "cold_jax.log", "lock"} or path.suffix == ".tmp", path
+        assert path.name in {*readers, "checkpoints", "cold_jax.log", "lock"} or path.suffix == ".tmp", path
         readers.get(path.name, lambda: None)()
     if (folder / "split.csv").exists():
         assert len(run.read_split().user_id) == 200 * 20

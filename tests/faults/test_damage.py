@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+import runs
 
 pytestmark = pytest.mark.faults
 
@@ -93,6 +94,8 @@ def test_a_config_that_was_edited_in_the_folder_is_refused_too(shared: Path, cop
     text = (copy / "config.yaml").read_text()
     assert text.count("rank: 8\n") == 1
     (copy / "config.yaml").write_text(text.replace("rank: 8\n", "rank: 4\n"))
+    assert "config.yaml: damaged, or edited" in refused(shared, copy, f"resume={copy}")
+    runs.edit_config(copy, lambda text: text.replace("rank: 8\n", "rank: 4\n"))
     output = refused(shared, copy, f"resume={copy}")
     assert re.search(r"saved with adapter=Lora\(.*rank=8.* this run has adapter=Lora\(.*rank=4", output)
 

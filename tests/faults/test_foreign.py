@@ -1,6 +1,7 @@
 """Somebody else's run folder, whatever is in it: no code runs, nothing outside is read or written, and every answer is one line."""
 
 import json
+import logging
 import os
 import pickle
 import re
@@ -9,13 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import absl.logging
 import in_process
 import pytest
 import runs
 from in_process import Done
 
-# slow: in a session of its own, since commands in this process take over its streams (.ci/run)
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = pytest.mark.faults
 
 COMMANDS = {
     "evaluate": lambda run, tmp: [f"run={run}"],
@@ -77,11 +78,6 @@ def one_line(done: Done, message: str) -> None:
     assert [path for path in done.opened if "canary" in str(path)] == []
 
 
-def edit(run: Path, change: Callable[[str], str]) -> None:
-    path = run / "config.yaml"
-    path.write_text(change(path.read_text()))
-
-
 @pytest.mark.parametrize("module", COMMANDS)
 def test_synthetic_data_and_the_tiny_encoder_need_no_word(theirs: Path, run: Path, module: str) -> None:
     done = command(theirs, run, module)
@@ -117,7 +113,7 @@ def with_data(package: str, root: str = "null") -> Callable[[str], str]:
 def test_no_package_is_fetched(theirs: Path, run: Path, module: str, package: str) -> None:
     (run.parent / "home" / "canary").mkdir(parents=True)
     (run.parent / "home" / "canary" / "setup.py").write_text("open('ran', 'w')")
-    edit(run, with_data(package))
+    runs.edit_config(run, with_data(package))
     one_line(command(theirs, run, module), r"not made here.*data\.package=… data\.sha256=… data\.member=…$")
 
 
@@ -187,7 +183,7 @@ def test_no_path_is_read_unless_it_is_given_again(theirs: Path, on_files: Path, 
     ids=["hex", "plain", "newline", "bomb", "old", "class", "code", "size", "depth"],
 )
 def test_no_config_is_more_than_data(theirs: Path, run: Path, module: str, change: Callable[[str], str], message: str) -> None:
-    edit(run, change)
+    runs.edit_config(run, change)
     one_line(command(theirs, run, module), message)
 
 
@@ -259,11 +255,23 @@ def test_a_lock_of_nobody_is_one_line(theirs: Path, run: Path, content: str) -> 
 
 def test_no_logger_of_a_stranger_is_started(theirs: Path, run: Path) -> None:
     (run / "results.json").unlink()
-    edit(run, lambda text: re.sub(r"^logger:\n(?:  .*\n)*", "logger:\n  wandb:\n    _target_: cold_jax.runs.loggers.wandb.Wandb\n    project: theirs\n    mode: online\n    every: 1\n    init_timeout: 1\n    finish_timeout: 1\n", text, flags=re.MULTILINE))  # fmt: skip
+    runs.edit_config(run, lambda text: re.sub(r"^logger:\n(?:  .*\n)*", "logger:\n  wandb:\n    _target_: cold_jax.runs.loggers.wandb.Wandb\n    project: theirs\n    mode: online\n    every: 1\n    init_timeout: 1\n    finish_timeout: 1\n", text, flags=re.MULTILINE))  # fmt: skip
     done = command(theirs, run, "train")
     assert done.code == 0, done.err
     assert not (run / "wandb").exists()
     assert not (run / "wandb_id.txt").exists()
+
+
+def test_a_command_in_this_process_leaves_its_streams_and_its_log(tmp_path: Path) -> None:
+    python = absl.logging.get_absl_handler().python_handler
+    before, kept = python.stream, logging.getLogger().handlers[:]
+    python.stream = sys.stderr
+    try:
+        assert in_process.run("evaluate", "run=nowhere", cwd=tmp_path).code == 1
+        assert not sys.stderr.closed
+    finally:
+        python.stream = before
+    assert logging.getLogger().handlers == kept
 
 
 def test_python_s_own_pickles_are_not_read(theirs: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,10 @@ from hypothesis import strategies as st
 from cold_jax.errors import ExistsError, RunError, WriteError
 from cold_jax.evaluation.tables import PerUser, Rankings
 from cold_jax.runs.folder import FORMAT, Run, create, new_name, open_run
-from cold_jax.runs.results import Results, results_digest, to_json
+from cold_jax.runs.results import Results
 from cold_jax.splits.files import SplitRows, read_split_rows
 from cold_jax.storage.files import atomic
+from cold_jax.storage.sealed import read_lines, seal, to_json
 from cold_jax.storage.tensors import pack_tensors
 
 IDS = [
@@ -269,7 +270,7 @@ def test_cut_leaves_whole_lines_up_to_the_step(steps: list[int], step: int, kept
     with scratch() as run:
         for number, s in enumerate(steps):
             run.append_metrics({"loss": 1 / (number + 3), "step": s})
-        half = b'{"step": 0, "loss": 0.123456}'[:kept_bytes]  # what a kill leaves of a line
+        half = seal({"step": 0, "loss": 0.123456})[:kept_bytes]  # what a kill leaves of a line
         with open(run.path / "metrics.jsonl", "ab") as file:
             file.write(half)
         whole = [{"step": s, "loss": 1 / (number + 3)} for number, s in enumerate(steps)]
@@ -277,7 +278,7 @@ def test_cut_leaves_whole_lines_up_to_the_step(steps: list[int], step: int, kept
         run.cut_metrics(step)
         run.append_metrics({"step": 99})
         expected = [line for line in whole if line["step"] <= step] + [{"step": 99}]
-        assert [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()] == expected
+        assert read_lines((run.path / "metrics.jsonl").read_bytes(), "", RunError) == expected
 
 
 def test_cut_of_no_lines(run: Run):
@@ -286,9 +287,42 @@ def test_cut_of_no_lines(run: Run):
 
 
 def test_damaged_metrics_name_file_and_line(run: Run):
-    (run.path / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"step": \n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"metrics.jsonl:2: damaged"):
-        run.read_metrics()
+    for step in (1, 2, 3):
+        run.append_metrics({"step": step, "loss": step / 8})
+    data = (run.path / "metrics.jsonl").read_bytes()
+    for damage in (data.replace(b"0.25", b"0.75"), data.replace(b'{"step": 2, ', b'{"step":\n'), data.replace(b"2, ", b"3, ")):
+        (run.path / "metrics.jsonl").write_bytes(damage)
+        with pytest.raises(RunError, match=r"metrics\.jsonl:2: damaged"):
+            run.read_metrics()
+        with pytest.raises(RunError, match=r"metrics\.jsonl:2: damaged"):
+            run.cut_metrics(1)
+        assert (run.path / "metrics.jsonl").read_bytes() == damage
+
+
+def test_no_flipped_bit_of_metrics_changes_a_value(run: Run):
+    for step in (1, 2, 3):
+        run.append_metrics({"step": step, "loss": 1 / step, "epoch": 1})
+    whole, seen = run.read_metrics(), 0
+    for _ in altered(run.path / "metrics.jsonl"):
+        try:
+            assert run.read_metrics() == whole
+        except RunError:
+            seen += 1
+    assert seen > 150
+
+
+def test_no_flipped_bit_of_a_stranger_s_config_changes_a_value(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    run.write_config("seed: 1\nadapter: {rank: 8, alpha: 16.5}\nnames: [a, b]\n")
+    whole, seen = run.read_config(), 0
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another user's"))
+    for _ in altered(run.path / "config.yaml"):
+        try:
+            assert run.read_config() == whole  # a bit of the signature, which is not read
+        except RunError as error:
+            assert str(run.path / "config.yaml") in str(error)  # noqa: PT017
+            seen += 1
+    assert seen > 100
+    assert run.read_config() == whole
 
 
 # damage, and files of others
@@ -388,7 +422,7 @@ def test_results_that_are_none_are_one_line(run: Run, document: bytes):
 )
 def test_results_of_wrong_types_are_refused_with_a_right_digest_too(run: Run, changed: dict[str, Any], name: str):
     document = {**json.loads(to_json(results())), **changed, "format": FORMAT}
-    (run.path / "results.json").write_bytes(to_json({**document, "sha256": results_digest(document)}))
+    (run.path / "results.json").write_bytes(seal(document))
     with pytest.raises(RunError, match=rf"results\.json: {re.escape(name)}"):
         run.read_results()
     with pytest.raises(ValueError, match=re.escape(name)):
@@ -542,9 +576,11 @@ def test_a_run_is_opened_where_nothing_leads_out_of_it(tmp_path: Path):
             open_run(nothing)
 
 
-@pytest.mark.parametrize("line", ["[1]", '{"step": "1"}', '{"step": true}', "{}", "null", "[" * 5000, '{"step": NaN}'])
-def test_a_line_that_is_no_record_of_a_step_is_named(run: Run, line: str):
-    (run.path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n')
+@pytest.mark.parametrize(
+    "line", [b"[1]", seal({"step": "1"}), seal({"step": True}), seal({}), b"null", b"[" * 5000, b'{"step": NaN}', b'{"step": 2}']
+)
+def test_a_line_that_is_no_record_of_a_step_is_named(run: Run, line: bytes):
+    (run.path / "metrics.jsonl").write_bytes(seal({"step": 1}) + b"\n" + line + b"\n")
     with pytest.raises(RunError, match=r"metrics\.jsonl:2: damaged"):
         run.cut_metrics(5)
 

@@ -8,6 +8,7 @@ from cold_jax.data.new_items import NewItem
 from cold_jax.errors import RunError
 from cold_jax.runs.folder import Run
 from cold_jax.serving.catalogue import ADDED, read_added, write_added
+from cold_jax.storage.sealed import seal
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -22,16 +23,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "[]",
-        '{"id": 1, "columns": {}, "text": null}',
-        '{"id": "1", "columns": {"a": 1}, "text": null}',
-        '{"id": "1", "columns": {}}',
-        "{",
-        '{"id": "0", "columns": {}, "text": null}',
+        b"[]",
+        seal({"id": 1, "columns": {}, "text": None}),
+        seal({"id": "1", "columns": {"a": 1}, "text": None}),
+        seal({"id": "1", "columns": {}}),
+        b"{",
+        seal({"id": "0", "columns": {}, "text": None}),
+        seal({"id": "1", "columns": {"title": "tea"}, "text": None}).replace(b"tea", b"pea"),
     ],
 )
-def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
-    (tmp_path / ADDED).write_text('{"id": "0", "columns": {}, "text": null}\n' + line)
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / ADDED).write_bytes(seal({"id": "0", "columns": {}, "text": None}) + b"\n" + line + b"\n")
     with pytest.raises(RunError, match=rf"{ADDED}:2"):
         read_added(Run(tmp_path))
 

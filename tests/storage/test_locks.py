@@ -13,6 +13,7 @@ import pytest
 
 from cold_jax.errors import LockedError
 from cold_jax.storage.locks import lock
+from cold_jax.storage.sealed import seal
 
 HOLD = """
 import sys, time
@@ -85,13 +86,14 @@ def test_the_lock_says_when_its_holder_began(tmp_path: Path):
 def test_only_what_is_known_to_be_dead_is_replaced(tmp_path: Path, changed: dict[str, object], replaced: bool):
     with holder(tmp_path) as child:
         held = json.loads((tmp_path / "lock").read_text()) | changed
-        (tmp_path / "lock").write_text(json.dumps(held))
+        del held["sha256"]
+        (tmp_path / "lock").write_bytes(seal(held))
         if replaced:
             enter(tmp_path)
         else:
             with pytest.raises(LockedError):
                 enter(tmp_path)
-            assert json.loads((tmp_path / "lock").read_text()) == held
+            assert (tmp_path / "lock").read_bytes() == seal(held)
         child.kill()
 
 
@@ -100,7 +102,8 @@ def test_only_what_is_known_to_be_dead_is_replaced(tmp_path: Path, changed: dict
     [
         b"", b"\0" * 200, b"garbage", b"\xff", b"[]", b"{}", b"null", b"[" * 4000, b'{"pid": 1}',
         b'{"pid": "../../etc", "host": "a", "boot": "b", "started": "c"}', b'{"pid": true, "host": "a", "boot": "b", "started": "c"}',
-        b'{"pid": 1, "host": 2, "boot": "b", "started": "c"}', b"x" * 5000,
+        b'{"pid": 1, "host": 2, "boot": "b", "started": "c"}', b"x" * 5000, seal({"pid": 1, "host": 2, "boot": "b", "started": "c"}),
+        seal({"pid": 1, "host": "a", "boot": "b", "started": "c"}).replace(b"1", b"3", 1),
     ],
 )  # fmt: skip
 def test_a_lock_that_names_nobody_is_one_line_that_says_what_to_do(tmp_path: Path, content: bytes):

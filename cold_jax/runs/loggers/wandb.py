@@ -17,7 +17,7 @@ from typing import Any
 from cold_jax.errors import ConfigError, RunError
 from cold_jax.ranges import require
 from cold_jax.runs.loggers import Logger, Record, brief, combine, metric_values
-from cold_jax.storage.files import atomic
+from cold_jax.storage.files import atomic, digest
 from cold_jax.storage.limits import read_file
 
 log = logging.getLogger(__name__)
@@ -219,14 +219,18 @@ def _flat(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def _run_id(folder: Path) -> str:
-    """The run's id at W&B, kept in its folder, so that a resumed run goes on where it was."""
+    """The run's id at W&B, kept in its folder, so that a resumed run goes on where it was.
+
+    Its second half is the digest of the first, as a resumed run with an altered id would go on in another one.
+    """
     path = folder / "wandb_id.txt"
     try:
         found = read_file(path, 64, RunError).decode("ascii", "replace").strip()
     except FileNotFoundError:
-        found = uuid.uuid4().hex[:12]
+        random = uuid.uuid4().hex[:8]
+        found = random + digest(random)[:8]
         with atomic(path, new=True) as file:
             file.write(found.encode())
-    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", found, re.ASCII):
-        raise RunError(f"{path}: {found[:64]!r} is not an id of W&B; delete the file, and the run gets another")
+    if not re.fullmatch("[0-9a-f]{16}", found) or digest(found[:8])[:8] != found[8:]:
+        raise RunError(f"{path}: {found[:64]!r} is not the id that was written; delete the file, and the run gets another")
     return found

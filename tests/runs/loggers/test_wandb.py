@@ -311,8 +311,12 @@ def test_an_id_that_is_none_is_refused(tmp_path: Path, found: str) -> None:
         _run_id(tmp_path)
     (tmp_path / "wandb_id.txt").unlink()
     made = _run_id(tmp_path)
-    assert re.fullmatch("[0-9a-f]{12}", made)
+    assert re.fullmatch("[0-9a-f]{16}", made)
     assert _run_id(tmp_path) == made
+    for place in range(16):
+        (tmp_path / "wandb_id.txt").write_text(made[:place] + ("1" if made[place] == "0" else "0") + made[place + 1 :])
+        with pytest.raises(RunError, match=r"is not the id that was written; delete the file"):
+            _run_id(tmp_path)
     (tmp_path / "wandb_id.txt").unlink()
     (tmp_path / "elsewhere").write_text("abc")
     (tmp_path / "wandb_id.txt").symlink_to(tmp_path / "elsewhere")
