@@ -147,8 +147,9 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
         )
     model = s.model(encoder, p.train, init, s.seed)
     partition = partition_model(model, s.adapter.trainable_filter, s.adapter.head_filter)
-    lengths, causal = p.tokens.length_T, p.loaded.encoder.backbone.causal
-    batches = s.batching(BatchInputs(p.train, lengths, place, p.loaded.tokenizer, causal, s.seed, multiple, s.parallel.count))
+    lengths, backbone = p.tokens.length_T, p.loaded.encoder.backbone
+    of_texts = place, p.loaded.tokenizer, backbone.config.vocabulary, backbone.causal
+    batches = s.batching(BatchInputs(p.train, lengths, *of_texts, s.seed, multiple, s.parallel.count))
     dropout = s.adapter.dropout > 0 or model.random
     if language_modelling:
         validate = held_out_loss(partition, cast("TextBatches", batches), s.objective, s.loop.microbatch_rows)
@@ -193,7 +194,8 @@ def _without_training(s: Settings, p: Prepared) -> TrainSetup:
             f"adapter: {type(s.model).__name__} learns nothing; use adapter=zero_shot, and encoder.id=FOLDER for an exported φ"
         )
     nothing, devices = partition_model(nnx.Module(), nnx.Nothing(), nnx.Nothing()), s.parallel.count
-    inputs = BatchInputs(p.train, p.tokens.length_T, table_rows, p.loaded.tokenizer, True, s.seed, devices, devices)
+    of_texts = table_rows, p.loaded.tokenizer, p.loaded.encoder.backbone.config.vocabulary, True
+    inputs = BatchInputs(p.train, p.tokens.length_T, *of_texts, s.seed, devices, devices)
     profiles = next(iter(p.dataset.users.texts.values()), ("",) * len(p.dataset.users))
     return TrainSetup(
         nothing,

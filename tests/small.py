@@ -141,7 +141,8 @@ def inputs(
     devices: int = 1,
 ) -> BatchInputs:
     """What batches of the small data are made of."""
-    return BatchInputs(q.train, q.tokens.length_T, place_texts, q.loaded.tokenizer, causal, seed, multiple, devices)
+    vocabulary = q.loaded.encoder.backbone.config.vocabulary
+    return BatchInputs(q.train, q.tokens.length_T, place_texts, q.loaded.tokenizer, vocabulary, causal, seed, multiple, devices)
 
 
 def train_setup(

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
-from tokenizers import Tokenizer
 
 from cold_jax.encoders import ARCHITECTURES, Loaded, TextEncoder, weights
 from cold_jax.encoders.pipeline import POOLINGS
+from cold_jax.text.tokens import read_tokenizer
 
 PADDING = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "<|im_end|>", "</s>")  # any will do: padding is masked
 _TORCH = "torch.nn.modules.activation."
@@ -92,7 +92,7 @@ def _with_padding(loaded: Loaded, vocabulary: int) -> tuple[dict[str, Any], str,
     a new one is added.
     """
     content = json.loads(loaded.tokenizer.read_text())
-    tokenizer = Tokenizer.from_file(str(loaded.tokenizer))
+    tokenizer = read_tokenizer(loaded.tokenizer)
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
     own = loaded.config.get("pad_token_id")
     named = tokenizer.id_to_token(own) if isinstance(own, int) and own >= 0 else None

@@ -10,8 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from cold_jax.adapters.huggingface import write_encoder, write_json
 from cold_jax.adapters.lora import Lora
@@ -51,6 +50,8 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
     "use_qalora": (False, None),
     "lora_bias": (False, None),
 }
+# what a file means that leaves them out
+_ABSENT = {"peft_type": None, "r": 8, "lora_alpha": 8, "use_rslora": False, "use_dora": False}
 # keys that are ours under another name
 _SETTINGS = {"r": "rank", "lora_alpha": "alpha", "use_rslora": "rslora", "use_dora": "dora"}
 
@@ -135,12 +136,18 @@ def init_from_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
         )
     try:
         config = read_json(folder / "adapter_config.json")
-        tensors = load_file(folder / "adapter_model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+        tensors = dict(weights.read_tensors(folder / "adapter_model.safetensors"))
+    except WeightsError as error:
         raise WeightsError(f"adapter.init_from: {folder} is no folder of a PEFT adapter ({error})") from None
     _check_config(folder / "adapter_config.json", config, lora)
     a, backbone = ARCHITECTURES[loaded.config["model_type"]], loaded.encoder.backbone
-    named = {_checkpoint_name(folder, name, a): tensor for name, tensor in tensors.items()}
+    named: dict[tuple[str, str], np.ndarray] = {}
+    for name, tensor in tensors.items():
+        if problem := weights.not_finite(name, tensor):
+            raise WeightsError(f"adapter.init_from: {folder}/adapter_model.safetensors: {problem}")
+        if (known := _checkpoint_name(folder, name, a)) in named:
+            raise WeightsError(f"adapter.init_from: {folder}/adapter_model.safetensors holds {known[1]} of {known[0]} twice")
+        named[known] = tensor
     layers, last = range(backbone.config.layers), lora.last or backbone.config.layers  # type: ignore[attr-defined]
     found: dict[str, np.ndarray] = {}
     for name, (paths, _) in a.table(backbone.config).items():
@@ -170,7 +177,7 @@ def init_from_peft(encoder: TextEncoder, loaded: Loaded, lora: Lora) -> None:
 
 def _check_config(file: Path, config: Mapping[str, Any], lora: Lora) -> None:
     """Refuses every setting that is not this LoRA's, or is not known to leave the result as it is."""
-    for key, theirs in config.items():
+    for key, theirs in {**_ABSENT, **config}.items():
         if key in _SETTINGS:
             ours = getattr(lora, _SETTINGS[key])
             if theirs != ours and (theirs or ours):

@@ -80,6 +80,7 @@ class BatchInputs(NamedTuple):
     length_T: np.ndarray  # number of tokens of the users' texts, then of the items'
     place_texts: TextPlacer
     tokenizer: Path
+    vocabulary: int  # tokens that the encoder's embedding has
     causal: bool  # whether the encoder is a decoder, which predicts the next token
     seed: int
     multiple: int  # of rows

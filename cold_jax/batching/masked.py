@@ -2,17 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from cold_jax import seeds
 from cold_jax.batching.batch import Batch, Batching, BatchInputs, PackedTexts
 from cold_jax.errors import ConfigError, DataError
 from cold_jax.ranges import require
 from cold_jax.text.packing import Rows
+from cold_jax.text.tokens import read_tokenizer
 
 MASKED, REPLACED = 0.8, 0.1  # shares of the tokens to predict (Devlin et al. 2019, section 3.1); the rest keep theirs
 
@@ -49,9 +48,7 @@ class MaskedTokens(Batching):
         """Raises ConfigError where the encoder is frozen, since it reads no rows of texts then."""
         if not isinstance(inputs.place_texts, PackedTexts):
             raise ConfigError("adapter: pre-training changes the encoder; use adapter=full or adapter=lora")
-        return TextBatches(
-            self, inputs.tokenizer, inputs.causal, inputs.place_texts, inputs.seed, inputs.multiple, inputs.devices
-        )
+        return TextBatches(self, inputs, inputs.place_texts)
 
 
 class TextBatches:
@@ -59,22 +56,20 @@ class TextBatches:
 
     packed = True
 
-    def __init__(
-        self,
-        batching: MaskedTokens,
-        tokenizer: Path,
-        causal: bool,
-        place_texts: PackedTexts,
-        seed: int,
-        multiple: int,
-        devices: int,
-    ):
-        """Raises DataError where the tokenizer has no such mask token, or too few texts have tokens to predict."""
-        self.batching, self.causal, self.place_texts, self.seed, self.devices = batching, causal, place_texts, seed, devices
-        reader = Tokenizer.from_file(str(tokenizer))
-        mask, self.vocabulary = reader.token_to_id(batching.mask), reader.get_vocab_size()
+    def __init__(self, batching: MaskedTokens, inputs: BatchInputs, place_texts: PackedTexts):
+        """Raises DataError where tokenizer or embedding has no such mask token, or too few texts have tokens to predict."""
+        self.batching, self.causal, self.place_texts = batching, inputs.causal, place_texts
+        self.seed, self.devices, causal, seed = inputs.seed, inputs.devices, inputs.causal, inputs.seed
+        reader = read_tokenizer(inputs.tokenizer)
+        mask = reader.token_to_id(batching.mask)
+        self.vocabulary = min(reader.get_vocab_size(), inputs.vocabulary)  # a tokenizer may have tokens that were added later
         if mask is None and not causal:
-            raise DataError(f"batching.mask: {tokenizer} has no token {batching.mask!r}; give the one it has")
+            raise DataError(f"batching.mask: {inputs.tokenizer} has no token {batching.mask!r}; give the one it has")
+        if mask is not None and mask >= inputs.vocabulary and not causal:
+            raise DataError(
+                f"batching.mask: {batching.mask!r} is token {mask} of {inputs.tokenizer}, and the encoder's embedding has "
+                f"{inputs.vocabulary} rows; give a token that it has"
+            )
         self.mask = -1 if mask is None else mask
         self.special = np.array([*reader.encode("").ids, self.mask], np.int32)
         first: dict[bytes, int] = {}
@@ -88,7 +83,7 @@ class TextBatches:
         if not len(self.text_T):
             raise DataError(f"data: {len(shuffled_T)} different texts of users and items are too few to learn from")
         self.steps_per_epoch = math.ceil(len(self.text_T) / batching.size)
-        self.multiple = multiple  # one compiled shape, as in SampledBatches
+        self.multiple = inputs.multiple  # one compiled shape, as in SampledBatches
         self.multiple = max(len(self._rows(self._texts(step)).token_RL) for step in range(32))
 
     def _texts(self, step: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Reading text files and cells, with errors that name file, line and value."""
 
+import codecs
 import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,12 +70,20 @@ def read_text(file: Path) -> str:
         raise DataError(f"{file}: cannot be read ({reason}); is the path right, and the file whole?") from error
     if not data:
         raise DataError(f"{file}: the file is empty; it needs a header and rows")
+    if _is_utf16(data[:8]):
+        raise DataError(f"{file}: the file is UTF-16; save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         bad = error.object[error.start : error.start + 20]
         raise DataError(f"{file}:{line}: {bad!r} is not UTF-8; save the file as UTF-8") from error
+
+
+def _is_utf16(head: bytes) -> bool:
+    """By its mark, or by the zeros between letters of a header."""
+    marked = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return marked or (len(head) == 8 and any(head) and not (any(head[1::2]) and any(head[::2])))
 
 
 def _unpack(file: Path, packed: bytes) -> bytes:

@@ -12,6 +12,8 @@ from cold_jax.data.times import parse_time
 from cold_jax.errors import DataError
 
 _EXAMPLES = 3
+_FROM, _UNTIL = 315_532_800, 4_102_444_800  # seconds: the years from 1980 to 2100
+_UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +55,8 @@ def read_interactions(
                 raise DataError(f"{place}: {name} {error}; correct the row or leave it out") from None
     if not user_N:
         raise DataError(f"{file}: no interactions; at least one row is needed")
+    if time_N:
+        _warn_of_units(file, columns["time"], np.array(time_N), line_N)
     return Interactions(
         np.array(user_N, np.int32),
         np.array(item_N, np.int32),
@@ -83,6 +87,18 @@ def _time_parser() -> Callable[[str | None, int], float]:
         return seconds
 
     return parse
+
+
+def _warn_of_units(file: object, column: str, time_N: np.ndarray, line_N: Sequence[int]) -> None:
+    """Logs a line where numbers of 1980 to 2100 in seconds stand beside such in milli-, micro- or nanoseconds, which do not order together."""
+    place_of = {
+        unit: int(inside_N.argmax())
+        for unit, factor in _UNITS.items()
+        if (inside_N := (time_N >= _FROM * factor) & (time_N < _UNTIL * factor)).any()
+    }
+    if len(place_of) > 1:
+        examples = " and ".join(f"{unit} (line {line_N[n]}: {time_N[n]:.15g})" for unit, n in place_of.items())
+        log.warning("%s: the numbers of %s look like %s in one column, which do not order together", file, column, examples)
 
 
 def check_ids_meet(

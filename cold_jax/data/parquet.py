@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cold_jax.data.files import FREE, MAX_RATIO, MAX_UNPACKED, column_places
@@ -12,7 +14,7 @@ from cold_jax.data.values import IDS, cell_text
 from cold_jax.errors import DataError
 
 _EPOCH = datetime(1970, 1, 1)
-_FREE_ROWS, _ROWS_PER_BYTE = 4_000_000, 1000  # rows below which their ratio to the packed bytes is not looked at, and its limit
+_FREE_ROWS, _ROWS_PER_BYTE = 4_000_000, 50  # rows below which their ratio to the packed bytes is not looked at, and its limit
 
 
 def read_parquet(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, list[str | None]]]:
@@ -24,15 +26,20 @@ def read_parquet(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, l
       DataError: the file cannot be read, unpacks to too much, lacks a column, or has ids that are neither text nor whole numbers.
     """
     try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as table:
-            _check_size(file, table.metadata)
+        metadata = pq.read_metadata(file)
+        _check_size(file, metadata)
+        # a text that a dictionary holds once may be that of a million rows: it is counted before it is written out
+        texts = [column.path for column in _columns(metadata) if column.physical_type == "BYTE_ARRAY"]
+        with pq.ParquetFile(file, read_dictionary=texts, page_checksum_verification=True) as table:
             column_places(f"{file}:1", table.schema_arrow.names, wanted)
             for name, key in wanted.items():
                 kind = table.schema_arrow.field(name).type
                 if key in IDS and not (_is_text(kind) or pa.types.is_integer(kind)):
                     raise DataError(f"{file}: ids in column {name!r} (data.{key}) are {kind}; write text or whole numbers")
-            row = 0
+            row, written = 0, 0
             for batch in table.iter_batches(columns=list(wanted)):
+                written += sum(_text_size(batch.column(name)) for name in wanted)
+                _check_unpacked(file, written, row + batch.num_rows)
                 columns = (_values(batch.column(name), key) for name, key in wanted.items())
                 for cells in zip(*columns, strict=True):
                     row += 1
@@ -45,17 +52,39 @@ def read_parquet(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, l
 
 
 def _check_size(file: Path, metadata: pq.FileMetaData) -> None:
-    """Run lengths and dictionaries can make billions of rows of a kilobyte."""
-    packed, rows = file.stat().st_size, metadata.num_rows
-    unpacked = sum(metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups))
+    """Run lengths can make billions of rows of a kilobyte."""
+    groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
+    rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
+    _check_unpacked(file, sum(group.total_byte_size for group in groups), rows)
+
+
+def _check_unpacked(file: Path, unpacked: int, rows: int) -> None:
+    packed = file.stat().st_size
     if unpacked > min(MAX_UNPACKED, max(FREE, MAX_RATIO * packed)) or rows > max(_FREE_ROWS, _ROWS_PER_BYTE * packed):
         raise DataError(
             f"{file}: unpacks {packed:,} bytes to {unpacked:,} and {rows:,} rows; the limits are {MAX_UNPACKED:,} bytes, and "
-            f"{MAX_RATIO} bytes and {_ROWS_PER_BYTE} rows for each packed byte; write it again without compression if it is yours"
+            f"{MAX_RATIO} bytes and {_ROWS_PER_BYTE} rows for each packed byte; if it is yours, write it without compression and dictionaries"
         )
 
 
+def _columns(metadata: pq.FileMetaData) -> list[pq.ColumnSchema]:
+    return [metadata.schema.column(n) for n in range(metadata.num_columns)]
+
+
+def _text_size(column: pa.Array) -> int:
+    """Bytes of all texts of a column, or of its lists, as they are when written out."""
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return _text_size(column.flatten())
+    if not isinstance(column, pa.DictionaryArray) or not len(column.dictionary):
+        return 0
+    size_T = pc.binary_length(column.dictionary).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return int(size_T[column.indices.drop_null().to_numpy()].sum())
+
+
 def _values(column: pa.Array, key: str) -> list:
+    if isinstance(column, pa.DictionaryArray):  # each text once, however many rows have it
+        texts = column.dictionary.to_pylist()
+        return [None if at is None else texts[at] for at in column.indices.to_pylist()]
     if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
         return column.to_pylist()
     zone = UTC if pa.types.is_timestamp(column.type) and column.type.tz else None

@@ -1,5 +1,6 @@
 """Sequences: `sequences.txt`, a line for each user with their id and the ids of their items, oldest first, separated by blanks; `items.jsonl`."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from cold_jax.data.dataset import Dataset
 from cold_jax.data.files import excerpt, read_text, require_file
 from cold_jax.errors import DataError
 
+_IDS = re.compile(r"[^ \t\r]+")  # other blanks, such as the one that does not break, belong to an id
 FILES = (
     "the folder of sequences.txt (a line a user: their id, then their items' ids, oldest first) and items.jsonl "
     '(a line an item: {"item": "17", "title": …})'
@@ -40,7 +42,7 @@ def _read(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, list[str
         return
     seen: dict[str, int] = {}
     for line, content in enumerate(read_text(file).split("\n"), 1):
-        user, *items = content.split() or [""]
+        user, *items = _IDS.findall(content) or [""]
         if content.strip() and not items:
             raise DataError(f"{file}:{line}: user {excerpt(user)} has no items; leave such users out")
         if user in seen:

@@ -1,6 +1,7 @@
 """The architectures that checkpoints may have, by the model_type of their config.json."""
 
 from pathlib import Path
+from typing import Any
 
 from cold_jax.encoders import bert, distilbert, gemma3, gpt2, gte, llama, modernbert, mpnet, nomic_bert, roberta, t5
 from cold_jax.encoders.weights import Architecture, read_json
@@ -16,6 +17,22 @@ ARCHITECTURES = {
 def architecture(config_file: Path) -> Architecture:
     """The architecture that a config.json names. Raises WeightsError where it is none of ours."""
     model_type = read_json(config_file).get("model_type")
-    if model_type not in ARCHITECTURES:
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise WeightsError(f"{config_file}: model_type {model_type!r} is not supported; supported: {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[model_type]
+
+
+def read_shape(a: Architecture, config_file: Path) -> Any:
+    """The config of an architecture's model, from a config.json. Raises WeightsError where that says something else than it can be."""
+    try:
+        return a.config(config_file)
+    except WeightsError:
+        raise
+    except (
+        TypeError,
+        ValueError,
+        AttributeError,
+        KeyError,
+        ArithmeticError,
+    ) as error:  # a value of another type in an inner object
+        raise WeightsError(f"{config_file}: a value is not of the type that it should be ({error!r})") from error

@@ -3,6 +3,7 @@
 Everything in them is honoured or refused by name. A folder without modules.json is a plain checkpoint: the mean, of unit length.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from cold_jax.encoders import weights
 from cold_jax.encoders.dense import ACTIVATIONS, Dense
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.errors import WeightsError
+
+log = logging.getLogger(__name__)
 
 # their word → ours; "pooling_mode_…" in older folders, "pooling_mode": "…" in newer ones
 POOLINGS = {
@@ -46,6 +49,13 @@ _TRANSFORMER = {
     "config_args": {},
     "config_kwargs": {},
 }
+
+
+_MODALITIES = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+
+
+# of config_sentence_transformers.json: what is read, and what is about scores of pairs alone
+_WITHOUT_EFFECT = {"prompts", "default_prompt_name", "model_type", "similarity_fn_name", "__version__"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,9 @@ def read_pipeline(folder: Path) -> Pipeline:
 
 def _module(file: Path, module: Mapping[str, Any]) -> tuple[str, str]:
     """(kind, path) of an entry of modules.json; its type is a dotted name that has moved over the years."""
-    name, path = str(module.get("type")), str(module.get("path", ""))
+    if not isinstance(module, dict):
+        raise WeightsError(f"{file}: {str(module)[:80]!r} is no module, which is an object with type and path")
+    name, path = (weights.setting(file, module, key, str, "") for key in ("type", "path"))
     kind = name.rsplit(".", 1)[-1]
     if not name.startswith("sentence_transformers.") or kind not in ("Transformer", "Pooling", "Dense", "Normalize"):
         raise WeightsError(
@@ -96,6 +108,8 @@ def _module(file: Path, module: Mapping[str, Any]) -> tuple[str, str]:
         )
     if not re.fullmatch(r"(?!\.)[\w.-]*", path):
         raise WeightsError(f"{file}: path {path!r} is not the plain name of a folder inside this one")
+    if odd := sorted(set(module) - {"idx", "name", "path", "type", "kwargs"}):
+        raise WeightsError(f"{file}: {', '.join(odd)} of the module {name}: not supported")
     if module.get("kwargs"):
         raise WeightsError(f"{file}: kwargs {module['kwargs']!r} of the module {name} are not supported")
     return kind, path
@@ -109,48 +123,55 @@ def _transformer(checkpoint: Path, read: list[Path]) -> tuple[int | None, bool]:
         return None, False
     read.append(file)
     values = weights.read_json(file)
-    length, lower = values.pop("max_seq_length", None), values.pop("do_lower_case", False)
-    values.pop("unpad_inputs", None)  # an implementation's choice: the same vectors
-    text = values.pop("modality_config", {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}).get(
-        "text", {}
+    length, lower = (
+        weights.setting(file, values, "max_seq_length", int, 0),
+        weights.setting(file, values, "do_lower_case", bool, False),
     )
+    modalities = weights.setting(file, values, "modality_config", dict, _MODALITIES)
+    text = weights.setting(file, modalities, "text", dict, {})
     if (text.get("method"), text.get("method_output_name")) != ("forward", "last_hidden_state"):
         raise WeightsError(f"{file}: modality_config {text!r} is not supported; supported: the last_hidden_state of forward")
+    if values.get("max_seq_length") is not None and length < 1:
+        raise WeightsError(f"{file}: max_seq_length {length!r} is not a positive number")
+    for key in ("max_seq_length", "do_lower_case", "modality_config", "unpad_inputs"):  # the last: the same vectors
+        values.pop(key, None)
     for key, value in values.items():
         supported = _TRANSFORMER.get(key, ...)
         if value != supported and (value or supported):
             raise WeightsError(f"{file}: {key} {value!r} is not supported")
-    if length is not None and (not isinstance(length, int) or length < 1):
-        raise WeightsError(f"{file}: max_seq_length {length!r} is not a positive number")
-    return length, bool(lower)
+    return length or None, lower
 
 
 def _pooling(folder: Path, read: list[Path]) -> tuple[Pooling, bool]:
     file = folder / "config.json"
     values = weights.read_json(file)
     read.append(file)
-    flags = {name: values.pop(f"pooling_mode_{name}", False) for name in POOLINGS}
-    chosen = [name for name, flag in flags.items() if flag] or ["mean_tokens"]
-    if (newer := values.pop("pooling_mode", None)) is not None:
-        chosen = [newer] if isinstance(newer, str) else list(newer)
-    include_prompt = values.pop("include_prompt", True)
-    for width in ("word_embedding_dimension", "embedding_dimension"):
-        values.pop(width, None)
+    chosen = [name for name in POOLINGS if weights.setting(file, values, f"pooling_mode_{name}", bool, False)] or ["mean_tokens"]
+    newer = values.get("pooling_mode")
+    if newer is not None:
+        chosen = (
+            [newer] if isinstance(newer, str) else [str(name) for name in weights.setting(file, values, "pooling_mode", list, [])]
+        )
+    include_prompt = weights.setting(file, values, "include_prompt", bool, True)
+    read_above = {"pooling_mode", "include_prompt", "word_embedding_dimension", "embedding_dimension"}
+    values = {
+        key: value for key, value in values.items() if key not in read_above | {f"pooling_mode_{name}" for name in POOLINGS}
+    }
     by_name = POOLINGS | {name.removesuffix("_tokens").removesuffix("_token"): pooling for name, pooling in POOLINGS.items()}
     if values or len(chosen) != 1 or chosen[0] not in by_name:
         odd = ", ".join([*values, *(chosen if len(chosen) > 1 or chosen[0] not in by_name else [])])
         raise WeightsError(f"{file}: {odd}: not supported; supported: include_prompt, and one of {', '.join(by_name)}")
-    return by_name[chosen[0]], bool(include_prompt)
+    return by_name[chosen[0]], include_prompt
 
 
 def _dense(folder: Path, read: list[Path]) -> Dense:
     file, weight_file = folder / "config.json", folder / "model.safetensors"
     values = weights.read_json(file)
     _refuse_inputs(file, [])
-    if not weight_file.exists():
+    if not weight_file.is_file():
         raise WeightsError(f"{folder}: no model.safetensors; {weights.CONVERT.format(folder=folder)}")
     read += [file, weight_file]
-    name = str(values.get("activation_function", "torch.nn.modules.activation.Tanh"))
+    name = weights.setting(file, values, "activation_function", str, "torch.nn.modules.activation.Tanh")
     activation = name.rsplit(".", 1)[-1]
     if not name.startswith("torch.nn.") or activation not in ACTIVATIONS:
         raise WeightsError(f"{file}: activation_function {name!r} is not supported; supported: {', '.join(ACTIVATIONS)}")
@@ -162,8 +183,9 @@ def _dense(folder: Path, read: list[Path]) -> Dense:
     tensors = dict(weights.read_tensors(weight_file))
     if problems := [problem for name, array in tensors.items() if (problem := weights.not_finite(name, array))]:
         raise WeightsError(f"{weight_file}: {'; '.join(problems)}")
-    shapes = {"linear.weight": (values["out_features"], values["in_features"]), "linear.bias": (values["out_features"],)}
-    if not values.get("bias", True):
+    wide, narrow = (weights.setting(file, values, key, int, 0) for key in ("in_features", "out_features"))
+    shapes = {"linear.weight": (narrow, wide), "linear.bias": (narrow,)}
+    if not weights.setting(file, values, "bias", bool, True):
         del shapes["linear.bias"]
     if (found := {name: array.shape for name, array in tensors.items()}) != shapes:
         raise WeightsError(f"{weight_file}: it holds {found}, and {file} says {shapes}")
@@ -192,12 +214,22 @@ def _prompts(file: Path, read: list[Path]) -> dict[str, str]:
     values = weights.read_json(file)
     if (kind := values.get("model_type", "SentenceTransformer")) != "SentenceTransformer":
         raise WeightsError(f"{file}: model_type {kind!r} is not supported; supported: 'SentenceTransformer'")
-    given, default = values.get("prompts") or {}, values.get("default_prompt_name")
+    if odd := [key for key, value in values.items() if key not in _WITHOUT_EFFECT and value is not None]:
+        raise WeightsError(f"{file}: {', '.join(odd)}: not supported; supported: prompts, default_prompt_name")
+    named = weights.setting(file, values, "prompts", dict, {})
+    given = {name: weights.setting(file, named, name, str, "") for name in named if named[name] is not None}
+    default = weights.setting(file, values, "default_prompt_name", str, "") or None
     if default is not None and default not in given:
         raise WeightsError(f"{file}: default_prompt_name {default!r} is none of its prompts ({', '.join(given) or 'none'})")
     prompts = {}
     for side, names in PROMPT_NAMES.items():
-        name = next((name for name in names if given.get(name) is not None), default)
+        name = next((name for name in names if name in given), default)
         if name is not None and given[name]:
             prompts[side] = given[name]
+    if any(given.values()) and not prompts:
+        log.warning(
+            "%s: of its prompts (%s) none is for users, items or queries, and it has no default: none is used; encoder.prompts gives them",
+            file,
+            ", ".join(given),
+        )
     return prompts

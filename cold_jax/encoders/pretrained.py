@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cold_jax.encoders import checkpoint, weights
-from cold_jax.encoders.architectures import architecture
+from cold_jax.encoders.architectures import architecture, read_shape
 from cold_jax.encoders.pipeline import Pipeline, read_pipeline
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.encoders.text_encoder import SIDES, EncoderConfig, Loaded, TextEncoder
@@ -57,7 +57,7 @@ def load_folder(config: EncoderConfig, folder: Path) -> Loaded:
         raise WeightsError(f"{own.checkpoint}: no config.json in this folder; give the folder of a transformers checkpoint")
     tokenizer = tokenizer_file(own.checkpoint, own.lower_case)
     a = architecture(config_file)
-    shape = a.config(config_file)
+    shape = read_shape(a, config_file)
     if config.max_length is not None and config.max_length > shape.max_positions:
         raise WeightsError(f"encoder.max_length: {config.max_length}, but {config_file} has {shape.max_positions} positions")
     weight_files = checkpoint.weight_files(own.checkpoint)

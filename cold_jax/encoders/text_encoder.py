@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from tokenizers import Tokenizer
 
 from cold_jax.encoders.dense import Dense
 from cold_jax.encoders.layers import Transformer
@@ -18,7 +17,7 @@ from cold_jax.encoders.pooling import Pooling, pool, unit_vectors, used_slots
 from cold_jax.errors import WeightsError
 from cold_jax.ranges import require
 from cold_jax.text.packing import Rows
-from cold_jax.text.tokens import Tokens, tokenize
+from cold_jax.text.tokens import Tokens, read_tokenizer, tokenize
 
 SIDES = ("users", "items", "queries")
 
@@ -95,7 +94,7 @@ class Loaded:
         prompt, vocabulary = self.prompts.get(side, ""), self.encoder.backbone.config.vocabulary
         tokens = tokenize(self.tokenizer, [prompt + text for text in texts] if prompt else texts, self.max_length, keep=keep)
         if (largest := tokens.token_N.max(initial=0)) >= vocabulary:
-            token = Tokenizer.from_file(str(self.tokenizer)).id_to_token(int(largest))
+            token = read_tokenizer(self.tokenizer).id_to_token(int(largest))
             raise WeightsError(
                 f"{self.tokenizer}: token {token!r} has id {largest}, and the encoder's embedding has {vocabulary} rows"
             )

@@ -11,7 +11,7 @@ from cold_jax.encoders.weights import read_json
 from cold_jax.errors import WeightsError
 from cold_jax.storage import cache
 from cold_jax.storage.files import digest, private_folder, write_synced
-from cold_jax.text.tokens import tokenize
+from cold_jax.text.tokens import read_tokenizer, tokenize
 
 # classes of transformers that set up BERT's normaliser from tokenizer_config.json, whatever tokenizer.json says
 _BERT_LIKE = ("Bert", "DistilBert", "Electra", "MPNet", "MobileBert")
@@ -31,18 +31,20 @@ def model_max_length(folder: Path) -> int | None:
 
 def prompt_length(folder: Path, tokenizer: Path, prompt: str, max_length: int) -> int:
     """Tokens of a prompt, less a special one at the end, as sentence-transformers counts: special are those that tokenizer_config.json names."""
-    reader, config_file = Tokenizer.from_file(str(tokenizer)), folder / "tokenizer_config.json"
+    reader, config_file = read_tokenizer(tokenizer), folder / "tokenizer_config.json"
     tokens = tokenize(tokenizer, [prompt], max_length).token_N
     named = special_tokens(read_json(config_file)) if config_file.exists() else _added(reader)
     return len(tokens) - (len(tokens) > 0 and reader.id_to_token(int(tokens[-1])) in named)
 
 
 def special_tokens(config: dict[str, Any]) -> set[str]:
-    """The special tokens that a tokenizer_config.json names."""
+    """The special tokens that a tokenizer_config.json names. Raises WeightsError where one is none."""
     given = [value for key, value in config.items() if key.endswith("_token")]
     for key in ("additional_special_tokens", "extra_special_tokens"):
         more = config.get(key) or []
         given += list(more.values()) if isinstance(more, dict) else list(more)
+    if odd := [token for token in given if isinstance(token, dict) and not isinstance(token.get("content"), str)]:
+        raise WeightsError(f"tokenizer_config.json: {str(odd[0])[:80]} is no token, which is text, or an object with its content")
     return {str(token["content"] if isinstance(token, dict) else token) for token in given if isinstance(token, str | dict)}
 
 
@@ -68,9 +70,12 @@ def tokenizer_file(folder: Path, lower_case: bool) -> Path:
         return file
     content = read_json(file)
     before = json.dumps(content)
-    _set_normalizer(content, config)
-    if lower_case:
-        _lower_case(content)
+    try:
+        _set_normalizer(content, config)
+        if lower_case:
+            _lower_case(content)
+    except (AttributeError, KeyError, TypeError):
+        raise WeightsError(f"{file}: not a tokenizer.json (its normalizer is none that tokenizers reads)") from None
     if (side := config.get("truncation_side")) is not None:
         _set_truncation(content, str(side), config_file)
     if config.get("split_special_tokens"):
@@ -119,7 +124,7 @@ def _check_added(file: Path, config: dict[str, Any], config_file: Path) -> None:
     """Refuses add_bos_token or add_eos_token true where tokenizer.json doesn't add the token: versions of transformers differ on which holds."""
     if not config.get("add_bos_token") and not config.get("add_eos_token"):
         return
-    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer = read_tokenizer(file)
     tokenizer.no_truncation()
     ids = tokenizer.encode("a").ids
     for key, at in (("bos", 0), ("eos", -1)):

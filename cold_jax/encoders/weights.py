@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -158,6 +158,9 @@ def read_config(
         raise WeightsError(f"{path}: {', '.join(absent)} missing; the config.json of a {values['model_type']} has them")
     for key in names.values():
         if key not in supported and not (values[key] is None and key in implied and implied[key] is None):
+            if kind := _CONTAINERS.get(key):
+                setting(path, values, key, kind, kind())
+                continue
             check_number(path, key, values[key])
             _check_size(path, key, values[key])
     return {name: values[key] for name, key in names.items()}
@@ -188,9 +191,25 @@ def read_json(path: Path, kind: type = dict) -> Any:
     return value
 
 
+T = TypeVar("T")
+_NAMES = {str: "text", bool: "true or false", int: "a whole number", dict: "an object", list: "a list"}
+# keys of config.json that hold more than a number or text
+_CONTAINERS = {"rope_parameters": dict, "rope_scaling": dict, "layer_types": list}
+
+
+def setting(path: Path, values: Mapping[str, Any], key: str, kind: type[T], default: T) -> T:
+    """A setting of a folder's JSON; `default` where it is missing or null. Raises WeightsError where it is of another type."""
+    value = values.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise WeightsError(f"{path}: {key} {json.dumps(value)[:80]} is not {_NAMES[kind]}")
+    return value
+
+
 def check_number(path: Path, key: str, value: Any) -> None:
-    """Raises WeightsError where a setting that must be a finite number is text, null or NaN; lists and objects pass."""
-    if isinstance(value, list | dict) or (isinstance(value, int | float) and math.isfinite(value)):
+    """Raises WeightsError where a setting that must be a finite number is text, null, NaN or a list."""
+    if isinstance(value, int | float) and math.isfinite(value):
         return
     raise WeightsError(f"{path}: {key} {json.dumps(value)} is no finite number")
 
@@ -209,8 +228,10 @@ def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """The tensors of a safetensors file, in their own type.
 
     Raises:
-      WeightsError: the file is cut short.
+      WeightsError: the file is missing or cut short, or a tensor is of a type that is not supported.
     """
+    if not path.is_file():  # a pipe would be waited for
+        raise WeightsError(f"{path}: is no plain file; fetch it again")
     try:
         with safe_open(path, framework="numpy") as file:
             for name in file.keys():  # noqa: SIM118 (no mapping)
@@ -243,6 +264,6 @@ def _read(
                     if name in tensors and not np.array_equal(tensors[name], tensor):  # tied tensors may be there twice
                         twice.append(f"{name}: there twice, the second time as {original} in {path.name}")
                     tensors[name] = tensor
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
     return tensors, twice

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from cold_jax.encoders import Loaded
-from cold_jax.text.tokens import encodings
+from cold_jax.text.tokens import encodings, read_tokenizer
 
 # what stands for a word that is not known, the first of them that a tokenizer has
 MASKS = ("[MASK]", "<mask>", "[PAD]", "<pad>", "[UNK]", "<unk>", "<|endoftext|>")
@@ -39,7 +38,7 @@ def split_words(loaded: Loaded, texts: Sequence[str], side: str) -> list[TextWor
 
 def mask_token(tokenizer: Path) -> int:
     """The token that a word is replaced by."""
-    reader = Tokenizer.from_file(str(tokenizer))
+    reader = read_tokenizer(tokenizer)
     return next((token for name in MASKS if (token := reader.token_to_id(name)) is not None), 0)
 
 

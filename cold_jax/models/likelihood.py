@@ -24,7 +24,7 @@ from cold_jax.models.base import ModelConfig, popularity_prior
 from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import PREFIX, Rows, fit_row_length, pack
-from cold_jax.text.tokens import Tokens
+from cold_jax.text.tokens import Tokens, read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Likelihood(ModelConfig):
 
     def scorer(self, loaded: Loaded, train: TrainView, profile_of: Callable[[int], str]) -> Scorer:
         """`profile_of` gives a user's main text. Raises WeightsError where the encoder is no language model, DataError where the items have no such text."""
-        backbone, tokenizer = loaded.encoder.backbone, Tokenizer.from_file(str(loaded.tokenizer))
+        backbone, tokenizer = loaded.encoder.backbone, read_tokenizer(loaded.tokenizer)
         kind, tied = loaded.config["model_type"], loaded.config.get("tie_word_embeddings")
         if not backbone.causal or not (kind == "gpt2" if tied is None else tied):
             raise WeightsError(

@@ -71,13 +71,18 @@ def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> di
     }
 
 
+def read_tokenizer(file: Path) -> Tokenizer:
+    """Raises WeightsError where the file is no tokenizer.json."""
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing narrower
+        raise WeightsError(f"{file}: not a tokenizer.json ({' '.join(str(error).split())[:200]})") from error
+
+
 @lru_cache(maxsize=4)  # who answers requests tokenises one text after the other
 def _truncating(tokenizer_file: Path, max_length: int, changed: int) -> Tokenizer:
     """A tokenizer that cuts texts at its own side and doesn't pad them; `changed` is the time of the file's last change."""
-    try:
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    except Exception as error:  # the library raises nothing narrower
-        raise WeightsError(f"{tokenizer_file}: not a tokenizer.json ({error})") from error
+    tokenizer = read_tokenizer(tokenizer_file)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, direction=(tokenizer.truncation or {}).get("direction", "right").lower())
     return tokenizer

@@ -1,11 +1,13 @@
 """PEFT's own names and numbers (tests/parity, by scripts/make_goldens.py), and what of its settings is refused."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 import small
@@ -152,6 +154,54 @@ def test_a_setting_that_may_change_the_result_is_refused(loaded: Loaded, tmp_pat
     file.write_text(json.dumps(json.loads(file.read_text()) | harmless))
     peft.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(WeightsError, match=message):
+        peft.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("peft_type", "has peft_type None"),
+        ("use_rslora", "has use_rslora False, here it is True"),
+        ("lora_alpha", "has lora_alpha 8, here it is"),
+    ],
+)
+def test_what_a_config_leaves_out_has_peft_s_value(loaded: Loaded, tmp_path: Path, key: str, message: str) -> None:
+    delta = merge.parameters(small.LORA(loaded.encoder, 0), nnx.LoRAParam)
+    own = replace(small.LORA, rslora=True, alpha=5.0)
+    peft.write_peft(tmp_path / "peft", loaded, own, {f"encoder.{name}": a for name, a in delta.items()})
+    file, lora = tmp_path / "peft/adapter_config.json", replace(own, init_from=str(tmp_path / "peft"))
+    peft.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
+    file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != key}))
+    with pytest.raises(WeightsError, match=message):
+        peft.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("nan", r"lora_A.weight: 1 of \d+ values are NaN"),
+        ("twice", r"holds A of .* twice"),
+        ("fp8", "is of type F8_E4M3, which is not supported"),
+        ("pipe", "is no plain file"),
+    ],
+)
+def test_tensors_that_are_none_of_an_adapter_are_named(loaded: Loaded, tmp_path: Path, damage: str, message: str) -> None:
+    delta = merge.parameters(small.LORA(loaded.encoder, 0), nnx.LoRAParam)
+    peft.write_peft(tmp_path / "peft", loaded, small.LORA, {f"encoder.{key}": a for key, a in delta.items()})
+    file = tmp_path / "peft/adapter_model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("lora_A.weight"))
+    tensors[name].reshape(-1)[0] = np.nan if damage == "nan" else 0
+    if damage == "twice":
+        tensors[name.removeprefix("base_model.model.")] = tensors[name]
+    if damage == "fp8":
+        tensors[name] = tensors[name].astype(ml_dtypes.float8_e4m3fn)
+    save_file(tensors, file)
+    if damage == "pipe":
+        file.unlink()
+        os.mkfifo(file)
+    lora = replace(small.LORA, init_from=str(tmp_path / "peft"))
     with pytest.raises(WeightsError, match=message):
         peft.init_from_peft(lora(loaded.encoder, 0), loaded, lora)
 

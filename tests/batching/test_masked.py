@@ -143,3 +143,17 @@ def test_texts_that_cannot_be_learned_from_are_refused(prepared: experiment.Prep
     one = Tokens(np.array([special[0], 9, special[0]], np.int32), np.array([0, 2, 3]))  # the second has no token of its own
     with pytest.raises(DataError, match="1 different texts of users and items are too few"):
         make(prepared._replace(tokens=one))
+
+
+def test_no_token_beyond_the_embedding_is_put_in(prepared: experiment.Prepared) -> None:
+    """As of a tokenizer that has more tokens than its model has rows; such a token's vector would be NaN."""
+    place_texts = PackedTexts(prepared.tokens, small.ENCODER.row_length, 4)
+    inputs, (mask, _) = small.inputs(prepared, place_texts, multiple=2), specials(prepared)
+    batches, put_in = TEXTS(inputs._replace(vocabulary=mask + 1)), set()
+    for step in range(30):
+        token_N = (batch := batches(step)).rows.token_RL.reshape(-1)
+        put_in |= set(token_N[token_N != original(prepared, batch)].tolist())
+    assert {mask} < put_in <= set(range(mask + 1))
+    with pytest.raises(DataError, match=rf"'\[MASK\]' is token {mask} of .*, and the encoder's embedding has {mask} rows"):
+        TEXTS(inputs._replace(vocabulary=mask))
+    TEXTS(inputs._replace(vocabulary=mask, causal=True))

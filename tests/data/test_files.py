@@ -48,6 +48,14 @@ def test_bytes_of_a_file(tmp_path: Path) -> None:
         read_text(file)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes("user_id,item_id\na,é\n".encode(encoding))
+    with pytest.raises(DataError, match=r"a\.csv: the file is UTF-16; save it as UTF-8"):
+        read_text(file)
+
+
 @pytest.mark.parametrize("cut", [0, 5, 20, -9, -1])
 def test_a_packed_file_cut_short_is_refused(cut: int, tmp_path: Path) -> None:
     file = tmp_path / "a.csv.gz"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_tables import read, refused
+from test_tables import WRITERS, read, refused
 
 
 def write(folder: Path, clicked: list[str], described: list[str]) -> dict[str, object]:
@@ -31,6 +31,25 @@ def test_ids_that_never_meet_are_refused_by_an_example_of_both(
         f"m.csv: no item of x.csv has a row here: {ours!r} occurs there, and its ids are such as {theirs!r}; "
         "ids are text, byte for byte, so write them alike in both"
     )
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.jsonl", "x.json", "x.parquet"])
+@pytest.mark.parametrize(("one", "other"), [("1.0", "1"), (" 1", "1"), ("01", "1"), ("1 ", "1"), ("1.0", "01")])
+def test_ids_of_every_format_are_text(name: str, one: str, other: str, tmp_path: Path) -> None:
+    """In both directions: the one in the interactions and the other in the items, and the reverse."""
+    for ours, theirs in ((one, other), (other, one)):
+        WRITERS[name](tmp_path / name, {"user_id": ["u"], "item_id": [ours]})
+        WRITERS[name](tmp_path / f"m{Path(name).suffix}", {"item_id": [theirs], "title": ["T"]})
+        says = refused(tmp_path, interactions=name, items=f"m{Path(name).suffix}", item_texts={"line": "{title}"})
+        assert f"{ours!r} occurs there, and its ids are such as {theirs!r}" in says
+
+
+def test_numbers_of_two_types_in_json_are_two_ids(tmp_path: Path) -> None:
+    for ours, theirs in (("1.0", "1"), ("1", "1.0"), ("1", '"01"')):
+        (tmp_path / "x.jsonl").write_text(f'{{"user_id": "u", "item_id": {ours}}}\n')
+        (tmp_path / "m.jsonl").write_text(f'{{"item_id": {theirs}, "title": "T"}}\n')
+        says = refused(tmp_path, interactions="x.jsonl", items="m.jsonl", item_texts={"line": "{title}"})
+        assert f"{ours!r} occurs there, and its ids are such as {theirs.strip(chr(34))!r}" in says
 
 
 def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
@@ -88,3 +107,23 @@ def test_times_of_one_format(times: list[str], seconds: list[float], tmp_path: P
 def test_other_times_are_refused_by_line(times: list[str], says: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("user_id,item_id,at\n" + "".join(f"u,i,{time}\n" for time in times))
     assert refused(tmp_path, time="at").startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("times", "units"),
+    [
+        (["1717113600000", "1717113600"], "seconds (line 3: 1717113600) and milliseconds (line 2: 1717113600000)"),
+        (["1717113600", "1717113600000000"], "seconds (line 2: 1717113600) and microseconds"),
+        (["1717113600000", "5", "1717113600123456789"], "milliseconds (line 2: 1717113600000) and nanoseconds (line 4: "),
+        (["1717113600000", "1717113600001"], ""),
+        (["1717113600", "5", "881250949.5"], ""),
+        (["20240531", "20240601"], ""),
+    ],
+)
+def test_seconds_beside_milliseconds_are_told(
+    times: list[str], units: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "x.csv").write_text("user_id,item_id,at\n" + "".join(f"u,i,{time}\n" for time in times))
+    assert read(tmp_path, time="at").time_N.tolist() == [float(time) for time in times]
+    assert len(caplog.messages) == bool(units)
+    assert not units or f"x.csv: the numbers of at look like {units}" in caplog.text

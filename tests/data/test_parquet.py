@@ -1,5 +1,6 @@
 """Parquet's types become the text of cells, damaged pages are seen, and small files stay small."""
 
+import re
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -106,8 +107,43 @@ def test_durations_are_no_times(tmp_path: Path) -> None:
 def test_run_lengths_do_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq.write_table(pa.table({"user_id": ["a"] * 300_000, "item_id": ["b"] * 300_000}), tmp_path / "x.parquet")
     monkeypatch.setattr(parquet, "_FREE_ROWS", 200_000)
+    monkeypatch.setattr(parquet, "_ROWS_PER_BYTE", 1000)
     assert len(read(tmp_path, interactions="x.parquet")) == 300_000
     monkeypatch.setattr(parquet, "_ROWS_PER_BYTE", 50)
     assert "300,000 rows; the limits are 4,294,967,296 bytes, and 200 bytes and 50 rows" in refused(
         tmp_path, interactions="x.parquet"
     )
+
+
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_dictionary_does_not_fill_memory(tmp_path: Path, lists: bool) -> None:
+    """60,000 rows of one text: 60 GB of some kilobytes, if each row had its own."""
+    texts = pa.array(["x" * 1_000_000]).dictionary_encode().take(pa.array([0] * 60_000))
+    about = pa.ListArray.from_arrays(pa.array(range(60_001), pa.int32()), texts) if lists else texts
+    pq.write_table(pa.table({"item_id": range(60_000), "about": about}), tmp_path / "m.parquet", compression="zstd")
+    assert (tmp_path / "m.parquet").stat().st_size < 1_000_000
+    (tmp_path / "x.csv").write_text("user_id,item_id\na,0\n")
+    assert re.match(
+        r"m\.parquet: unpacks [\d,]+ bytes to [\d,]{14,} and 60,000 rows; the limits are",
+        refused(tmp_path, items="m.parquet", item_texts={"line": "{about}"}),
+    )
+
+
+def test_millions_of_rows_of_a_run_length_are_refused_at_once(tmp_path: Path) -> None:
+    rows = pa.table({"user_id": pa.array([7] * 1_000_000), "item_id": pa.array([9] * 1_000_000)})
+    with pq.ParquetWriter(tmp_path / "x.parquet", rows.schema, compression="zstd") as file:
+        for _ in range(20):
+            file.write_table(rows)
+    assert (tmp_path / "x.parquet").stat().st_size < 200_000
+    assert "and 20,000,000 rows; the limits are" in refused(tmp_path, interactions="x.parquet")
+
+
+def test_texts_that_rows_share_are_those_of_each_row(tmp_path: Path) -> None:
+    texts = pa.array(["b", None, "a", "b", ""]).dictionary_encode()
+    lists = pa.ListArray.from_arrays(pa.array([0, 2, 2, 3, 4, 4], pa.int32()), pa.array(["p", "q", "r", "p"]).dictionary_encode())
+    columns = {"item_id": pa.array(list("12345")), "title": texts, "tags": lists}
+    pq.write_table(pa.table(columns), tmp_path / "m.parquet")
+    (tmp_path / "x.csv").write_text("user_id,item_id\na,1\n")
+    data = read(tmp_path, items="m.parquet", item_texts={"line": "{title}"}, item_sets={"tags": "\n"})
+    assert data.items.texts["line"] == ("b", "", "a", "b", "")
+    assert data.items.indicators["tags"].tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 0]]

@@ -1,5 +1,7 @@
 """Rules by their comparisons, written out."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -33,5 +35,18 @@ def test_a_rule_is_a_comparison_and_a_number() -> None:
     assert parse_rule(">=4") == (">=", 4.0)
     with pytest.raises(ValueError, match=r"data\.positive: '=4' has no comparison; give one of >= <= == != > < and a number"):
         parse_rule("=4")
-    with pytest.raises(ValueError, match=r"data\.positive: 'four' is not a number"):
-        parse_rule(">four")
+    assert parse_rule(" < -0.5 ") == ("<", -0.5)
+    for rule, says in (
+        (">four", "'four' is not a number"),
+        (">=4,5", "'4,5' is not a number"),
+        (">=nan", "'nan' is not a finite number"),
+        (">=inf", "'inf' is not a finite number"),
+        ("4", "'4' has no comparison"),
+        (">=", "'>=' has no comparison"),
+        ("", "'' has no comparison"),
+        (">=4 or <2", "'>=4 or <2' has no comparison"),
+        ("=>4", "'=>4' has no comparison"),
+        ("__import__('os')", "has no comparison"),
+    ):
+        with pytest.raises(ValueError, match=rf"data\.positive: .*{re.escape(says)}; give one of"):
+            parse_rule(rule)

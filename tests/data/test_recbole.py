@@ -186,6 +186,19 @@ def test_an_empty_cell_is_no_id(tmp_path: Path) -> None:
     assert refused(lambda: read(tmp_path, header + "a\tb\n", "item_id:token\n\n")) == "x.item:2: no item id; every row needs one"
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [("1.0", "1"), ("1", "1.0"), (" 1", "1"), ("1", " 1"), ("01", "1"), ("1", "01")])
+def test_ids_that_never_meet_are_refused(ours: str, theirs: str, tmp_path: Path) -> None:
+    says = refused(
+        lambda: read(
+            tmp_path,
+            f"user_id:token\titem_id:token\nu\t{ours}\n",
+            f"item_id:token\ttitle:token\n{theirs}\tT\n",
+            item_texts={"line": "{title}"},
+        )
+    )
+    assert f"{ours!r} occurs there, and its ids are such as {theirs!r}" in says
+
+
 def test_neither_folder_nor_package() -> None:
     with pytest.raises(ValueError, match=r"data\.root: name a folder"):
         config("ml_100k", package=None)

@@ -84,6 +84,15 @@ def test_items_without_a_row_are_refused_or_told(tmp_path: Path, caplog: pytest.
     assert caplog.messages[0].startswith(f"{tmp_path}/items.jsonl: 1 of the 2 items of {tmp_path}/sequences.txt have no row here")
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("1.0", "1"), ("1", "1.0"), ("01", '"1"'), ("1", '"01"'), ("1", '" 1"'), ("1\u00a0", "1")]
+)
+def test_ids_that_never_meet_are_refused(ours: str, theirs: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        read(tmp_path, f"7 {ours}\n", f'{{"item": {theirs}, "title": "T", "categories": []}}\n')
+    assert f"{ours!r} occurs there, and its ids are such as {theirs.strip(chr(34))!r}" in str(raised.value)
+
+
 def test_positives_need_values(tmp_path: Path) -> None:
     (tmp_path / "sequences.txt").write_text("7 x\n")
     (tmp_path / "items.jsonl").write_text(ITEMS)

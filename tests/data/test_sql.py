@@ -199,3 +199,23 @@ def test_a_run_keeps_no_address_and_a_digest_of_what_it_read(tmp_path: Path) -> 
         assert done.stderr.startswith("error: data.uri: an address, which holds a password, does not belong on a command line")
         assert "secret" not in done.stderr
     assert not any(b"secret" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".db")
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("'1.0'", "1"), ("1", "'1.0'"), ("' 1'", "1"), ("1", "'01'"), ("'01'", "'1'")])
+def test_ids_that_never_meet_are_refused(ours: str, theirs: str, tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "empty.db").executescript("CREATE TABLE x (a);").connection.close()
+    queries = {"interactions": f"SELECT 'u' AS user, {ours} AS item", "items": f"SELECT {theirs} AS item, 'T' AS title"}
+    says = refused(
+        uri=str(tmp_path / "empty.db"), **queries, user="user", item="item", item_id="item", item_texts={"line": "{title}"}
+    )
+    quoted = [repr(one.strip("'")) for one in (ours, theirs)]
+    assert f"{quoted[0]} occurs there, and its ids are such as {quoted[1]}" in says
+
+
+@pytest.mark.parametrize(
+    ("item", "says"), [("''", "no item id"), ("NULL", "no item id"), ("1.5", "1.5 is no id"), ("1.0", "1.0 is no id")]
+)
+def test_what_is_no_id_is_refused(item: str, says: str, tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "empty.db").executescript("CREATE TABLE x (a);").connection.close()
+    given = {"uri": str(tmp_path / "empty.db"), "user": "user", "item": "item"}
+    assert says in refused(interactions=f"SELECT 'u' AS user, {item} AS item", **given)

@@ -1,5 +1,6 @@
 """Pooling, the choices of encoders and what they refuse."""
 
+import json
 import shutil
 import string
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from cold_jax.encoders import CHARACTERS, Loaded, Pretrained, Tiny
 from cold_jax.encoders.pooling import Pooling, pool
+from cold_jax.errors import WeightsError
 from cold_jax.text.packing import Rows, pack
 from cold_jax.text.tokens import tokenize
 
@@ -144,6 +146,23 @@ def test_a_folder_of_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "config.json").unlink()
     with pytest.raises(ValueError, match=rf"{tmp_path}: no config.json"):
         config()
+
+
+def test_a_tokenizer_of_another_model_is_refused_by_the_token_that_the_embedding_lacks(tmp_path: Path) -> None:
+    """Its vector would be NaN."""
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(SMALL / name, tmp_path)
+    tokenizer = Tokenizer.from_file(str(CHARACTERS))
+    rows = json.loads((SMALL / "config.json").read_text())["vocab_size"]
+    tokenizer.add_tokens([f"<extra{n}>" for n in range(rows - tokenizer.get_vocab_size() + 1)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    loaded = replace(FOLDER, id=str(tmp_path))()
+    last = tokenizer.id_to_token(rows)
+    assert len(loaded.tokenize(["a text", tokenizer.id_to_token(rows - 1)], "items").token_N)
+    with pytest.raises(
+        WeightsError, match=rf"tokenizer.json: token '{last}' has id {rows}, and the encoder's embedding has {rows} rows"
+    ):
+        loaded.tokenize(["a text", last], "items")
 
 
 @pytest.mark.parametrize(

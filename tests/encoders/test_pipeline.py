@@ -1,7 +1,10 @@
 """Whole folders of sentence-transformers: the library's own vectors (tests/parity/pipelines, by scripts/make_pipeline_goldens.py), and refusals."""
 
 import json
+import math
 import os
+import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 from folders import CASES, FOLDERS, HUB, TEXTS, difference, vectors, write
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from cold_jax.encoders import weights
+from cold_jax.encoders.architectures import architecture, read_shape
+from cold_jax.encoders.pipeline import read_pipeline
 from cold_jax.encoders.pooling import Pooling
+from cold_jax.encoders.tokenizer import prompt_length, tokenizer_file
 from cold_jax.errors import WeightsError
 
 
@@ -94,6 +103,42 @@ FIRST = _module("Transformer", path="")
             {"modules_json": [FIRST, _module("Pooling", type="custom_st.Pooling")]},
             r"module type 'custom_st.Pooling' is not supp",
         ),
+        *(
+            (
+                "cls",
+                {"modules_json": [{**FIRST, "type": kind}, _module("Pooling")]},
+                rf"the module type '{kind}' is not supported",
+            )
+            for kind in [
+                "custom_st.CustomTransformer",
+                "transformers_modules.x.custom_st.CustomTransformer",
+                *(
+                    f"sentence_transformers.models.{name}"
+                    for name in ("Router", "Asym", "CNN", "LSTM", "WordEmbeddings", "BoW", "CLIPModel")
+                ),
+            ]
+        ),
+        ("cls", {"modules_json": [FIRST, True]}, r"modules.json: 'True' is no module"),
+        ("cls", {"modules_json": [FIRST, _module("Pooling", type=["x"])]}, r"modules.json: type \[\"x\"\] is not text"),
+        ("cls", {"modules_json": [FIRST, _module("Pooling", trust=1)]}, r"trust of the module .*Pooling: not supported"),
+        ("cls", {"1_Pooling__config_json": {"pooling_mode": 1.5}}, r"pooling_mode 1.5 is not a list"),
+        (
+            "cls",
+            {"1_Pooling__config_json": {"pooling_mode_cls_token": "false"}},
+            r'pooling_mode_cls_token "false" is not true or false',
+        ),
+        ("cls", {"1_Pooling__config_json": {"include_prompt": 0}}, r"include_prompt 0 is not true or false"),
+        ("cls", {"sentence_bert_config_json": {"do_lower_case": "no"}}, r'do_lower_case "no" is not true or false'),
+        ("cls", {"sentence_bert_config_json": {"max_seq_length": True}}, r"max_seq_length true is not a whole number"),
+        ("cls", {"config_sentence_transformers_json": {"prompts": {"query": 3}}}, r"query 3 is not text"),
+        ("cls", {"config_sentence_transformers_json": {"prompts": ["query: "]}}, r'prompts \["query: "\] is not an object'),
+        ("cls", {"config_sentence_transformers_json": {"truncate_dim": 8}}, r"truncate_dim: not supported; supported: prompts"),
+        ("cls", {"config_sentence_transformers_json": {"default_prompt_name": {}}}, r"default_prompt_name \{\} is not text"),
+        (
+            "cls",
+            {"tokenizer_config_json": {"pad_token": {}}, "config_sentence_transformers_json": {"prompts": {"query": "a"}}},
+            r"is no token",
+        ),
         ("cls", {"modules_json": [FIRST]}, r"the modules Transformer are not supported in this order"),
         (
             "cls",
@@ -156,6 +201,14 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path, name: str, cha
         replace(HUB, id=str(folder))()
 
 
+def test_prompts_with_odd_names_are_said_to_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write(
+        tmp_path / "folder", "cls", config_sentence_transformers_json={"prompts": {"retrieval.query": "a ", "STS": "b "}}
+    )
+    assert replace(HUB, id=str(folder))().prompts == {}
+    assert "of its prompts (retrieval.query, STS) none is for users, items or queries" in caplog.text
+
+
 def test_a_dense_that_is_not_safetensors_gets_the_command_that_converts_it(tmp_path: Path) -> None:
     folder = write(tmp_path / "folder", DENSE)
     (folder / "2_Dense/model.safetensors").rename(folder / "2_Dense/pytorch_model.bin")
@@ -173,3 +226,77 @@ def test_a_file_that_is_none_is_not_taken_for_absent(tmp_path: Path, name: str) 
     os.mkfifo(folder / name)
     with pytest.raises(WeightsError, match=name):
         replace(HUB, id=str(folder))()
+
+
+ODD = [
+    None,
+    [],
+    {},
+    "",
+    "x",
+    0,
+    -1,
+    1.5,
+    True,
+    False,
+    10**12,
+    [1],
+    {"a": 1},
+    {"type": "x"},
+    "../x",
+    [None],
+    [[]],
+    "a\0b",
+    math.nan,
+]
+
+
+def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the values of a JSON document are, outermost first."""
+    yield here
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*here, key))
+
+
+def with_one_change(value: Any, draw: random.Random) -> Any:
+    """The document with one value that is another, is gone, or that no folder has."""
+    found = [place for place in places(value) if place[:2] != ("model", "vocab")]
+    place, odd = draw.choice(found), draw.choice(ODD)
+    if not place:
+        return {**value, "odd": odd} if isinstance(value, dict) else odd
+    inner = value
+    for key in place[:-1]:
+        inner = inner[key]
+    if draw.random() < 0.2:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = odd
+    return value
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    top = tmp_path_factory.mktemp("folders")
+    return [write(top / str(n), name) for n, name in enumerate(CASES)]
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(seed=st.integers(0, 2**32))
+def test_of_a_mutated_folder_comes_an_encoder_or_an_error_of_its_file_two_thousand_times(folders: list[Path], seed: int) -> None:
+    draw = random.Random(seed)
+    folder = draw.choice(folders)
+    file = draw.choice(sorted(folder.rglob("*.json")))
+    whole = file.read_bytes()
+    file.write_text(json.dumps(with_one_change(json.loads(whole), draw)))
+    try:
+        own = read_pipeline(folder)
+        tokenizer = tokenizer_file(own.checkpoint, own.lower_case)
+        a = architecture(own.checkpoint / "config.json")
+        weights.abstract(a.model, read_shape(a, own.checkpoint / "config.json"), "float32")
+        for prompt in ("", *own.prompts.values()):
+            prompt_length(own.checkpoint, tokenizer, prompt, 16)
+    except WeightsError as error:
+        assert ".json" in str(error) or str(folder) in str(error)  # noqa: PT017
+    finally:
+        file.write_bytes(whole)

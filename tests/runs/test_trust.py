@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import runs
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -64,8 +65,7 @@ def test_what_the_config_does_not_have_cannot_be_given(tmp_path: Path, key: str)
 
 def test_a_single_altered_byte_makes_it_a_stranger_s(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", config_of(*TABLES))
-    path = run.path / "config.yaml"
-    path.write_bytes(path.read_bytes().replace(b"a.csv", b"../a.csv"))
+    runs.edit_config(run.path, lambda text: text.replace("a.csv", "../a.csv"))
     assert not run.made_here
     with pytest.raises(RunError, match=r"this run was not made here.*data\.root=… data\.interactions=… data\.items=…"):
         accept(run, {})

@@ -26,6 +26,7 @@ from cold_jax.models.base import score_candidates
 from cold_jax.models.linear import LinearModel
 from cold_jax.runs.folder import Run
 from cold_jax.runs.loggers import combine
+from cold_jax.storage.sealed import seal
 from cold_jax.training.checkpoints import Checkpoints
 from cold_jax.training.loop import Loop, Training
 from cold_jax.training.optimizers import AdamW, Schedule
@@ -161,7 +162,10 @@ def training(
 def lines(folder: Path) -> list[dict[str, Any]]:
     """metrics.jsonl less what the clock decides."""
     records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{key: value for key, value in record.items() if key not in ("seconds", "examples_per_second")} for record in records]
+    return [
+        {key: value for key, value in record.items() if key not in ("seconds", "examples_per_second", "sha256")}
+        for record in records
+    ]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -203,8 +207,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(
             first.fit()
         assert ended.value.code == 143
         assert first.checkpoints.steps()[0] == signal_at == lines(tmp_path)[-1]["step"]
-    with open(tmp_path / "metrics.jsonl", "a") as file:
-        file.write('{"step": 9, "loss": 0.5}\n{"step": 1, "lo')  # what a run leaves that was killed later than it saved
+    with open(tmp_path / "metrics.jsonl", "ab") as file:
+        file.write(seal({"step": 9, "loss": 0.5}) + b'\n{"step": 1, "lo')  # what a run leaves that was killed later than it saved
 
     second = training(le, tmp_path, optimizer=optimizer)
     again, best = second.fit()
