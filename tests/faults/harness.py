@@ -34,14 +34,17 @@ def arguments(folder: Path, *overrides: str) -> list[str]:
     return [*SMALL, f"hydra.run.dir={folder}", *overrides]
 
 
-def start(shared: Path, *command: str, largest: int | None = None) -> subprocess.Popen[str]:
-    """A training in a session of its own; `shared` holds the cache. It can write no file of more than `largest` bytes."""
+def start(shared: Path, *command: str, largest: int | None = None, first: str = "", **environment: str) -> subprocess.Popen[str]:
+    """A training in a session of its own; `shared` holds the cache. It can write no file of more than `largest` bytes.
+
+    first: Python that runs before it.
+    """
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))"
-    train = f"{limited if largest else ''}\nfrom cold_jax.train import main; main()"
+    train = f"{limited if largest else ''}\n{first}\nfrom cold_jax.train import main; main()"
     return subprocess.Popen(
         [sys.executable, "-c", train, *command],
         cwd=shared,
-        env=runs.environment(shared / "cache"),
+        env=runs.environment(shared / "cache") | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -67,8 +70,8 @@ def finish(child: subprocess.Popen[str]) -> tuple[int, str]:
     return child.wait(60), rest
 
 
-def train(shared: Path, *command: str, largest: int | None = None) -> tuple[int, str]:
-    with start(shared, *command, largest=largest) as child:
+def train(shared: Path, *command: str, largest: int | None = None, first: str = "", **environment: str) -> tuple[int, str]:
+    with start(shared, *command, largest=largest, first=first, **environment) as child:
         return finish(child)
 
 
