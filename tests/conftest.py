@@ -19,6 +19,10 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("tests", deadline=None)  # a loaded machine is slow, not wrong
+settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True, scope="session")
