@@ -23,10 +23,14 @@ _NORMALIZER = {
 
 
 def model_max_length(folder: Path) -> int | None:
-    """Tokens of the longest text by tokenizer_config.json; None where it sets no limit."""
+    """Tokens of the longest text by tokenizer_config.json; None where it sets no limit. Raises WeightsError where that is no number."""
     file = folder / "tokenizer_config.json"
     length = read_json(file).get("model_max_length") if file.exists() else None
-    return int(length) if isinstance(length, int | float) and 0 < length < 10**9 else None  # 10^30: no limit
+    if length is None:
+        return None
+    if isinstance(length, bool) or not isinstance(length, int | float) or not length > 0:
+        raise WeightsError(f"{file}: model_max_length {str(length)[:80]!r} is not a positive number")
+    return int(length) if length < 10**9 else None  # 10^30: no limit
 
 
 def prompt_length(folder: Path, tokenizer: Path, prompt: str, max_length: int) -> int:

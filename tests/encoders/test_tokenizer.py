@@ -99,6 +99,21 @@ def test_special_tokens() -> None:
     assert special_tokens({**config, "extra_special_tokens": {"image": "i"}}) == {"p", "e", "x", "i"}
 
 
+@pytest.mark.parametrize(
+    ("value", "length"), [("512", 512), ("1e30", None), ("1000000000000000019884624838656", None), ("null", None), ("64.0", 64)]
+)
+def test_a_length_of_texts(tmp_path: Path, value: str, length: int | None) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(f'{{"model_max_length": {value}}}')
+    assert model_max_length(tmp_path) == length
+
+
+@pytest.mark.parametrize("value", ["true", '"512"', "0", "-1", "[]", "NaN"])
+def test_a_length_that_is_none_is_refused(tmp_path: Path, value: str) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(f'{{"model_max_length": {value}}}')
+    with pytest.raises(WeightsError, match=r"tokenizer_config.json: model_max_length .* is not a positive number"):
+        model_max_length(tmp_path)
+
+
 def test_no_tokenizer_json(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no tokenizer.json in this folder; transformers can write it: python -c"):
         tokenizer_file(tmp_path, False)
