@@ -102,7 +102,11 @@ def parse_yaml(data: bytes, where: str, error: type[UserError]) -> Any:
     try:
         text = data.decode()
         _require_plain_yaml(text)
-        return yaml.load(text, _PlainLoader)
+        loader = _PlainLoader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as problem:
         raise error(f"{where}: is not the config of a run ({' '.join(str(problem).split())[:200]})") from None
 
