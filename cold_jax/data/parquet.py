@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cold_jax.data.files import FREE, MAX_RATIO, MAX_UNPACKED, column_places
@@ -72,12 +71,12 @@ def _columns(metadata: pq.FileMetaData) -> list[pq.ColumnSchema]:
 
 
 def _text_size(column: pa.Array) -> int:
-    """Bytes of all texts of a column, or of its lists, as they are when written out."""
+    """Characters of all texts of a column, or of its lists, as they are when written out."""
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         return _text_size(column.flatten())
     if not isinstance(column, pa.DictionaryArray) or not len(column.dictionary):
         return 0
-    size_T = pc.binary_length(column.dictionary).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    size_T = np.array([len(text or "") for text in column.dictionary.to_pylist()], np.int64)
     return int(size_T[column.indices.drop_null().to_numpy()].sum())
 
 

@@ -111,7 +111,7 @@ def parse_yaml(data: bytes, where: str, error: type[UserError]) -> Any:
         raise error(f"{where}: is not the config of a run ({' '.join(str(problem).split())[:200]})") from None
 
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has libyaml
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has libyaml
 
 
 def _require_plain_yaml(text: str) -> None:
