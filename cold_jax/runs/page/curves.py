@@ -1,5 +1,7 @@
 """The learning curves of runs."""
 
+import functools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +9,8 @@ from cold_jax.errors import RunError, WriteError
 from cold_jax.runs.compare import RunRecord
 from cold_jax.runs.folder import Run
 from cold_jax.runs.page.charts import Chart, colour, field, short, spec
+
+log = logging.getLogger(__name__)
 
 MOST_POINTS = 3000  # of a chart
 LEAST_POINTS = 20  # of a run
@@ -59,11 +63,18 @@ def learning_curves(groups: Mapping[str, Sequence[RunRecord]]) -> list[Chart]:
 
 
 def records(run: RunRecord) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; none where it is damaged or absent."""
+    """The lines of metrics.jsonl; none where it is absent, or damaged, which is logged."""
     try:
         return Run(run.path).read_metrics()
-    except (RunError, WriteError, OSError):
+    except (RunError, WriteError, OSError) as error:
+        if (run.path / "metrics.jsonl").exists():
+            _warn_once(f"{error}; the run has no curve")
         return []
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
 
 
 def validation_metric(run: RunRecord) -> float | None:

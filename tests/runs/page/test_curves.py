@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import pytest
 from test_compare import write
 
 from cold_jax.runs.compare import scan_runs
@@ -23,12 +24,16 @@ def test_lines_of_validation_and_loss(tmp_path: Path) -> None:
     assert validation.spec["data"]["values"][0]["name"] == "#1"
 
 
-def test_a_run_without_readable_lines_has_no_curve(tmp_path: Path) -> None:
+def test_a_run_without_readable_lines_has_no_curve(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write(tmp_path / "a")
     [run] = scan_runs([tmp_path]).finished
     assert curves.learning_curves({"a": [run]}) == []
+    assert not caplog.messages
     (folder / "metrics.jsonl").write_text("{}\n")
     assert curves.learning_curves({"a": [run]}) == []
+    [message] = caplog.messages
+    assert "metrics.jsonl:1: damaged" in message
+    assert message.endswith("; the run has no curve")
 
 
 def test_thinned_keeps_both_ends() -> None:
