@@ -99,7 +99,7 @@ def choices(group: str) -> Iterator[Choice]:
         return
     names = usage.choices(group)
     found = [_choice(group, name) for name in names]
-    yield from sorted(found, key=lambda choice: (bool(choice.parent), choice.name))
+    yield from sorted(found, key=lambda choice: ("/" in choice.name, bool(choice.parent), choice.name))
 
 
 def _block(group: str) -> Choice:
