@@ -201,7 +201,7 @@ def yaml_value(value: object) -> str:
             return "{" + ", ".join(f"{key}: {yaml_value(inner)}" for key, inner in value.items()) + "}"
         case list():
             return "[" + ", ".join(map(yaml_value, value)) + "]"
-        case str() if not re.fullmatch(r"[\w.@/\-\[\]]+", value) or value in ("null", "true", "false"):
+        case str() if not re.fullmatch(r"[\w.@/\-]+", value) or value in ("null", "true", "false"):
             return '"' + re.sub(r'(\\*)"', r'\1\1\\"', value) + '"'  # Hydra's rule: only what stands before a quote is escaped
         case _:
             return str(value)
