@@ -30,8 +30,8 @@ for module, arguments in json.load(sys.stdin):
         if module == "python":
             exec(compile(arguments[0], "README.md", "exec"), {})
         else:
-            module = "data.__main__" if module == "data" else module
-            importlib.import_module(f"cold_jax.{module}").main()
+            name = "data.__main__" if module == "data" else module  # the command of a package
+            importlib.import_module(f"cold_jax.{name}").main()
     except SystemExit as stop:
         error = f"exit code {stop.code}" if stop.code else None
     except BaseException:
