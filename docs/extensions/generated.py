@@ -198,7 +198,8 @@ def yaml_value(value: object) -> str:
         case bool():
             return str(value).lower()
         case dict():
-            return "{" + ", ".join(f"{key}: {yaml_value(inner)}" for key, inner in value.items()) + "}"
+            keys = [re.sub(r"([()])", r"\\\1", str(key)) for key in value]  # Hydra reads a bare parenthesis as a function's
+            return "{" + ", ".join(f"{key}: {yaml_value(inner)}" for key, inner in zip(keys, value.values(), strict=True)) + "}"
         case list():
             return "[" + ", ".join(map(yaml_value, value)) + "]"
         case str() if not re.fullmatch(r"[\w.@/\-]+", value) or value in ("null", "true", "false"):
