@@ -247,9 +247,11 @@ def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        from cold_jax.runs.folder import SECRET
+
         checkpoints = run.path / "checkpoints"
         if not checkpoints.is_dir() or not any(checkpoints.iterdir()):
-            for name in ("config.yaml", OVERRIDES, "cold_jax.log", "metrics.jsonl", "wandb_id.txt"):
+            for name in ("config.yaml", OVERRIDES, "cold_jax.log", "metrics.jsonl", "wandb_id.txt", SECRET):
                 (run.path / name).unlink(missing_ok=True)
             with suppress(OSError):  # other files, such as W&B's, are left alone
                 checkpoints.rmdir()

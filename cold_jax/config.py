@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cold_jax.training.objectives import Objective
     from cold_jax.training.optimizers import AdamW
     from cold_jax.training.parallel import DataParallel
+    from cold_jax.training.privacy import NoPrivacy
 
     class Source(Protocol):
         @property
@@ -62,6 +63,7 @@ PACKAGES = {
     "init": "models",
     "objective": "training",
     "batching": "batching",
+    "privacy": "training",
     "optimizer": "training",
     "loop": "training",
     "parallel": "training",
@@ -92,6 +94,7 @@ class Settings(NamedTuple):
     init: Initializer
     objective: Objective
     batching: Batching
+    privacy: NoPrivacy
     optimizer: AdamW
     loop: Loop
     parallel: DataParallel
@@ -158,6 +161,7 @@ def settings(cfg: DictConfig) -> Settings:
     baselines, loggers = (
         {name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY
     )
+    cast("NoPrivacy", one["privacy"]).require(one)
     single = {"seed": cfg.seed, "profile": cfg.profile, "experiment": cfg.experiment or "none"}
     return Settings(**cast("dict", one | {"baselines": baselines, "loggers": loggers} | single))
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cold_jax.splits.tasks import TrainView
     from cold_jax.text.tokens import Tokens
     from cold_jax.training.loop import Training
+    from cold_jax.training.privacy import PrivateTraining
 
 Tree = Any  # a pytree of arrays
 Made = TypeVar("Made")
@@ -114,6 +115,7 @@ class TrainSetup(NamedTuple):
     scorer: Callable[[Tree], Scorer]  # trainable leaves → a scorer
     validate: Callable[[Tree], Validation]  # trainable leaves → what a step is chosen by
     dropout: bool
+    privacy: PrivateTraining | None = None
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -133,29 +135,33 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
     from cold_jax.progress import stage
 
     language_modelling = is_language_modelling(s)
+    s.privacy.require_public(p.dataset.items, p.split.cold_I)
     if not s.model.trains:
         return _without_training(s, p)
     encoder, place, multiple = _encoder(s, p)
-    init = None
+    train, init = s.privacy.view(p.train), None
     if s.model.takes_init:
         with stage(f"computing what the towers start from ({type(s.init).__name__})"):
-            init = _memoized("init", (p.digests, s.init, s.model), lambda: s.init(s.model.visible(p.train), s.model.width))
+            init = _memoized(
+                "init", (p.digests, s.init, s.model, s.privacy), lambda: s.init(s.model.visible(train), s.model.width)
+            )
     if s.model.random_init and not s.adapter.trains_head and init is None:
         raise ConfigError(
             f"adapter: zero_shot trains nothing, and {type(s.model).__name__} begins at random; "
             "use model=text_vectors or model=likelihood, or init=fold_in with model=two_tower"
         )
-    model = s.model(encoder, p.train, init, s.seed)
+    model = s.model(encoder, train, init, s.seed)
     partition = partition_model(model, s.adapter.trainable_filter, s.adapter.head_filter)
     lengths, backbone = p.tokens.length_T, p.loaded.encoder.backbone
     of_texts = place, p.loaded.tokenizer, backbone.config.vocabulary, backbone.causal
-    batches = s.batching(BatchInputs(p.train, lengths, *of_texts, s.seed, multiple, s.parallel.count))
+    batches = s.privacy.batches(s.batching, BatchInputs(p.train, lengths, *of_texts, s.seed, multiple, s.parallel.count))
     dropout = s.adapter.dropout > 0 or model.random
     if language_modelling:
         validate = held_out_loss(partition, cast("TextBatches", batches), s.objective, s.loop.microbatch_rows)
         return TrainSetup(partition, batches, _cannot_rank, validate, dropout)
     scorer = ModelScorer(partition, place, lengths, len(p.dataset.users), s.loop.microbatch_rows)
-    return TrainSetup(partition, batches, scorer, functools.partial(_validate, s, p, scorer), dropout)
+    private = s.privacy.training(batches, s.loop.steps(batches.steps_per_epoch))
+    return TrainSetup(partition, batches, scorer, functools.partial(_validate, s, p, scorer), dropout, private)
 
 
 def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int]:
@@ -238,13 +244,14 @@ def training(s: Settings, p: Prepared, t: TrainSetup, run: Run, logger: Logger) 
         optimizer=s.optimizer,
         lr_scale=s.adapter.lr_scale,
         parallelise=s.parallel,
-        validate=t.validate,
+        validate=t.validate if t.privacy is None else None,
         dropout=t.dropout,
         seed=s.seed,
         run=run,
         fingerprint=p.digests | {name: repr(getattr(s, name)) for name in choices},
         logger=logger,
         profile=s.profile,
+        privacy=t.privacy,
     )
 
 
@@ -331,7 +338,9 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
             t = setup(s, p)
         log.info("parameters: %s trained, %s frozen", *(f"{size:,}" for size in t.sizes))
         with timing.timed("train"), stage("training"):
-            trainable, best_step = training(s, p, t, run, logger).fit()
+            loop = training(s, p, t, run, logger)
+            trainable, best_step = loop.fit()
+            run.forget_secret()
         with timing.timed("evaluate"), stage("evaluating the run"):
             tested = evaluate(s, p, t, trainable)
     with stage("writing the results"):
@@ -342,8 +351,9 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
         trained, frozen = t.sizes
         cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
         named = {"overrides": list(typed), "encoder": (p.loaded.name or type(s.encoder).__name__).rpartition("/")[2]}
+        private = {} if t.privacy is None else {"privacy": t.privacy.mechanism.report(int(loop.state.step))}
         results = results_document(
-            s, p.split, seconds, tested, baselines, {"best_step": best_step, "digests": p.digests, **cost, **named}
+            s, p.split, seconds, tested, baselines, {"best_step": best_step, "digests": p.digests, **cost, **named, **private}
         )
         run.write_results(results)
     return results

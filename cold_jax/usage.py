@@ -11,7 +11,7 @@ from cold_jax.config import own_folders
 PURPOSES = {
     "what is learnt from": ("data", "split"),
     "what learns": ("encoder", "adapter", "model", "init", "ensemble"),
-    "how it learns": ("objective", "batching", "parallel"),
+    "how it learns": ("objective", "batching", "privacy", "parallel"),
     "what is measured and shown": ("baseline", "logger"),
 }
 # choices that a command has no use for, and refuses

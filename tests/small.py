@@ -10,7 +10,7 @@ import optax
 from hypothesis import strategies as st
 
 from cold_jax import config, experiment
-from cold_jax.adapters.full import Frozen, Full  # noqa: F401
+from cold_jax.adapters.full import Frozen, Full
 from cold_jax.adapters.lora import Lora
 from cold_jax.batching.batch import Batching, BatchInputs, Examples, Items, TextPlacer
 from cold_jax.batching.sampled import InBatchSampling
@@ -251,3 +251,25 @@ def all_items(history_BJ: list[list[float]], users: int = 2) -> tuple[Examples, 
     one_B, one_J = np.ones(B, np.int32), np.ones(J, np.int32)
     examples = Examples(user_B, user_B, one_B, 0 * one_B, history_BJ, history_BJ > 0, np.float32(one_B), np.float32(one_B))
     return examples, Items(item_J, item_J + users, one_J, one_J > 0, np.zeros(J, np.float32))
+
+
+def private(**changes: Any) -> config.Settings:
+    """The small data with cold users, trained with user-level privacy; `changes` are of the choice privacy=dp."""
+    from cold_jax.models.init import ContentInit
+    from cold_jax.splits.entities import UserCold
+    from cold_jax.training.privacy import UserLevelPrivacy
+
+    chosen = {"epsilon": 4.0, "delta": None, "users": 30, "clip": 0.2, "pairs": 3, "microbatch": None}
+    return SETTINGS._replace(
+        split=UserCold(
+            seed=0, cold_fraction=0.2, validation_fraction=0.5, holdout_fraction=0.1, support=[0, 1], use_first_seen=False
+        ),
+        adapter=Frozen(),
+        model=replace(TWO_TOWER, item_source_residual=False, item_target_residual=False),
+        init=ContentInit(logit_scale=3.0),
+        objective=Softmax(temperature=1.0, log_q=False),
+        batching=InBatchSampling(size=9, support=[0, 1, 3], history=2, negatives=0, full_softmax=True, group_by_item=False),
+        privacy=UserLevelPrivacy(**(chosen | changes)),
+        loop=replace(LOOP, epochs=100, max_steps=6, validate_every=2, log_every=1),
+        baselines={},
+    )

@@ -27,6 +27,37 @@ class RandomInit:
 
 
 @dataclass(frozen=True)
+class ContentInit:
+    """Similarity of texts: both towers are the first principal components of the items' features, whitened. Reads no interaction.
+
+    Scores are `logit_scale` times the cosine of an item with the sum of the history over k^½, where all components have equal variance.
+    """
+
+    logit_scale: float
+
+    def __post_init__(self) -> None:
+        require("init", self, at_least_0=["logit_scale"])
+
+    def needs(self, train: TrainView) -> int:
+        return _map_needs(train)
+
+    def __call__(self, train: TrainView, width: int) -> TowerInit | None:
+        feature_IF = _features(train)
+        items, F = feature_IF.shape
+        _, size_V, component_VF = np.linalg.svd(feature_IF - feature_IF.mean(0), full_matrices=False)
+        rank = min(width, int((size_V > 1e-3 * size_V[0]).sum()))
+        map_FV = component_VF[:rank].T / size_V[:rank] * np.sqrt(items / rank)  # rows of feature · map have length 1 on average
+        map_FV = np.pad(map_FV, ((0, 0), (0, width - rank))) * np.sqrt(self.logit_scale)
+        mean_V = feature_IF.mean(0) @ map_FV
+        map_FV[-1] -= mean_V / feature_IF[0, -1]  # the last feature is a constant
+        row_IV = feature_IF @ map_FV
+        zero_I, zero_F = np.zeros(items), np.zeros(F)
+        profile_DV, user_U = np.zeros((profile_vectors(train).shape[1], width)), np.zeros(len(train.users))
+        pieces = row_IV, row_IV, zero_I, map_FV, map_FV, zero_F, profile_DV, user_U
+        return TowerInit(*(piece.astype(np.float32) for piece in pieces))
+
+
+@dataclass(frozen=True)
 class SvdInit:
     """R ≈ P Qᵀ, where a user is the sum of their items' sources; with the map of λ `ridge` the reference's ridge to SVD factors.
 

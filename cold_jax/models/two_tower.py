@@ -85,6 +85,25 @@ class TwoTowerModule(DotProductModel):
         count_B = jnp.maximum(history_BJ.sum(1), 1.0)
         return profile_BD @ self.profile_DV[...] + self.user_V[...][None] + (history_BJ @ source_JV) / jnp.sqrt(count_B)[:, None]
 
+    def public_features(self, slot_J: jax.Array, item_J: jax.Array) -> jax.Array:
+        """The items' features, of shape (J, F), of a frozen encoder: a table, in which an item's text has index `slot_J`."""
+        return tower_features(self.encoder(slot_J), self.attribute_IF[...][item_J])
+
+    def scores_of_features(
+        self, profile_BD: jax.Array, history_BK: jax.Array, weight_BK: jax.Array, feature_JF: jax.Array
+    ) -> jax.Array:
+        """`scores` of all items for few users, without the items' vectors: (u·Tᵀ)·fᵀ costs a user's gradient no J × F × V product.
+
+        history_BK holds items, weight_BK their weights in the history; `feature_JF` are the features of all items. Items have no residuals but a bias.
+        """
+        history_BF = jnp.einsum("bk,bkf->bf", weight_BK, feature_JF[history_BK])
+        count_B = jnp.maximum(weight_BK.sum(1), 1.0)
+        user_BV = profile_BD @ self.profile_DV[...] + self.user_V[...][None]
+        user_BV += (history_BF @ self.source_FV[...]) / jnp.sqrt(count_B)[:, None]
+        user_BF = (user_BV @ self.target_FV[...].T) * jnp.exp(self.log_scale[...]) + self.bias_F[...][None]
+        bias_J = 0.0 if self.item_bias_I is None else (self.warm_I[...] * self.item_bias_I[...])[None]
+        return user_BF @ feature_JF.T + bias_J
+
 
 @dataclass(frozen=True)
 class TwoTower(ModelConfig):

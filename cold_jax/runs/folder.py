@@ -8,6 +8,7 @@
     rankings.parquet   part, user_id, rank, item_id, score
     delta.safetensors  Δθ alone; head.safetensors: the parameters outside the encoder
     results.json       written last: a run that has it is finished
+    privacy_secret     of privacy=dp: what its noise is drawn from, readable by its owner alone, gone once all steps are taken
 
 Ids are text, byte for byte, and no id or name becomes the name of a file. A folder may be somebody else's: its files are read within
 limits, and none of them through a link. config.yaml and results.json say `format: 2`. The sha256 of a JSON object is of the object without
@@ -45,6 +46,7 @@ FORMAT = 2  # of config.yaml and results.json: raised whenever the keys or class
 CONFIG_LARGEST, RESULTS_LARGEST, METRICS_LARGEST, TENSORS_LARGEST = 256 * KiB, 64 * MiB, 256 * MiB, 64 * GiB  # bytes
 MOST_FILES = 100_000  # of a folder
 _DIGEST, _SIGNATURE = b"# sha256: ", b"# signature: "
+SECRET, SECRET_BYTES = "privacy_secret", 32
 _TEXT = pa.string()
 PER_USER = pa.schema({"part": _TEXT, "method": _TEXT, "user_id": _TEXT, "metric": _TEXT, "value": pa.float64()})
 RANKINGS = pa.schema({"part": _TEXT, "user_id": _TEXT, "rank": pa.int32(), "item_id": _TEXT, "score": pa.float32()})
@@ -162,7 +164,29 @@ class Run:
             raise RunError(
                 f"{path}: damaged, or edited (its sha256 is not the one that was written); give settings on the command line instead"
             )
+        config.setdefault("privacy", {"_target_": "cold_jax.training.privacy.NoPrivacy"})  # runs from before there was a choice
         return config
+
+    def secret(self, new: bool) -> bytes:
+        """What the noise and the users of each step are drawn from, with privacy=dp: made by the system, kept for `resume=`.
+
+        new: no step has been taken yet. Raises RunError where one was and the secret is gone: other noise for a step would cost more privacy.
+        """
+        path = self.path / SECRET
+        if new and not path.exists():
+            with atomic(path, new=True, mode=0o600) as file:
+                file.write(secrets.token_bytes(SECRET_BYTES))
+        try:
+            found = read_file(path, SECRET_BYTES, RunError)
+        except FileNotFoundError:
+            raise RunError(f"{path}: is gone, and no step can be taken again with other noise; start the run anew") from None
+        if len(found) != SECRET_BYTES:
+            raise RunError(f"{path}: damaged ({len(found)} bytes of {SECRET_BYTES}); start the run anew")
+        return found
+
+    def forget_secret(self) -> None:
+        """After the last step: whoever has it can take the noise off again."""
+        (self.path / SECRET).unlink(missing_ok=True)
 
     def write_split(self, rows: SplitRows, order: np.ndarray) -> None:
         """`order` is each interaction's place among its user's; for people and other tools, ours derive it from the data."""

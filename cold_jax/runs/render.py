@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.jupyter import JupyterMixin
@@ -51,10 +52,12 @@ def run_table(results: Results) -> Table:
     lines = [
         f"{legend(list(columns))}.",
         "* the strongest baseline; this run less it: 95 % interval by a paired bootstrap over users, and p of a randomisation",
-        f"test, by Holm over all baselines. Users: {users}. Step {results.get('best_step', '–')} was the best on validation.",
+        f"test, by Holm over all baselines. Users: {users}. {_chosen(results)}",
     ]
     if "encoder" in results:
         lines.append(f"Baselines that read texts read vectors of {results['encoder']} as it was before training.")
+    if "privacy" in results:
+        lines.append(privacy_line(results["privacy"]))
     if spent := sorted(results["seconds"].items(), key=lambda item: -item[1]):
         named = ", ".join(f"{name} {value:.1f}" for name, value in spent)
         lines.append(f"Seconds (compile, validate, tokenise and encode lie within others): {named}.")
@@ -62,6 +65,19 @@ def run_table(results: Results) -> Table:
     caption.append(escape_control(verdict(results, strongest)), "bold")
     drawn.caption, drawn.caption_justify = caption, "left"
     return drawn
+
+
+def privacy_line(private: Mapping[str, Any]) -> str:
+    """What a run with privacy=dp promises, and what not."""
+    how = (
+        f"{private['steps']} steps, σ {private['noise_multiplier']:.3g}, q {private['sampling_rate']:.3g}, C {private['clip']:g}"
+    )
+    if private["epsilon"] is None:
+        return f"Privacy: none: users' gradients were clipped without noise ({how})."
+    return (
+        f"Privacy: ε = {private['epsilon']:.3g}, δ = {private['delta']:.2g} for each training user, of the trained head ({how}); "
+        "not of baselines, test figures, rankings.parquet, per_user.parquet and split.csv."
+    )
 
 
 def comparison_table(section: ComparisonTable) -> Table:
@@ -95,6 +111,11 @@ def comparison_table(section: ComparisonTable) -> Table:
             row(name, cells)
         drawn.add_section()
     return drawn
+
+
+def _chosen(results: Results) -> str:
+    step = results.get("best_step", "–")
+    return f"Step {step}, the last, was kept." if "privacy" in results else f"Step {step} was the best on validation."
 
 
 def seeds_text(method: Method) -> str:

@@ -6,6 +6,7 @@ from typing import Any, NotRequired, TypedDict
 
 from cold_jax.evaluation.statistics import Comparison
 
+PRIVATE = ("delta", "noise_multiplier", "sampling_rate", "steps", "clip")  # numbers of the block `privacy`
 Parts = dict[str, dict[str, float]]  # part -> metric -> value
 
 
@@ -24,6 +25,7 @@ class Results(TypedDict):
     peak_memory: NotRequired[int | None]  # bytes
     overrides: NotRequired[list[str]]  # as they were typed
     encoder: NotRequired[str]  # the name of θ
+    privacy: NotRequired[dict[str, Any]]  # of privacy=dp: ε, δ, what they are of, and what they do not cover
     protocol: dict[str, dict[str, Any]]  # part -> task, candidates, mask, ties, users, items, minimum_detectable_difference
 
 
@@ -66,6 +68,10 @@ def check_results(document: Mapping[str, Any], where: str) -> None:
     if not isinstance(typed, list) or not all(isinstance(word, str) for word in typed):
         raise ValueError(f"{where}: overrides is no list of words")
     _require_finite(document.get("parameters", empty), f"{where}: parameters", 1)
+    if "privacy" in document:
+        private = _dict(document["privacy"], f"{where}: privacy")
+        _require_finite({key: private.get(key) for key in PRIVATE}, f"{where}: privacy", 1)
+        _require_finite(empty if private.get("epsilon") is None else {"epsilon": private["epsilon"]}, f"{where}: privacy", 1)
 
 
 def _dict(value: Any, name: str) -> dict[str, Any]:

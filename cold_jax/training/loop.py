@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cold_jax.batching.batch import Batch, Batches
+from cold_jax.batching.private import PrivateBatches
 from cold_jax.errors import CheckpointError, NonFinite
 from cold_jax.evaluation.evaluate import Validation
 from cold_jax.models.base import Partition
@@ -29,6 +30,8 @@ from cold_jax.timing import timed
 from cold_jax.training.checkpoints import Checkpoints
 from cold_jax.training.optimizers import AdamW
 from cold_jax.training.parallel import Parallel, Step
+from cold_jax.training.privacy import PrivateTraining
+from cold_jax.training.private_step import private_step
 from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
 
 log = logging.getLogger(__name__)
@@ -94,14 +97,16 @@ class Training:
         optimizer: AdamW,
         lr_scale: float,
         parallelise: Callable[[Step], Parallel],
-        validate: Validate,
+        validate: Validate | None,
         dropout: bool,
         seed: int,
         run: Run,
         fingerprint: Mapping[str, Any],
         logger: Logger,
         profile: bool,
+        privacy: PrivateTraining | None = None,
     ):
+        """validate: None: the last step is kept."""
         self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
         self.run, self.logger = run, logger
         self.profiler = _Profiler(run.path / "profile") if profile else None
@@ -112,8 +117,11 @@ class Training:
         transformation = optimizer(updates, lr_scale)
         spec = StepSpec(partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed)
         mode = resolve_mode(loop.step, batches.devices, batches.packed)
-        self.parallel = microbatched_step(spec) if mode is StepMode.microbatched else parallelise(fused_step(spec))
+        fused = fused_step(spec) if privacy is None else private_step(spec, privacy.mechanism, privacy.microbatch)
+        self.parallel = microbatched_step(spec) if mode is StepMode.microbatched else parallelise(fused)
         self.fingerprint = {**fingerprint, "loop.step": mode.name}
+        if privacy is not None:  # its noise is measured for this number of steps
+            self.fingerprint["privacy"] = repr(privacy.mechanism)
         self.step, self.progress = 0, Progress(-math.inf, 0, -math.inf, 0, False)
         self.start_U: np.ndarray | None = None  # the start's validation, by user
         self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))
@@ -130,6 +138,8 @@ class Training:
         if resumed:
             self._restore()
             log.info("resuming at step %d of %d", self.step, self.steps)
+        if isinstance(self.batches, PrivateBatches) and self.step < self.steps:
+            self.batches = self.batches.with_secret(self.run.secret(new=not resumed))
         self.run.cut_metrics(self.step if resumed else -1)
         self.state = self.parallel.replicate_state(self.state)
         if not resumed:
@@ -195,6 +205,10 @@ class Training:
 
     def _validate_and_save(self) -> None:
         """Validates, updates the early stopping state, and saves."""
+        if self.validate is None:
+            self.progress = Progress(0.0, self.step, 0.0, 0, False)
+            self._save()
+            return
         with timed("validate"), stage("validating"):
             found = self.validate(self.parallel.unreplicate(self.state).trainable)
             gain = self._gain_over_start(found)
@@ -226,7 +240,7 @@ class Training:
             self.start_U = found.value_U
         if self.step == 0 or not self.loop.min_gain or found.value_U is None:
             return None
-        if self.start_U is None:  # the run was resumed
+        if self.start_U is None and self.validate is not None:  # the run was resumed
             self.start_U = self.validate(self.partition.trainable).value_U
         return found.gain(self.start_U)
 
@@ -253,7 +267,7 @@ class Training:
                 "step": self.step,
                 "steps": self.steps,
                 "epoch": self.step / self.batches.steps_per_epoch,
-                "loss": float(record["loss"]),
+                **({"loss": float(record["loss"])} if "loss" in record else {}),
                 "learning_rate": float(np.asarray(self.learning_rate(self.step - 1))),
                 "examples_per_second": steps * self.batches.batching.size / max(seconds, 1e-9),
                 "seconds": now - self.began,

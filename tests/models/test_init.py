@@ -18,7 +18,7 @@ from cold_jax.baselines.ridge import RidgeSvd
 from cold_jax.batching.batch import table_rows
 from cold_jax.encoders.precomputed import VectorTable
 from cold_jax.models.base import partition_model
-from cold_jax.models.init import FoldInInit, RatingPriorInit, SvdInit
+from cold_jax.models.init import ContentInit, FoldInInit, RatingPriorInit, SvdInit
 from cold_jax.models.scoring import ModelScorer
 from cold_jax.models.two_tower import TwoTower
 
@@ -149,3 +149,20 @@ def test_a_start_has_an_estimate_of_its_memory(prepared: experiment.Prepared) ->
     for name in ("none", "ridge_svd_fixed", "fold_in", "rating_prior"):
         made = config.make(OmegaConf.create(values("init", name)), "init")
         assert made.needs(prepared.train) >= 0
+
+
+def test_content_starts_at_the_similarity_of_texts_and_reads_no_interaction(prepared: experiment.Prepared) -> None:
+    """Scores rank as inner products of whitened features, computed here by an eigendecomposition; their mean square is the scale's."""
+    start = ContentInit(logit_scale=3.0)(prepared.train, 4)
+    assert start is not None
+    feature_IF = feature_matrix(prepared.train, "items", ["line"], indicators=0.5, constant=0.3)
+    centred_IF = (feature_IF - feature_IF.mean(0)).astype(np.float64)
+    value_F, vector_FF = np.linalg.eigh(centred_IF.T @ centred_IF)
+    whitened_IV = centred_IF @ vector_FF[:, -4:] / np.sqrt(value_F[-4:])
+    wanted_II = 3.0 * whitened_IV @ whitened_IV.T * len(feature_IF) / 4
+    np.testing.assert_allclose(start.source_IV @ start.target_IV.T, wanted_II, atol=2e-3)
+    np.testing.assert_allclose(feature_IF @ start.source_FV, start.source_IV, atol=1e-4)
+    assert np.trace(start.source_IV @ start.target_IV.T) / len(feature_IF) == pytest.approx(3.0, rel=1e-3)
+    none = dataclasses.replace(prepared.train, interaction_UI=prepared.train.interaction_UI * 0, warm_I=~prepared.train.warm_I)
+    again = ContentInit(logit_scale=3.0)(none, 4)
+    assert all(np.array_equal(a, b) for a, b in zip(start, again or (), strict=True))

@@ -45,10 +45,14 @@ class _Lines(Logger):
         else:
             seconds = round((now - self.first[1]) / (step - self.first[0]) * (steps - step))
             left = f"  {seconds // 60}:{seconds % 60:02} left"
-        _print(f"step {step}/{steps}  loss {record['loss']:.4f}  {record['examples_per_second']:.0f} examples/s{left}")
+        _print(f"step {step}/{steps}  {_loss(record)}{record['examples_per_second']:.0f} examples/s{left}")
 
     def validation(self, record: Record) -> None:
         _print(_validation(record, self.metric))
+
+
+def _loss(record: Record) -> str:
+    return f"loss {record['loss']:.4f}  " if "loss" in record else ""  # with privacy=dp there is none to show
 
 
 def _print(line: str) -> None:
@@ -75,7 +79,7 @@ class _Bar(Logger):
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[speed]:.0f} examples/s"),
+            TextColumn("{task.fields[loss]}{task.fields[speed]:.0f} examples/s"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
@@ -89,7 +93,7 @@ class _Bar(Logger):
         self.metric = _metric(config)
 
     def step(self, record: Record) -> None:
-        loss, speed = record["loss"], record["examples_per_second"]
+        loss, speed = _loss(record), record["examples_per_second"]
         if self.task is None:
             self.progress.start()
             # a resumed run's first step is not its pace either

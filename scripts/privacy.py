@@ -1,0 +1,218 @@
+"""python scripts/privacy.py {attack,utility,tables} [KEY=VALUE …]: membership attacks on trained heads, and what privacy costs.
+
+attack: trains shadow models on random halves of the training users, each user in half of them, and scores every (model, user) by what an
+attacker sees who knows the user's data and the trained head: the user's loss; the loss less its mean over the models without the user;
+the likelihood ratio of Gaussians fitted to the other models with and without (LiRA with global variances, Carlini et al. 2022, arXiv
+2112.03570). utility: recall@20 of cold users for each ε. tables: writes README.md and the plots from what both found.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from cold_jax import cli, config, experiment, seeds
+from cold_jax.batching.private import PrivateBatches
+from cold_jax.evaluation.statistics import bootstrap
+from cold_jax.models.base import Partition
+from cold_jax.splits.tasks import TrainView
+from cold_jax.training.parallel import Pmap
+from cold_jax.training.privacy import Mechanism
+from cold_jax.training.private_step import private_step
+from cold_jax.training.step import State, StepSpec
+
+FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "privacy"
+BEGIN, END = "<!-- table: made by the command above -->", "<!-- end of the table -->"
+MODELS, HISTORY, TARGETS = 16, 5, 64
+UNCLIPPED = 1e9
+FPR = (0.01, 0.001)
+ATTACKS = {"loss": "loss", "calibrated": "loss − mean without", "lira": "LiRA"}
+VARIANTS = {  # name → (ε, whether gradients are clipped)
+    "plain": (None, False),
+    "clip only": (None, True),
+    "ε = 8": (8.0, True),
+    "ε = 4": (4.0, True),
+    "ε = 2": (2.0, True),
+    "ε = 1": (1.0, True),
+}
+ATTACKED = ("plain", "clip only", "ε = 8", "ε = 2")
+Tree = Any
+
+
+class Trainer:
+    """Trains the head of one setup on any of its users; compiled once for each variant."""
+
+    def __init__(self, overrides: list[str]):
+        self.s = config.settings(config.compose(["+experiment=dp_user_cold", "logger=none", *overrides]))
+        self.p = experiment.prepare(self.s)
+        self.t = experiment.setup(self.s, self.p)
+        self.users = np.unique(self.p.train.user_N)
+        self._compiled: dict[Mechanism, Any] = {}
+
+    def mechanism(self, variant: str, users: int) -> Mechanism:
+        """For a training of so many users: the public number is their own here."""
+        epsilon, clipped = VARIANTS[variant]
+        privacy: Any = self.s.privacy
+        clip = privacy.clip if clipped else UNCLIPPED
+        return Mechanism(self.s.batching.size / users, users, clip, self.s.loop.max_steps or 0, epsilon, users**-1.1)
+
+    def train(self, variant: str, of: np.ndarray, seed: int) -> Tree:
+        """The trainable leaves after all steps on the users `of`."""
+        mechanism = self.mechanism(variant, len(of))
+        optimizer = self.s.optimizer(mechanism.steps, 1.0)
+        if mechanism not in self._compiled:
+            spec = StepSpec(self.t.partition.graph, self.s.objective, optimizer, 1, False, 0)
+            self._compiled[mechanism] = Pmap(1)(private_step(spec, mechanism, None))
+        step, leaves = self._compiled[mechanism], self.t.partition.trainable
+        batches: PrivateBatches = self.t.batches.with_secret(seeds.secret_bits(b"an attacker's own", variant, seed))  # type: ignore[attr-defined]
+        batches.user_U, batches.sampling_rate = of, mechanism.sampling_rate
+        state = step.replicate_state(State(leaves, optimizer.init(leaves), jnp.zeros((), jnp.int32)))
+        frozen = step.replicate(self.t.partition.frozen)
+        for n in range(mechanism.steps):
+            state, _ = step.step(frozen, state, step.shard_batch(batches(n)))
+        return state.trainable
+
+
+def loss_of_users(trainer: Trainer) -> Any:
+    """trainable leaves → the loss of each training user, of fixed targets after a fixed history, of shape (U,)."""
+    train: TrainView = trainer.p.train
+    draw, I = np.random.default_rng(0), len(train.items)
+    history_UI, target_UI, seen_UI = (np.zeros((len(trainer.users), I), np.float32) for _ in range(3))
+    for u, user in enumerate(trainer.users):
+        items = draw.permutation(np.unique(train.item_N[train.user_N == user]))
+        history_UI[u, items[:HISTORY]] = 1
+        target_UI[u, items[HISTORY:][:TARGETS] if len(items) > HISTORY else items] = 1
+        seen_UI[u, items] = 1
+    text_I = len(train.users) + jnp.arange(I)
+
+    @jax.jit
+    def losses(trainable: Tree) -> jax.Array:
+        model = Partition(trainer.t.partition.graph, trainable, trainer.t.partition.frozen).model()
+        encodings = model.items(model.encoder(text_I), jnp.arange(I))
+        score_UI = model.scores(model.encoder(jnp.asarray(trainer.users)), history_UI, encodings, slice(None))
+        others_U = jax.nn.logsumexp(jnp.where(seen_UI > 0, -jnp.inf, score_UI), axis=1)
+        log_p_UI = score_UI - jnp.logaddexp(others_U[:, None], score_UI)
+        return -(log_p_UI * target_UI).sum(1) / target_UI.sum(1)
+
+    return losses
+
+
+def attack(trainer: Trainer) -> None:
+    """Writes attack.npz: for each variant the losses and who was in, of shape (models, users)."""
+    losses, U = loss_of_users(trainer), len(trainer.users)
+    draw = np.random.default_rng(1)
+    in_MU = np.stack([draw.permutation(np.arange(MODELS) < MODELS // 2) for _ in range(U)], 1)
+    for m in range(MODELS):  # models of equal size share a compiled step
+        surplus = int(in_MU[m].sum()) - U // 2
+        flip = draw.permutation(np.flatnonzero(in_MU[m] if surplus > 0 else ~in_MU[m]))[: abs(surplus)]
+        in_MU[m, flip] = not in_MU[m, flip[0]] if len(flip) else False
+    found: dict[str, np.ndarray] = {"in": in_MU}
+    for variant in ATTACKED:
+        start = time.monotonic()
+        trained = [trainer.train(variant, trainer.users[in_MU[m]], m) for m in range(MODELS)]
+        found[variant] = np.stack([np.asarray(losses(leaves)) for leaves in trained])
+        inside, outside = found[variant][in_MU].mean(), found[variant][~in_MU].mean()
+        print(f"{variant}: loss {inside:.3f} in, {outside:.3f} out; {time.monotonic() - start:.0f} s", flush=True)
+        np.savez_compressed(FOLDER / "attack.npz", **found)  # pyright: ignore[reportArgumentType]
+
+
+def scores_of(loss_MU: np.ndarray, in_MU: np.ndarray) -> dict[str, np.ndarray]:
+    """For each attack a score of every (model, user), larger for members; a model is judged by the others alone."""
+    M = len(loss_MU)
+    calibrated_MU, lira_MU = np.empty_like(loss_MU), np.empty_like(loss_MU)
+    for m in range(M):
+        others = np.arange(M) != m
+        loss, inside = loss_MU[others], in_MU[others]
+        mean_in, mean_out = ((loss * w).sum(0) / w.sum(0) for w in (inside, ~inside))
+        variance_in, variance_out = (
+            (((loss - mean) ** 2) * w).sum() / (w.sum() - len(mean)) for w, mean in ((inside, mean_in), (~inside, mean_out))
+        )
+        calibrated_MU[m] = mean_out - loss_MU[m]
+        lira_MU[m] = stats.norm.logpdf(loss_MU[m], mean_in, variance_in**0.5) - stats.norm.logpdf(
+            loss_MU[m], mean_out, variance_out**0.5
+        )
+    return {"loss": -loss_MU, "calibrated": calibrated_MU, "lira": lira_MU}
+
+
+def roc(score_MU: np.ndarray, in_MU: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(false-positive rates, true-positive rates) over all thresholds."""
+    member = in_MU.ravel()[np.argsort(-score_MU.ravel(), kind="stable")]
+    return np.cumsum(~member) / (~member).sum(), np.cumsum(member) / member.sum()
+
+
+def auc(score_MU: np.ndarray, in_MU: np.ndarray) -> float:
+    statistic = stats.mannwhitneyu(score_MU[in_MU], score_MU[~in_MU]).statistic
+    return float(statistic / (in_MU.sum() * (~in_MU).sum()))
+
+
+def of_attacks(found: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """A row for each variant and attack: AUC with an interval over users, TPR at two FPR with Clopper–Pearson intervals."""
+    in_MU = found["in"]
+    for variant in ATTACKED:
+        for attack, score_MU in scores_of(found[variant], in_MU).items():
+            draw, U = np.random.default_rng(2), in_MU.shape[1]
+            resampled = [auc(score_MU[:, of], in_MU[:, of]) for of in (draw.integers(0, U, U) for _ in range(200))]
+            fpr, tpr = roc(score_MU, in_MU)
+            row: dict[str, Any] = {"variant": variant, "attack": attack, "auc": auc(score_MU, in_MU)}
+            row["auc_ci95"] = np.quantile(resampled, [0.025, 0.975]).round(4).tolist()
+            for rate in FPR:
+                caught = float(tpr[np.searchsorted(fpr, rate, side="right") - 1]) if fpr[0] <= rate else 0.0
+                count, of = round(caught * int(in_MU.sum())), int(in_MU.sum())
+                interval = stats.binomtest(count, of).proportion_ci(method="exact")
+                row[f"tpr@{rate:g}"] = caught
+                row[f"tpr@{rate:g}_ci95"] = [round(float(interval.low), 4), round(float(interval.high), 4)]
+            epsilon, _ = VARIANTS[variant]
+            if epsilon is not None:  # no attack may lie above e^ε FPR + δ
+                row["beyond the guarantee"] = bool((tpr > np.exp(epsilon) * fpr + (U / 2) ** -1.1 + 0.02).any())
+            yield row
+
+
+def utility(trainer: Trainer, repeats: int) -> None:
+    """Writes utility.json: recall@20 of test users for each variant, with a bootstrap over users; a variant's noise is drawn anew `repeats` times."""
+    part = "support_5"
+    task = {part: trainer.p.split.test[part]}
+    rows = []
+    baselines = experiment.fit_baselines(trainer.s, trainer.p)
+    for name in ("popularity", "fold_in"):
+        rows.append(row_of(name, np.asarray(baselines[name].per_user[part]["recall@20"])))
+    start = trainer.t.scorer
+    rows.append(row_of("untrained", recall(trainer, start(trainer.t.partition.trainable), task, part)))
+    for variant in VARIANTS:
+        values = [recall(trainer, start(trainer.train(variant, trainer.users, r)), task, part) for r in range(repeats)]
+        rows.append(row_of(variant, np.mean(values, 0)))
+        print(rows[-1], flush=True)
+        (FOLDER / "utility.json").write_text("[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n")
+
+
+def recall(trainer: Trainer, scorer: Any, task: Mapping[str, Any], part: str) -> np.ndarray:
+    """Of each test user."""
+    return np.asarray(trainer.s.evaluation(scorer, task).per_user[part]["recall@20"])
+
+
+def row_of(name: str, value_U: np.ndarray) -> dict[str, Any]:
+    low, high = bootstrap(value_U, 1000, np.random.default_rng(3))
+    return {"method": name, "recall@20": round(float(value_U.mean()), 4), "ci95": [round(low, 4), round(high, 4)]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["attack", "utility", "tables"])
+    parser.add_argument("--repeats", type=int, default=3, help="trainings of each variant whose recall is averaged")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of +experiment=dp_user_cold")
+    args = parser.parse_args()
+    cli.prepare_process(True)
+    if args.what == "attack":
+        attack(Trainer(args.overrides))
+    elif args.what == "utility":
+        utility(Trainer(args.overrides), args.repeats)
+
+
+if __name__ == "__main__":
+    main()
