@@ -42,7 +42,7 @@ VARIANTS = {  # name → (ε, whether gradients are clipped)
     "ε = 2": (2.0, True),
     "ε = 1": (1.0, True),
 }
-ATTACKED = ("plain", "clip only", "ε = 8", "ε = 2")
+ATTACKED = ("plain", "ε = 8", "ε = 2", "clip only")
 Tree = Any
 
 
@@ -174,6 +174,69 @@ def of_attacks(found: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def put_tables() -> None:
+    """Writes attack.json, the plots, and the tables of README.md, of what is there."""
+    lines: list[str] = []
+    if (FOLDER / "attack.npz").exists():
+        found = dict(np.load(FOLDER / "attack.npz"))
+        rows = list(of_attacks(found))
+        (FOLDER / "attack.json").write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
+        draw_roc(found)
+    rows = json.loads((FOLDER / "attack.json").read_text())
+    lines += ["| training | attack | AUC | TPR at 1 % FPR | TPR at 0.1 % FPR |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = [
+            f"{row['auc']:.3f} {row['auc_ci95']}",
+            *(f"{row[f'tpr@{rate:g}']:.4f} {row[f'tpr@{rate:g}_ci95']}" for rate in FPR),
+        ]
+        lines.append(f"| {row['variant']} | {ATTACKS[row['attack']]} | " + " | ".join(cells) + " |")
+    if (FOLDER / "utility.json").exists():
+        found = json.loads((FOLDER / "utility.json").read_text())
+        lines += ["", "| training | recall@20 of cold users, k = 5 | 95 % interval |", "|---|---|---|"]
+        lines += [f"| {row['method']} | {row['recall@20']:.4f} | {row['ci95']} |" for row in found]
+        draw_utility(found)
+    readme = FOLDER / "README.md"
+    before, _, after = readme.read_text().partition(BEGIN)
+    text = "\n".join(lines)
+    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after.partition(END)[2]}")
+
+
+def draw_roc(found: Mapping[str, np.ndarray]) -> None:
+    """roc.svg: of each training the attack with the largest AUC, on logarithmic axes."""
+    figure, axes = _axes("false-positive rate", "true-positive rate")
+    for variant in ATTACKED:
+        score_MU = max(scores_of(found[variant], found["in"]).values(), key=lambda score_MU: auc(score_MU, found["in"]))
+        fpr, tpr = roc(score_MU, found["in"])
+        at = np.unique(np.searchsorted(fpr, np.geomspace(1e-4, 1, 120)).clip(0, len(fpr) - 1))
+        axes.plot(fpr[at], tpr[at], label=variant)
+    axes.plot([1e-4, 1], [1e-4, 1], "k:", label="chance")
+    axes.set(xscale="log", yscale="log", xlim=(1e-3, 1), ylim=(1e-3, 1))
+    axes.legend()
+    figure.savefig(FOLDER / "roc.svg", metadata={"Date": None})
+
+
+def draw_utility(rows: list[dict[str, Any]]) -> None:
+    """utility.svg: recall for each training, with intervals."""
+    figure, axes = _axes("", "recall@20, k = 5")
+    values = [row["recall@20"] for row in rows]
+    errors = np.abs(np.array([row["ci95"] for row in rows]).T - values)
+    axes.errorbar([row["method"] for row in rows], values, errors, fmt="o", capsize=3)
+    figure.autofmt_xdate(rotation=30)
+    figure.savefig(FOLDER / "utility.svg", metadata={"Date": None})
+
+
+def _axes(x: str, y: str) -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"svg.hashsalt": "cold_jax", "svg.fonttype": "none"})
+    figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
+    axes.set(xlabel=x, ylabel=y)
+    return figure, axes
+
+
 def utility(trainer: Trainer, repeats: int) -> None:
     """Writes utility.json: recall@20 of test users for each variant, with a bootstrap over users; a variant's noise is drawn anew `repeats` times."""
     part = "support_5"
@@ -206,12 +269,14 @@ def main() -> None:
     parser.add_argument("what", choices=["attack", "utility", "tables"])
     parser.add_argument("--repeats", type=int, default=3, help="trainings of each variant whose recall is averaged")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of +experiment=dp_user_cold")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     cli.prepare_process(True)
     if args.what == "attack":
         attack(Trainer(args.overrides))
     elif args.what == "utility":
         utility(Trainer(args.overrides), args.repeats)
+    else:
+        put_tables()
 
 
 if __name__ == "__main__":
