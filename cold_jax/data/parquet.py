@@ -76,6 +76,7 @@ def _text_size(column: pa.Array) -> int:
         return _text_size(column.flatten())
     if not isinstance(column, pa.DictionaryArray) or not len(column.dictionary):
         return 0
+    column.validate(full=True)  # indices of a damaged file may lie beyond the dictionary
     size_T = np.array([len(text or "") for text in column.dictionary.to_pylist()], np.int64)
     return int(size_T[column.indices.drop_null().to_numpy()].sum())
 

@@ -138,6 +138,23 @@ def test_millions_of_rows_of_a_run_length_are_refused_at_once(tmp_path: Path) ->
     assert "and 20,000,000 rows; the limits are" in refused(tmp_path, interactions="x.parquet")
 
 
+def test_an_index_beyond_the_dictionary_is_refused(tmp_path: Path) -> None:
+    """A byte that a search over mutated files found."""
+    texts = {
+        name: pa.array(values).dictionary_encode()
+        for name, values in {"user_id": ["a", "b", "a"], "item_id": ["x", "y", "x"]}.items()
+    }
+    pq.write_table(pa.table(texts), tmp_path / "x.parquet", compression="none")
+    whole, refusals = (tmp_path / "x.parquet").read_bytes(), 0
+    for at in range(len(whole)):
+        (tmp_path / "x.parquet").write_bytes(whole[:at] + bytes([whole[at] ^ 6]) + whole[at + 1 :])
+        try:
+            assert {*read(tmp_path, interactions="x.parquet").users.ids} <= {"a", "b", "g", "d"}
+        except DataError:
+            refusals += 1
+    assert refusals > 100
+
+
 def test_texts_that_rows_share_are_those_of_each_row(tmp_path: Path) -> None:
     texts = pa.array(["b", None, "a", "b", ""]).dictionary_encode()
     lists = pa.ListArray.from_arrays(pa.array([0, 2, 2, 3, 4, 4], pa.int32()), pa.array(["p", "q", "r", "p"]).dictionary_encode())
