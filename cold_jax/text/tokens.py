@@ -1,9 +1,10 @@
 """Texts to tokens, end to end in one array."""
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
@@ -74,9 +75,22 @@ def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> di
 def read_tokenizer(file: Path) -> Tokenizer:
     """Raises WeightsError where the file is no tokenizer.json."""
     try:
-        return Tokenizer.from_file(str(file))
+        tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises nothing narrower
         raise WeightsError(f"{file}: not a tokenizer.json ({' '.join(str(error).split())[:200]})") from error
+    if tokenizer.post_processor is not None:
+        _check_template(file, json.loads(tokenizer.post_processor.__getstate__()))
+    return tokenizer
+
+
+def _check_template(file: Path, processor: dict[str, Any]) -> None:
+    """Raises WeightsError where a template names a special token that it does not define: the library would panic."""
+    for inner in processor.get("processors", ()):
+        _check_template(file, inner)
+    for piece in (*processor.get("single", ()), *processor.get("pair", ())):
+        name = piece.get("SpecialToken", {}).get("id")
+        if name is not None and name not in processor.get("special_tokens", {}):
+            raise WeightsError(f"{file}: its post_processor adds {name!r}, which is none of its special_tokens")
 
 
 @lru_cache(maxsize=4)  # who answers requests tokenises one text after the other

@@ -1,5 +1,6 @@
 """Tokens of a tokenizer whose vocabulary is a handful of words."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from cold_jax.errors import WeightsError
 from cold_jax.text import tokens
 from cold_jax.text.tokens import Tokens, _tokenize, join_tokens, tokenize
 
@@ -77,3 +79,17 @@ def test_joined_texts_are_those_of_the_parts(parts: list[list[int]]) -> None:
     ]
     assert [list(text_N) for text_N in np.split(joined.token_N, joined.offset_T[1:-1])][: len(wanted)] == wanted
     assert len(joined.length_T) == len(wanted)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_template_that_names_what_it_lacks_is_refused(tokenizer_file: Path, nested: bool) -> None:
+    """The library panics when it is used."""
+    content = json.loads(tokenizer_file.read_text())
+    del content["post_processor"]["special_tokens"]["[SEP]"]
+    if nested:
+        content["post_processor"] = {"type": "Sequence", "processors": [content["post_processor"]]}
+    tokenizer_file.write_text(json.dumps(content))
+    with pytest.raises(
+        WeightsError, match=r"tokenizer.json: its post_processor adds '\[SEP\]', which is none of its special_tokens"
+    ):
+        tokenize(tokenizer_file, ["a"], 16)
