@@ -17,7 +17,7 @@ class ItemMap(NamedTuple):
 
 
 def item_map(recommender: Recommender) -> ItemMap:
-    """PCA of the vectors of both encoders together, so that a shift between the two panels is Δθ's."""
+    """PCA of the vectors of both encoders together, each less its mean, so that what moved relative to the other items is Δθ's."""
     prepared = recommender.prepared
     theta_ID = next(iter(prepared.train.item_vectors.values()))
     phi_ID = recommender.item_vectors
@@ -26,9 +26,11 @@ def item_map(recommender: Recommender) -> ItemMap:
 
 
 def project(before_ID: np.ndarray, after_ID: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """(both on the first two principal axes of all of them, the share of variance that these hold); signs are fixed."""
-    both_ID = np.concatenate([before_ID, after_ID]).astype(np.float64)
-    centred_ID = both_ID - both_ID.mean(0)
+    """(both, less their own means, on the first two principal axes of all of them; the share of variance that these hold). Signs are fixed.
+
+    Δθ moves all items together, too: with one mean for both, that shift alone would be the first axis.
+    """
+    centred_ID = np.concatenate([of_ID - of_ID.mean(0) for of_ID in (before_ID.astype(np.float64), after_ID.astype(np.float64))])
     _, value_V, axis_VD = np.linalg.svd(centred_ID, full_matrices=False)
     axis_VD = axis_VD[:2] * np.sign(axis_VD[:2, np.abs(axis_VD[:2]).argmax(1)].diagonal())[:, None]
     both_I2 = centred_ID @ axis_VD.T
