@@ -42,6 +42,7 @@ TITLES = {
     "ensemble": "Ensembles",
     "baseline": "Baselines",
     "logger": "Loggers",
+    "privacy": "Privacy",
     "optimizer": "Optimizer",
     "loop": "Training loop",
     "evaluation": "Evaluation",
