@@ -172,11 +172,18 @@ _SIZE = re.compile(
 )
 
 
+_COUNT = re.compile(
+    r"\w*_size|n_positions|max_\w*position\w*|\w*_buckets|\w*_distance|sliding_window\w*|local_attention|\w*_every_n_layers"
+)
+
+
 def _check_size(path: Path, key: str, value: Any) -> None:
     """Raises WeightsError where a size is no whole number, none at all, or beyond what any checkpoint has."""
     largest = 10_000 if key in _LAYERS else 10**9
     if _SIZE.fullmatch(key) and not (type(value) is int and 1 <= value <= largest):
         raise WeightsError(f"{path}: {key} {str(value)[:80]} is not a whole number from 1 to {largest:,}")
+    if _COUNT.fullmatch(key) and type(value) is not int:
+        raise WeightsError(f"{path}: {key} {str(value)[:80]} is not a whole number")
 
 
 def read_json(path: Path, kind: type = dict) -> Any:

@@ -173,6 +173,17 @@ def test_a_size_is_a_whole_number_that_some_checkpoint_may_have(tmp_path: Path, 
         weights.read_config(tmp_path / "config.json", {}, {"size": key}, {})
 
 
+@pytest.mark.parametrize(
+    "key", ["type_vocab_size", "max_position_embeddings", "n_positions", "local_attention", "sliding_window_pattern"]
+)
+def test_a_count_is_a_whole_number(tmp_path: Path, key: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({key: 1.5}))
+    with pytest.raises(WeightsError, match=f"config.json: {key} 1.5 is not a whole number"):
+        weights.read_config(tmp_path / "config.json", {}, {"count": key}, {})
+    (tmp_path / "config.json").write_text(json.dumps({key: 0}))
+    assert weights.read_config(tmp_path / "config.json", {}, {"count": key}, {}) == {"count": 0}
+
+
 def test_json_is_read_through_a_link_but_from_no_pipe(tmp_path: Path) -> None:
     """A hub's cache has links from its snapshots to its blobs."""
     (tmp_path / "blob").write_text('{"a": 1}')
