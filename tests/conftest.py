@@ -25,11 +25,18 @@ settings.register_profile("tests", deadline=None)  # a loaded machine is slow, n
 settings.load_profile("tests")
 
 
+@pytest.fixture(scope="session")
+def all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session that its workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(autouse=True, scope="session")
-def own_signing_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_signing_key(all_workers: Path) -> Iterator[None]:
     """Runs of the tests are signed by a key of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("XDG_DATA_HOME", str(all_workers / "data"))
         yield
 
 
@@ -44,13 +51,19 @@ os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"  # half the tim
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that python -m cold_jax.train made, with its cache beside it, for tests that only read it."""
+def finished(all_workers: Path) -> Path:
+    """The folder of a run that python -m cold_jax.train made, with its cache beside it, for tests that only read it; all workers share it."""
     import runs
+    from filelock import FileLock
 
-    folder = tmp_path_factory.mktemp("finished")
-    done = runs.run("train", *runs.smoke(folder / "run", "baseline=[popularity,random]"), cwd=folder, cache=folder / "cache")
-    assert done.returncode == 0, done.stdout + done.stderr
+    folder = all_workers / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "run" / "results.json").exists():
+            folder.mkdir()
+            done = runs.run(
+                "train", *runs.smoke(folder / "run", "baseline=[popularity,random]"), cwd=folder, cache=folder / "cache"
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
     return folder / "run"
 
 

@@ -43,7 +43,17 @@ def server() -> "subprocess.Popen[str]":
 
 
 def run(module: str, *arguments: str, cwd: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """How `python -m cold_jax.MODULE ARGUMENTS` ended, started in `cwd`."""
+    """How `python -m cold_jax.MODULE ARGUMENTS` ended, started in `cwd`; in a new process where `more` of the environment is given."""
+    if more:
+        return subprocess.run(
+            command(module, *arguments),
+            cwd=cwd,
+            env=environment(cache) | more,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
     with tempfile.TemporaryDirectory() as written:
         out, err = Path(written, "out"), Path(written, "err")
         asked = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment(cache) | more}
