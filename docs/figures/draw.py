@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
 HERE = Path(__file__).resolve().parent
-IISAN = HERE.parents[1] / "experiments" / "iisan" / "table.json"
+CONTRASTIVE = HERE.parents[1] / "experiments" / "contrastive" / "table.json"
 BLUE, ORANGE, GREEN, GREY, PALE = "#4477aa", "#ee7733", "#228833", "#888888", "#eeeeee"
 STYLE = {"svg.hashsalt": "cold_jax", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
 
@@ -145,7 +145,7 @@ def ranking() -> Figure:
 
 
 def honest_row() -> Figure:
-    """Rows of experiments/iisan/table.json: the ratio of φ's closed form to θ's."""
+    """Rows of experiments/contrastive/table.json: the ratio of φ's closed form to θ's."""
     rows = []
     for data, method, base, name in [
         (
@@ -158,7 +158,7 @@ def honest_row() -> Figure:
     ]:
         for part in ("all", "warm", "cold"):
             wanted = (data, method, part, f"ndcg@10 / {base}")
-            row = next(r for r in json.loads(IISAN.read_text()) if (r["data"], r["method"], r["part"], r["metric"]) == wanted)
+            row = next(r for r in json.loads(CONTRASTIVE.read_text()) if (r["data"], r["method"], r["part"], r["metric"]) == wanted)
             rows.append((f"{name}: {part}", row["mean"], *row["ci95"]))
     figure, ax = plt.subplots(figsize=(6.2, 2.6), layout="constrained")
     for y, (_, mean, low, high) in enumerate(rows):
