@@ -38,8 +38,13 @@ def server() -> "subprocess.Popen[str]":
     started = subprocess.Popen(
         [sys.executable, "-u", forks.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
-    atexit.register(started.terminate)
+    atexit.register(_end, started)
     return started
+
+
+def _end(started: "subprocess.Popen[str]") -> None:
+    with started:  # closes what it reads from, at whose end it ends
+        pass
 
 
 def run(module: str, *arguments: str, cwd: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
