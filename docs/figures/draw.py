@@ -158,7 +158,9 @@ def honest_row() -> Figure:
     ]:
         for part in ("all", "warm", "cold"):
             wanted = (data, method, part, f"ndcg@10 / {base}")
-            row = next(r for r in json.loads(CONTRASTIVE.read_text()) if (r["data"], r["method"], r["part"], r["metric"]) == wanted)
+            row = next(
+                r for r in json.loads(CONTRASTIVE.read_text()) if (r["data"], r["method"], r["part"], r["metric"]) == wanted
+            )
             rows.append((f"{name}: {part}", row["mean"], *row["ci95"]))
     figure, ax = plt.subplots(figsize=(6.2, 2.6), layout="constrained")
     for y, (_, mean, low, high) in enumerate(rows):
