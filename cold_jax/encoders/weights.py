@@ -58,8 +58,12 @@ def transposed(array: np.ndarray) -> np.ndarray:
 
 
 def abstract(model: Callable[..., Transformer], config: Any, dtype: str) -> Transformer:
-    """A model of shapes without values, for `load` to fill."""
-    return nnx.eval_shape(lambda: model(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
+    """A model of shapes without values, for `load` to fill. Raises WeightsError where no model has such a config."""
+    try:
+        return nnx.eval_shape(lambda: model(config, jnp.dtype(dtype), rngs=nnx.Rngs(0)))
+    except (TypeError, ValueError, ArithmeticError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise WeightsError(f"config.json: no model has such sizes ({reason}): {str(config)[:500]}") from error
 
 
 def load(

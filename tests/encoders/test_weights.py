@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
+from states import PARITY
 
-from cold_jax.encoders import bert, checkpoint, weights
+from cold_jax.encoders import architecture, bert, checkpoint, weights
 from cold_jax.errors import WeightsError
 
 SMALL = Path(__file__).parents[1] / "parity/bert_small"
@@ -182,6 +183,14 @@ def test_a_count_is_a_whole_number(tmp_path: Path, key: str) -> None:
         weights.read_config(tmp_path / "config.json", {}, {"count": key}, {})
     (tmp_path / "config.json").write_text(json.dumps({key: 0}))
     assert weights.read_config(tmp_path / "config.json", {}, {"count": key}, {}) == {"count": 0}
+
+
+def test_sizes_that_no_model_has_are_refused(tmp_path: Path) -> None:
+    values = json.loads((PARITY / "llama" / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(values | {"head_dim": 1.5}))
+    a = architecture(tmp_path / "config.json")
+    with pytest.raises(WeightsError, match=r"config\.json: no model has such sizes \(.*1\.5"):
+        weights.abstract(a.model, a.config(tmp_path / "config.json"), "float32")
 
 
 def test_json_is_read_through_a_link_but_from_no_pipe(tmp_path: Path) -> None:
