@@ -110,6 +110,9 @@ def explain(error: HydraException | OmegaConfBaseException, arguments: Sequence[
         for problem in _problems(word, words, config_name):
             return problem
     message = f"{error} {error.__cause__ or ''}".split("full_key:")[0]
+    plugins = "|".join([*choices("launcher"), "optuna"])
+    if plugin := re.search(rf"hydra/(?:launcher|sweeper)/(?:{plugins})\b", message):
+        return f"{plugin[0]} is not installed: pip install 'cold_jax[sweep]'"
     return " ".join(message.replace("Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace", "").split())
 
 

@@ -6,6 +6,8 @@ import ctypes
 import faulthandler
 import importlib.util
 import logging
+import multiprocessing
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cold_jax import config
 from cold_jax.errors import ConfigError
-from cold_jax.storage.files import atomic
+from cold_jax.storage.files import atomic, digest
 from cold_jax.storage.logs import FileHandler, Formatter
 from cold_jax.storage.sealed import seal, unseal
 
@@ -31,6 +33,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
 RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
 LENGTH = ("loop.epochs", "loop.max_steps")  # may grow
 OVERRIDES, OVERRIDES_LARGEST = "overrides.json", 2**20  # of a run: what was typed for it
+NOT_OF_A_RUN = ("hydra", "resume=", "+sweep=", "+launcher=")  # what is typed, but makes no run what it is
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ def new_run(parent: str) -> str:
 
 OmegaConf.register_new_resolver("or", lambda first, second: first or second, replace=True)
 OmegaConf.register_new_resolver("new_run", new_run, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("digest_of", lambda text: digest(text)[:12], replace=True)
 
 
 class Invocation(NamedTuple):
@@ -75,10 +79,24 @@ def keep_memory() -> None:
             mallopt(parameter, value)
 
 
+def choose_device() -> None:
+    """Of the workers that run a sweep's jobs side by side each sees one GPU: by its number, in turn. Before JAX is imported."""
+    name, _, number = multiprocessing.current_process().name.rpartition("-")
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = (
+        sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
+        if given is None
+        else given.split(",")
+    )
+    if name == "LokyProcess" and devices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices[(int(number) - 1) % len(devices)]
+
+
 def prepare_process(keep: bool) -> None:
     """JAX as every command wants it: compiled programs are kept on disk, libraries log warnings alone."""
     if keep:
         keep_memory()
+    choose_device()
     import jax
 
     from cold_jax.storage import cache
@@ -203,7 +221,7 @@ def typed(run: Run, job: Invocation) -> list[str]:
         before = unseal(read_json(path, OVERRIDES_LARGEST, RunError), str(path), RunError).get("overrides")
     if not isinstance(before, list) or not all(isinstance(word, str) for word in before):
         raise RunError(f"{path}: damaged (it holds no list of overrides); delete it")
-    now = [word for word in job.overrides if not word.startswith(("hydra", "resume="))]
+    now = [word for word in job.overrides if not word.startswith(NOT_OF_A_RUN)]
     return list({word.partition("=")[0]: word for word in (*before, *now)}.values())
 
 
@@ -251,7 +269,7 @@ def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
 
         checkpoints = run.path / "checkpoints"
         if not checkpoints.is_dir() or not any(checkpoints.iterdir()):
-            for name in ("config.yaml", OVERRIDES, "cold_jax.log", "metrics.jsonl", "wandb_id.txt", SECRET):
+            for name in ("config.yaml", OVERRIDES, "cold_jax.log", "metrics.jsonl", "wandb_id.txt", "mlflow_id.txt", SECRET):
                 (run.path / name).unlink(missing_ok=True)
             with suppress(OSError):  # other files, such as W&B's, are left alone
                 checkpoints.rmdir()

@@ -29,11 +29,12 @@ TOO_BIG = (
     "Maximum allowed dimension exceeded",
     "Maximum allowed size exceeded",
 )  # how numpy's messages begin
+Objective = float | None  # of a search, the larger the better; None where there is nothing to search for
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
-    """The job of a command. A user's mistake ends it with one line and exit code 1, a mistake of ours with a traceback.
+def run(job: Callable[[DictConfig], Objective], cfg: DictConfig) -> Objective:
+    """The job of a command, and what it returns. A user's mistake ends it with one line and exit code 1, a mistake of ours with a traceback.
 
     In a sweep either is noted, and the next job goes on.
     """
@@ -46,15 +47,17 @@ def run(job: Callable[[DictConfig], None], cfg: DictConfig) -> None:
         try:
             with progress.stage("loading JAX"):
                 cli.prepare_process("keep_memory" in cfg and cfg.keep_memory is True)
-            job(cfg)
+            objective = job(cfg)
         except Exception as error:
             report(error)
             if this.sweep is None:
                 sys.exit(1)
             sweeps.note(this.sweep, job_of("failed", one_line(error)))
+            return None
         else:
             if this.sweep is not None:
                 sweeps.note(this.sweep, job_of("done"))
+            return objective
         finally:
             if this.folder != Path.cwd():
                 with suppress(OSError):  # Hydra made it, and nothing is in it
@@ -128,7 +131,7 @@ def _tracker() -> str:
     return ""
 
 
-def main(job: Callable[[DictConfig], None], config_name: str, arguments: Sequence[str] | None = None) -> None:
+def main(job: Callable[[DictConfig], Objective], config_name: str, arguments: Sequence[str] | None = None) -> None:
     """A Hydra entry point.
 
     Args:
@@ -152,13 +155,14 @@ def main(job: Callable[[DictConfig], None], config_name: str, arguments: Sequenc
     full, os.environ["HYDRA_FULL_ERROR"] = os.environ.get("HYDRA_FULL_ERROR"), "1"  # its errors come here, to be explained
 
     @hydra.main(version_base="1.3", config_path=CONF, config_name=config_name)
-    def command(cfg: DictConfig) -> None:
-        run(job, cfg)
+    def command(cfg: DictConfig) -> Objective:
+        return run(job, cfg)
 
     places = [Path(word.partition("=")[2]) for word in given if word.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
     try:
         with removed_if_empty([*places, Path("runs/new"), Path("multirun/new")]):
-            command()
+            with all_may_fail():
+                command()
             if sweep is not None and sweeps.size(sweep) != before:
                 with errors_in_one_line():
                     sweeps.show(sweep)
@@ -170,6 +174,16 @@ def main(job: Callable[[DictConfig], None], config_name: str, arguments: Sequenc
     except KeyboardInterrupt:
         progress.say("interrupted")
         sys.exit(130)
+
+
+@contextmanager
+def all_may_fail() -> Iterator[None]:
+    """Optuna looks for the best of no trial where all have failed; the sweep's table says why."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith("No trials are completed"):
+            raise
 
 
 def main_with_request(job: Callable[[Request, DictConfig], None], config_name: str) -> None:

@@ -34,12 +34,12 @@ class SweepFailed(UserError, RuntimeError):
 def with_folder(arguments: Sequence[str]) -> tuple[Path, list[str]]:
     """(the folder of a sweep with these arguments, the arguments with it in them).
 
-    Unless hydra.sweep.dir is given it is multirun/NAME_DIGEST, by all that is typed but the keys of hydra itself.
+    Unless hydra.sweep.dir is given it is multirun/NAME_DIGEST, by all that is typed but the keys of hydra itself and the launcher.
     """
     for argument in arguments:
         if argument.startswith(_KEY):
             return Path(argument.removeprefix(_KEY)), list(arguments)
-    typed = sorted(word for word in arguments if "=" in word and not word.startswith(("hydra", "-")))
+    typed = sorted(word for word in arguments if "=" in word and not word.startswith(("hydra", "-", "+launcher=")))
     names = [
         word.partition("=")[2] for word in typed if word.startswith("+experiment=") and word.partition("=")[2].isidentifier()
     ]
@@ -67,21 +67,36 @@ def jobs(sweep: Path) -> list[Job]:
         raise RunError(f"{path}: damaged (its last line is not whole); delete the file")
     found = {}
     for number, entry in enumerate(read_lines(data, str(path), RunError), 1):
-        if entry.keys() != set(Job._fields) or type(entry["number"]) is not int:
+        if not _is_job(entry):
             raise RunError(f"{path}:{number}: damaged (it is no job of a sweep); delete the file")
         found[entry["number"]] = Job(**entry)
     return [found[number] for number in sorted(found)]
 
 
+def _is_job(entry: object) -> bool:
+    if not isinstance(entry, dict) or entry.keys() != set(Job._fields):
+        return False
+    texts = [
+        entry["state"],
+        entry["reason"],
+        entry["path"],
+        *(entry["overrides"] if isinstance(entry["overrides"], list) else [None]),
+    ]
+    return type(entry["number"]) is int and all(isinstance(text, str) for text in texts)
+
+
 def failures(folders: Sequence[Path]) -> list[str]:
     """A line for each failed job of the sweeps under these folders."""
-    found = sorted({path.parent.resolve() for folder in folders for path in folder.rglob(_JOBS)})
-    return [
-        f"failed: {sweep}, job {job.number}: {' '.join(job.overrides)}: {job.reason or 'a bug, see its log'}"
-        for sweep in found
-        for job in jobs(sweep)
-        if job.state == "failed"
-    ]
+    lines = []
+    for sweep in sorted({path.parent.resolve() for folder in folders for path in folder.rglob(_JOBS)}):
+        try:
+            failed = [job for job in jobs(sweep) if job.state == "failed"]
+        except (RunError, OSError) as error:
+            lines.append(f"damaged: {error}")
+            continue
+        for job in failed:
+            lines.append(f"failed: {sweep}, job {job.number}: {' '.join(job.overrides)}: {job.reason or 'a bug, see its log'}")
+    return lines
 
 
 def size(sweep: Path) -> int:

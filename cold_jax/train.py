@@ -10,8 +10,9 @@ import cold_jax
 from cold_jax import cli, command
 
 
-def train(cfg: DictConfig) -> None:
-    from cold_jax.runs.finished import FinishedRun
+def train(cfg: DictConfig) -> float | None:
+    """Returns the validation metric, which a search maximises."""
+    from cold_jax.runs.finished import FinishedRun, kept_metric
     from cold_jax.runs.render import show
 
     run = FinishedRun(cli.train(cfg, cli.invocation()))
@@ -21,6 +22,7 @@ def train(cfg: DictConfig) -> None:
     print(f"next: python -m cold_jax.evaluate run={folder}")
     print(f"      python -m cold_jax.recommend run={folder} --user {user}")
     print(f"      python -m cold_jax.report {shlex.quote(str(run.path.parent))}")
+    return kept_metric(run.path)
 
 
 def main() -> None:

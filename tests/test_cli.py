@@ -1,9 +1,13 @@
 """Of the jobs that train: memory that is kept."""
 
+import multiprocessing
+import os
 import subprocess
 import sys
 
 import pytest
+
+from cold_jax import cli
 
 MINOR_FAULTS = """
 import resource
@@ -29,3 +33,15 @@ def test_kept_memory_is_not_mapped_again() -> None:
         for how in ("keep", "leave")
     }
     assert int(done["keep"]) < int(done["leave"]) / 10
+
+
+@pytest.mark.parametrize(
+    ("worker", "given", "seen"),
+    [("LokyProcess-1", "0,1", "0"), ("LokyProcess-2", "0,1", "1"), ("LokyProcess-5", "4,6", "4"), ("MainProcess", "0,1", "0,1")],
+)
+def test_each_worker_of_a_sweep_sees_one_gpu(worker: str, given: str, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    monkeypatch.setattr(multiprocessing.current_process(), "_name", worker)
+    cli.choose_device()
+    cli.choose_device()  # before its next job
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen

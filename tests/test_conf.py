@@ -1,6 +1,7 @@
 """Every file of conf/ composes, and its keys are its dataclass's fields."""
 
 import itertools
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from cold_jax import CONF, config
 
 FOLDER = Path(CONF)
 OF_CHOICES = [path.relative_to(FOLDER) for path in sorted(FOLDER.glob("*/**/*.yaml"))]
-CHOICES = [path for path in OF_CHOICES if path.parts[0] != "experiment"]
+CHOICES = [path for path in OF_CHOICES if path.parts[0] not in ("experiment", "sweep", "launcher")]
 EXPERIMENTS = sorted(path.stem for path in (FOLDER / "experiment").glob("*.yaml"))
 SPLITS = sorted(path.stem for path in (FOLDER / "split").glob("*.yaml"))
 ADAPTERS = sorted(path.stem for path in (FOLDER / "adapter").glob("*.yaml"))
@@ -172,3 +173,19 @@ def test_a_separator_and_a_rule_pass_the_command_line() -> None:
         node = compose("train", ["data=tables", *GIVEN["data/tables"], "data.separator=semicolon", 'data.positive=">=4"']).data
     made = config.make(node, "data")
     assert (made.separator, made.positive) == ("semicolon", ">=4")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (FOLDER / "sweep").glob("*.yaml")))
+def test_a_sweep_is_one_with_every_launcher(name: str) -> None:
+    """Its settings are settings of a run, and a value of each composes."""
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    for launcher in sorted(path.stem for path in (FOLDER / "launcher").glob("*.yaml")):
+        cfg = config.compose([f"+sweep={name}", f"+launcher={launcher}", "+experiment=smoke"], with_hydra=True)
+        assert cfg.hydra.mode.name == "MULTIRUN"
+        assert launcher.partition("_")[0] in cfg.hydra.launcher._target_
+        assert not {"sweep", "launcher"} & cfg.keys()
+        assert name != "adapter_study" or cfg.hydra.sweeper.direction == "maximize"
+        values = {
+            key: re.findall(r"[\w.-]+", str(value).rpartition("(")[2])[0] for key, value in cfg.hydra.sweeper.params.items()
+        }
+        config.settings(config.compose(["+experiment=smoke", *(f"{key}={value}" for key, value in values.items())]))

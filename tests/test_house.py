@@ -50,6 +50,7 @@ ORDER = [
     "document",
     "experiment",
     "check",
+    "exchange",
     "usage",
     "arguments",
     "sweeps",
@@ -100,6 +101,7 @@ TESTED_BY = {
     "runs/finished.py": "test_api.py",
     "explanations/explanation.py": "explanations/test_explainer.py",  # plain records
     "explanations/head.py": "explanations/test_explainer.py",  # against the run's own scores
+    "runs/loggers/public.py": "runs/loggers/test_wandb.py",  # what of a config is sent
     "runs/render.py": "runs/test_compare.py",
     "runs/results.py": "runs/test_folder.py",
     "serve.py": "serving/test_service.py",

@@ -153,6 +153,11 @@ def _question(run: RunRecord, of_one_split: bool = True) -> str:
     return json.dumps([run.data, split, asked, [run.split, users.rows()] if of_one_split else None], sort_keys=True)
 
 
+def one_of_each_question(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The first run of those that share data, split, users and protocol."""
+    return list({_question(run): run for run in reversed(runs)}.values())[::-1]
+
+
 def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTable:
     by_config: dict[str, list[RunRecord]] = {}
     for run in runs:

@@ -50,3 +50,12 @@ class FinishedRun:
 
     def __repr__(self) -> str:
         return f"FinishedRun({str(self.path)!r})"
+
+
+def kept_metric(folder: Path) -> float | None:
+    """The validation metric of the step that a run kept; None where it has validated none. RunError where metrics.jsonl is damaged."""
+    validated = {record["step"]: record for record in Run(folder).read_metrics() if "metric" in record}
+    if not validated:
+        return None
+    kept = validated.get(validated[max(validated)]["best_step"])
+    return None if kept is None else float(kept["metric"])

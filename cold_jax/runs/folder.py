@@ -44,6 +44,7 @@ from cold_jax.storage.tensors import pack_tensors, read_tensors
 
 FORMAT = 2  # of config.yaml and results.json: raised whenever the keys or classes that they name change
 CONFIG_LARGEST, RESULTS_LARGEST, METRICS_LARGEST, TENSORS_LARGEST = 256 * KiB, 64 * MiB, 256 * MiB, 64 * GiB  # bytes
+SPLIT_LARGEST = 4 * GiB
 MOST_FILES = 100_000  # of a folder
 _DIGEST, _SIGNATURE = b"# sha256: ", b"# signature: "
 SECRET, SECRET_BYTES = "privacy_secret", 32
@@ -199,6 +200,7 @@ class Run:
             file.write(text.getvalue().encode())
 
     def read_split(self) -> SplitRows:
+        require_plain(self.path / "split.csv", SPLIT_LARGEST, RunError)
         return read_split_rows(self.path / "split.csv")
 
     def append_metrics(self, record: Mapping[str, float | str]) -> None:

@@ -1,7 +1,7 @@
 """The content-addressed cache on disk: tokens, vectors, prefix states, fetched assets, compiled programs.
 
-An entry is a pure function of its key, so no lock is needed: whoever builds it writes into a private folder and renames, and who
-comes second replaces it by the same bytes. Nothing here can stop a run: what cannot be read is built again, what cannot be
+An entry is a pure function of its key, and whoever builds it writes into a private folder and renames: who comes second replaces it by
+the same bytes. Processes of one machine wait for each other all the same, so that nothing is built twice. Nothing here can stop a run: what cannot be read is built again, what cannot be
 written is done without. The cache is trusted: whoever can write to it chooses what a run reads from it.
 
 It grows to $COLD_JAX_CACHE_SIZE (bytes, or as in 500MB, 20GB), else to 20 GB; beyond that, what was not used for longest goes.
@@ -15,8 +15,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,18 +67,49 @@ def arrays(kind: str, key: Mapping[str, object], build: Callable[[], dict[str, n
     """
     text = json.dumps(key, sort_keys=True, separators=(",", ":"), allow_nan=False)
     path = root() / kind / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
-    try:
-        entry = _read(path, text)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        _log.warning("%s: a broken cache entry (%s); it is built again", path, error)
-    else:
-        used(path)
+    if (entry := _found(path, text)) is not None:
         return entry
-    entry = {name: np.asarray(array, order="C") for name, array in build().items()}
-    _write(path, pack_tensors(entry, {"key": text}))
+    with _alone(path):
+        if (entry := _found(path, text, silent=True)) is not None:  # another process built it meanwhile
+            return entry
+        entry = {name: np.asarray(array, order="C") for name, array in build().items()}
+        _write(path, pack_tensors(entry, {"key": text}))
+        return entry
+
+
+def _found(path: Path, key: str, silent: bool = False) -> dict[str, np.ndarray] | None:
+    try:
+        entry = _read(path, key)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        if not silent:
+            _log.warning("%s: a broken cache entry (%s); it is built again", path, error)
+        return None
+    used(path)
     return entry
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits while another process builds the entry; nobody waits where the file system has no locks. A dead process holds none."""
+    lock = path.with_name(f".{path.stem}.lock")
+    try:
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("ab")
+    except (ImportError, OSError):
+        yield
+        return
+    with file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # whoever waits for it finds the entry
+                lock.unlink()
 
 
 def _read(path: Path, key: str) -> dict[str, np.ndarray]:

@@ -274,3 +274,32 @@ def test_eight_processes_at_once_and_one_is_killed(caplog: pytest.LogCaptureFixt
     for n in range(5):
         cache.arrays("things", {"n": n}, absent)
     assert not caplog.records
+
+
+BUILDER = """
+import sys, time
+import numpy as np
+from cold_jax.storage import cache
+
+def build():
+    print("built", flush=True)
+    time.sleep(float(sys.argv[1]))
+    return {"a": np.arange(3)}
+
+assert cache.arrays("things", {"n": 1}, build)["a"].tolist() == [0, 1, 2]
+"""
+
+
+def test_of_two_processes_one_builds_and_the_other_waits() -> None:
+    started = [subprocess.Popen([sys.executable, "-c", BUILDER, "2"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert sorted(process.communicate(timeout=60)[0] for process in started) == ["", "built\n"]
+    assert [path.suffix for path in (cache.root() / "things").iterdir()] == [".safetensors"]
+
+
+def test_the_lock_of_a_killed_builder_is_free() -> None:
+    first = subprocess.Popen([sys.executable, "-c", BUILDER, "60"], stdout=subprocess.PIPE, text=True)
+    assert first.stdout
+    assert first.stdout.readline() == "built\n"
+    first.kill()
+    first.communicate()
+    assert cache.arrays("things", {"n": 1}, lambda: {"a": np.arange(4)})["a"].tolist() == [0, 1, 2, 3]

@@ -16,7 +16,9 @@ from typing import Any
 
 from cold_jax.errors import ConfigError, RunError
 from cold_jax.ranges import require
+from cold_jax.runs.folder import flat_config
 from cold_jax.runs.loggers import Logger, Record, brief, combine, metric_values
+from cold_jax.runs.loggers.public import flat_metrics, public
 from cold_jax.storage.files import atomic, digest
 from cold_jax.storage.limits import read_file
 
@@ -26,7 +28,8 @@ log = logging.getLogger(__name__)
 # what WANDB_MODE may be, besides the names of Mode
 SPELLINGS = {"run": "online", "shared": "online", "dryrun": "offline", "off": "disabled"}
 FALSE = ("", "0", "false", "no", "off")  # of WANDB_DISABLED
-LOCAL = ("resume", "hydra", "logger")  # settings that say nothing of the experiment
+TAGGED = ("data.name", "split._target_", "encoder._target_", "adapter._target_", "model._target_", "objective._target_")
+PARAMETERS = ("delta.safetensors", "head.safetensors")
 
 
 class Mode(Enum):
@@ -40,13 +43,14 @@ class Mode(Enum):
 
 @dataclass(frozen=True)
 class Wandb:
-    """W&B gets config, losses, validation and test metrics, throughput, the table of results, learning curves; no path, no text or id of
-    users, no value of the environment, no console output, no source code, no list of packages.
+    """W&B gets config, losses, validation and test metrics, throughput, the table of results, curves over steps and over the support, and Δθ
+    with the head as an artifact; no path, no text or id of users, no value of the environment, no console output, no source code, no list
+    of packages.
 
     WANDB_DISABLED, WANDB_PROJECT, WANDB_NAME and WANDB_RUN_GROUP win over the config, as W&B has it.
 
     every: steps from one record to the next. init_timeout: seconds to reach the server, after which the run is kept offline.
-    finish_timeout: seconds that the end of a run waits for the upload.
+    finish_timeout: seconds that the end of a run waits for the upload. artifact_mb: the largest Δθ that is kept there, in MB; 0: none.
     """
 
     project: str
@@ -54,9 +58,10 @@ class Wandb:
     every: int
     init_timeout: float
     finish_timeout: float
+    artifact_mb: int
 
     def __post_init__(self) -> None:
-        require("logger.wandb", self, at_least_1=["every", "init_timeout"], at_least_0=["finish_timeout"])
+        require("logger.wandb", self, at_least_1=["every", "init_timeout"], at_least_0=["finish_timeout", "artifact_mb"])
 
     def __call__(self) -> Logger:
         mode = self.mode
@@ -90,6 +95,7 @@ class _WandbRun(Logger):
             "name": os.environ.get("WANDB_NAME") or name,
             "group": os.environ.get("WANDB_RUN_GROUP") or group,
             "job_type": job_type,
+            "tags": tags(config),
         }
         self._put(partial(self._start, about))
 
@@ -186,10 +192,10 @@ class _WandbRun(Logger):
         self.run.log({"global_step": record["step"], "epoch": record["epoch"], **values})
 
     def _finish(self, results: Mapping[str, Any]) -> None:
-        test = _flat(results["test"])
+        test = flat_metrics(results["test"])
         self.run.summary.update({f"test/{name}": value for name, value in test.items()})
         self.run.summary.update({f"seconds/{name}": value for name, value in results["seconds"].items()})
-        methods = {"this run": test, **{name: _flat(parts) for name, parts in results["baselines"].items()}}
+        methods = {"this run": test, **{name: flat_metrics(parts) for name, parts in results["baselines"].items()}}
         rows = [[method, *(values.get(name) for name in test)] for method, values in methods.items()]
         self.run.log({"results": self.wandb.Table(columns=["method", *test], data=rows)})
         if self.validations:
@@ -197,25 +203,45 @@ class _WandbRun(Logger):
             steps = [record["step"] for record in self.validations]
             lines = self.wandb.plot.line_series(steps, curves.values(), keys=list(curves), title="validation", xname="step")
             self.run.log({"learning_curve": lines})
+        self._log_support(results)
+        self._log_parameters(results)
         self.run.finish()
 
+    def _log_support(self, results: Mapping[str, Any]) -> None:
+        """The first metric over k, for each method, where the test has parts support_k."""
+        of_k = sorted((int(found[1]), part) for part in results["test"] if (found := re.fullmatch(r"support_(\d+)", part)))
+        if len(of_k) < 2:
+            return
+        metric = next(iter(results["test"][of_k[0][1]]))
+        methods = {"this run": results["test"], **results["baselines"]}
+        rows = [
+            [method, k, parts[part][metric]]
+            for method, parts in methods.items()
+            for k, part in of_k
+            if metric in parts.get(part, {})
+        ]
+        self.run.log({"support": self.wandb.Table(columns=["method", "k", metric], data=rows)})
+        lines = {method: [row[2] for row in rows if row[0] == method] for method in methods}
+        whole = {method: values for method, values in lines.items() if len(values) == len(of_k)}
+        drawn = self.wandb.plot.line_series([k for k, _ in of_k], [*whole.values()], keys=[*whole], title=metric, xname="k")
+        self.run.log({"support_curve": drawn})
 
-def public(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without what is of this machine: LOCAL, and the value of every text that is a path."""
-    return {key: _without_paths(value) for key, value in config.items() if key not in LOCAL}
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_paths(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_paths(inner) for inner in value]
-    local = isinstance(value, str) and (Path(value).is_absolute() or value.startswith(("~", ".")) or "\\" in value)
-    return "(a path)" if local or (isinstance(value, str) and "/" in value and Path(value).exists()) else value
-
-
-def _flat(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    return {f"{part}/{metric}": value for part, metrics in parts.items() for metric, value in metrics.items()}
+    def _log_parameters(self, results: Mapping[str, Any]) -> None:
+        """Δθ and the head as an artifact that says what it was made of: digests of the data, the split and θ."""
+        files = [path for name in PARAMETERS if (path := self.folder / name).is_file()]
+        if not files or sum(path.stat().st_size for path in files) > self.options.artifact_mb * 10**6:
+            return
+        digests = dict(results.get("digests", {}))
+        made = self.wandb.Artifact(
+            f"delta-{self.run.id}", type="model", metadata={"sha256": digests, "base": results.get("encoder")}
+        )
+        for path in files:
+            made.add_file(str(path), policy="immutable", skip_cache=True)
+        for kind in ("data", "encoder"):  # W&B draws them as what the run was made of; it can only where it is online
+            if kind in digests and not self.run.offline:
+                source = self.wandb.Artifact(f"{kind}-{digests[kind][:12]}", type=kind, metadata={"sha256": digests[kind]})
+                self.run.use_artifact(source)
+        self.run.log_artifact(made)
 
 
 def _run_id(folder: Path) -> str:
@@ -234,3 +260,9 @@ def _run_id(folder: Path) -> str:
     if not re.fullmatch("[0-9a-f]{16}", found) or digest(found[:8])[:8] != found[8:]:
         raise RunError(f"{path}: {found[:64]!r} is not the id that was written; delete the file, and the run gets another")
     return found
+
+
+def tags(config: Mapping[str, Any]) -> list[str]:
+    """What runs are looked for by: data, split, encoder, adapter, model, objective; W&B takes up to 64 characters."""
+    flat = flat_config(public(config))
+    return list(dict.fromkeys(str(flat[key]).rpartition(".")[2][:64] for key in TAGGED if flat.get(key)))

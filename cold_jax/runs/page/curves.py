@@ -77,12 +77,6 @@ def _warn_once(message: str) -> None:
     log.warning(message)
 
 
-def validation_metric(run: RunRecord) -> float | None:
-    """Of the step that was kept."""
-    kept = [record["metric"] for record in records(run) if "metric" in record and record["step"] == run.results.get("best_step")]
-    return kept[-1] if kept else None
-
-
 def thinned(values: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
     """Evenly, with the first and the last."""
     if len(values) <= limit:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from cold_jax.runs.compare import ComparisonTable, Difference, Method, RunRecord, RunScan
+from cold_jax.runs.compare import ComparisonTable, Difference, Method, RunRecord
 from cold_jax.runs.page import charts, curves, sweep, users
 from cold_jax.runs.page.charts import Chart
 from cold_jax.runs.page.users import Lists
@@ -80,17 +80,17 @@ class Page(NamedTuple):
 
 def page(
     title: str,
-    found: RunScan,
+    runs: Sequence[RunRecord],
     tables: Sequence[ComparisonTable],
     aside: Sequence[str],
     title_of: Callable[[RunRecord], Mapping[str, str]] | None,
 ) -> Page:
-    """The page of these tables, which `compare_runs` made of the runs that were found.
+    """The page of these tables, which `compare_runs` made of these runs.
 
     Args:
         title_of: a run → the title of each item id, to be shown beside it; None: ids alone.
     """
-    by_path = {str(run.path): run for run in found.finished}
+    by_path = {str(run.path): run for run in runs}
     sections = [_section(table, by_path, title_of) for table in tables]
     return Page(title, sections, [escape_control(line) for line in aside])
 
@@ -120,8 +120,10 @@ def _section(
         drawn += charts.quality(_quality(table, groups, part, metric), part, metric, strongest)
         drawn += sweep.charts([run for runs in groups.values() for run in runs])
         drawn += users.histograms(groups, ranked[:MOST_HISTOGRAMS], first, part, metric)
-        best = groups[ranked[0]][0]
-        lists = users.recommended(best, ranked[0], part, metric, {} if title_of is None else title_of(best))
+        first_run = next(((name, groups[name][0]) for name in ranked if groups[name][0].path.is_dir()), None)
+        if first_run is not None:  # scores by another program come from a file
+            name, best = first_run
+            lists = users.recommended(best, name, part, metric, {} if title_of is None else title_of(best))
     return Section(
         data=table["title"],
         split=_split(run, groups),

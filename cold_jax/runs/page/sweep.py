@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from cold_jax.errors import RunError
 from cold_jax.runs.compare import RunRecord
+from cold_jax.runs.finished import kept_metric
 from cold_jax.runs.page.charts import Chart, Spec, field, spec
-from cold_jax.runs.page.curves import validation_metric
 
 LEAST_RUNS = 4
 MOST_AXES = 8
@@ -36,6 +37,13 @@ def charts(runs: Sequence[RunRecord]) -> list[Chart]:
         return []
     drawn = [_importances(axes)]
     return [_parallel(axes, value_R), *drawn] if len(axes) > 1 else drawn
+
+
+def validation_metric(run: RunRecord) -> float | None:
+    try:
+        return kept_metric(run.path)
+    except (RunError, OSError, KeyError, TypeError, ValueError):  # a damaged file
+        return None
 
 
 def axes_of(runs: Sequence[RunRecord], value_R: np.ndarray) -> list[Axis]:

@@ -16,14 +16,20 @@ import pytest
 
 from cold_jax.errors import RunError
 from cold_jax.runs.loggers import Logger, combine
-from cold_jax.runs.loggers.wandb import Mode, Wandb, _run_id, public
+from cold_jax.runs.loggers.public import public
+from cold_jax.runs.loggers.wandb import Mode, Wandb, _run_id
 
 STEPS = 20
-RESULTS = {
-    "test": {"support_5": {"recall@20": 0.34, "ndcg@20": 0.31}},
+RESULTS: dict[str, Any] = {
+    "test": {"support_5": {"recall@20": 0.34, "ndcg@20": 0.31}, "support_10": {"recall@20": 0.4}},
     "baselines": {"ridge_svd": {"support_5": {"recall@20": 0.33, "ndcg@20": 0.3}}},
     "seconds": {"total": 3.5},
+    "digests": {"data": "d" * 64, "encoder": "e" * 64},
+    "encoder": "MiniLM",
 }
+
+
+CONFIG = {"adapter": {"_target_": "cold_jax.adapters.lora.Lora", "rank": 8}, "data": {"name": "ml_100k"}, "seed": 1}
 
 
 def record(step: int, steps: int = STEPS) -> dict[str, float]:
@@ -33,7 +39,7 @@ def record(step: int, steps: int = STEPS) -> dict[str, float]:
 def run(logger: Logger, folder: Path, pause: float = 0.0) -> tuple[float, float]:
     """A run of a few steps; (seconds of the loop, seconds of the finish)."""
     begin = time.monotonic()
-    logger.start({"adapter": {"rank": 8}, "seed": 1}, folder, "lora_user_cold seed 1", "lora_user_cold", "train")
+    logger.start(CONFIG, folder, "lora_user_cold seed 1", "lora_user_cold", "train")
     for step in range(1, STEPS + 1):
         print("canary-of-the-console")
         logger.step(record(step))
@@ -50,7 +56,10 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def wandb_logger(mode: Mode = Mode.auto, **changes: Any) -> Logger:
-    return Wandb(**{"project": "cold_jax", "mode": mode, "every": 5, "init_timeout": 1.0, "finish_timeout": 20.0} | changes)()
+    return Wandb(
+        **{"project": "cold_jax", "mode": mode, "every": 5, "init_timeout": 1.0, "finish_timeout": 20.0, "artifact_mb": 1}
+        | changes
+    )()
 
 
 # --- W&B itself, without a network, each time in a process of its own
@@ -63,6 +72,7 @@ from test_wandb import STEPS, RESULTS, Mode, record, run, wandb_logger
 folder = Path(sys.argv[2])
 logging.basicConfig(level=logging.WARNING)
 if sys.argv[1] == "twice":
+    (folder / "delta.safetensors").write_bytes(bytes(100))
     run(wandb_logger(), folder)
     run(wandb_logger(), folder, pause=0.2)  # resumed, and under way while it prints
 if sys.argv[1] == "once":
@@ -120,7 +130,7 @@ def test_offline_run_holds_config_losses_validation_and_results(tmp_path: Path) 
     assert not complaints
     records, resumed = read(folder)
     [about], [again] = ([r["run"] for r in records if r["type"] == "run"] for records in (records, resumed))
-    assert about["config"]["update"] | {"_wandb": 0} == {"adapter": {"rank": 8}, "seed": 1, "_wandb": 0}
+    assert about["config"]["update"] | {"_wandb": 0} == {**CONFIG, "_wandb": 0}
     assert (about["project"], about["run_group"], about["job_type"]) == ("cold_jax", "lora_user_cold", "train")
     assert about["display_name"] == "lora_user_cold seed 1"
     assert about["run_id"] == again["run_id"] == (folder / "wandb_id.txt").read_text()
@@ -134,8 +144,14 @@ def test_offline_run_holds_config_losses_validation_and_results(tmp_path: Path) 
     assert summary["test/support_5/recall@20"] == 0.34
     assert summary["seconds/total"] == 3.5
     tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in folder.rglob("*.table.json")}
-    assert tables["results"]["columns"] == ["method", "support_5/recall@20", "support_5/ndcg@20"]
-    assert tables["results"]["data"] == [["this run", 0.34, 0.31], ["ridge_svd", 0.33, 0.3]]
+    assert tables["results"]["columns"] == ["method", "support_5/recall@20", "support_5/ndcg@20", "support_10/recall@20"]
+    assert tables["results"]["data"] == [["this run", 0.34, 0.31, 0.4], ["ridge_svd", 0.33, 0.3, None]]
+    by_k = [json.loads(path.read_text()) for path in folder.rglob("support_*.table.json")]
+    assert [["this run", 5, 0.34], ["this run", 10, 0.4], ["ridge_svd", 5, 0.33]] in [table["data"] for table in by_k]
+    assert about["tags"] == ["ml_100k", "Lora"]
+    [artifact] = [r["artifact"] for r in records if r["type"] == "artifact" and r["artifact"]["type"] == "model"]
+    assert json.loads(artifact["metadata"]) == {"sha256": RESULTS["digests"], "base": "MiniLM"}
+    assert [entry["path"] for entry in artifact["manifest"]["contents"]] == ["delta.safetensors"]
     assert tables["learning"]["data"] == [[10, "recall@20", 0.1], [20, "recall@20", 0.2]]
 
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -12,7 +12,7 @@ from cold_jax.runs.page.leaderboard import Page, page
 
 def shown(folder: Path) -> Page:
     found = scan_runs([folder])
-    return page("title", found, compare_runs(found.finished, ()), [], None)
+    return page("title", found.finished, compare_runs(found.finished, ()), [], None)
 
 
 def test_methods_are_sorted_and_compared_with_the_strongest_baseline(tmp_path: Path) -> None:
