@@ -25,7 +25,7 @@ def explain(request: Request, cfg: DictConfig) -> None:
     if items:
         recommender.add_items(items)
     user, profile, liked = of_text("user", request, cfg), of_text("profile", request, cfg), of_list("liked", request, cfg)
-    found = recommender.explain(item, user, profile=profile, liked=liked, texts=cfg.texts, nearest=cfg.nearest)
+    found = recommender.explain(item, user, profile=profile, liked=liked, method=cfg.method, texts=cfg.texts, nearest=cfg.nearest)
     if cfg.format == "table":
         show([for_terminal(found)])
     else:

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 def recommend(request: Request, cfg: DictConfig) -> None:
     """Options win over keys of the config of the same name."""
+    from cold_jax.models.approximate import index_settings
     from cold_jax.serving.recommender import Recommender
 
     if cfg.format not in ("table", "json", "csv"):
         raise ConfigError(f"format: {cfg.format!r} is not one of table, json, csv")
     if cfg.among not in ("new", "all"):
         raise ConfigError(f"among: {cfg.among!r} is not one of new, all")
-    recommender = Recommender(Path(cfg.run), cli.given_places(cfg), search=cast("Search", config.make(cfg.search, "search")))
+    search = cast("Search", config.make(cfg.search, "search"))
+    recommender = Recommender(Path(cfg.run), cli.given_places(cfg), search=search, index=index_settings(cfg.index))
     liked, exclude, where = (tuple(of_list(name, request, cfg)) for name in ("liked", "exclude", "where"))
     name, profile, query, users, item, items = (
         of_text(name, request, cfg) for name in ("user", "profile", "query", "users", "item", "items")

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 
 def serve(cfg: DictConfig) -> None:
+    from cold_jax.models.approximate import index_settings
     from cold_jax.serving.recommender import Recommender
     from cold_jax.serving.service import Limits, make_app, readable_errors, warm_up
 
     limits = Limits(**{str(name): int(value) for name, value in cfg.limits.items()})
     require("limits", limits, at_least_1=limits._fields)
-    recommender = Recommender(Path(cfg.run), cli.given_places(cfg), search=cast("Search", config.make(cfg.search, "search")))
+    search = cast("Search", config.make(cfg.search, "search"))
+    recommender = Recommender(Path(cfg.run), cli.given_places(cfg), search=search, index=index_settings(cfg.index))
     app = make_app(recommender, limits, [str(host) for host in cfg.hosts])
     progress.say(f"compiling what requests of up to {limits.batch} users need")
     warm_up(recommender, limits, search=cfg.warm_search)

@@ -102,9 +102,12 @@ TESTED_BY = {
     "explanations/explanation.py": "explanations/test_explainer.py",  # plain records
     "explanations/head.py": "explanations/test_explainer.py",  # against the run's own scores
     "runs/loggers/public.py": "runs/loggers/test_wandb.py",  # what of a config is sent
+    "explanations/nearest.py": "explanations/test_explainer.py",
+    "explanations/passage.py": "explanations/test_explainer.py",
     "runs/render.py": "runs/test_compare.py",
     "runs/results.py": "runs/test_folder.py",
     "serve.py": "serving/test_service.py",
+    "serving/reasons.py": "explanations/test_closed_form.py",
     "serving/scorers.py": "serving/test_recommender.py",
 }
 # What else is written in English, but for this file and the texts of goldens.

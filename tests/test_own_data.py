@@ -3,7 +3,9 @@
 import re
 import shlex
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,6 +94,33 @@ def test_the_explanation_has_the_page_s_parts(steps: list[Step]) -> None:
     error = re.search(r"completeness error ([\d.]+)%", "\n".join(steps[4].written))
     assert error is not None
     assert float(error[1]) <= 1
+
+
+WRONG = [
+    ("", "data.interactions='SELECT buyer FROM orders'", "data.interactions: the database says: no such column: buyer"),
+    ("", "data.user=buyer", "data.interactions: no column 'buyer' (for data.user); "),
+    ("UPDATE orders SET sku = NULL WHERE rowid = 9", "", "data.interactions:9: no item id; every row needs one"),
+    ("UPDATE products SET title = zeroblob(1048577) WHERE rowid = 3", "", "data.items:3: title"),
+    ("UPDATE products SET title = hex(zeroblob(524289)) WHERE rowid = 3", "", "data.items:3: title of item '00003' has 1,048,578 characters"),
+    ("DROP TABLE customers", "", "data.users: the database says: no such table: customers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "override", "says"), WRONG)
+def test_what_is_wrong_with_a_shop_is_one_line_and_leaves_no_run(tmp_path: Path, change: str, override: str, says: str) -> None:
+    """The page's query of the training, on a smaller shop."""
+    made_up_shop.write(tmp_path / "shop.db", made_up_shop.draw(customers=20, seed=0))
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        connection.execute(change)
+        connection.commit()
+    check = shlex.split(next(transcript.BLOCKS.finditer(PAGE.partition("## 1. Check")[2]))["commands"].replace("\\\n", " "))
+    arguments = [word for word in check[4:] if word not in ("--write", "my_shop")]
+    small = ["encoder=tiny", "baseline=[]", "logger=console", f"hydra.run.dir={tmp_path / 'run'}", *filter(None, [override])]
+    done = in_process.run("train", *arguments, *small, cwd=tmp_path)
+    assert done.code == 1
+    [line] = [line for line in done.said if line.startswith("error: ")]
+    assert line.startswith(f"error: {says}"), line
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_rest_of_an_output_is_counted() -> None:

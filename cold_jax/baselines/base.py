@@ -7,7 +7,8 @@ unless its text is read; so every score is finite.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from scipy import sparse
@@ -37,15 +38,54 @@ class Baseline:
         return 0
 
 
-def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> Scorer:
-    """A scorer that reads users' histories; popularity's order for those who have none."""
-    count_I = item_counts(train)
+class Person(NamedTuple):
+    """A user whose score is explained."""
 
-    def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+    number: int | None  # integer id in the data; None: a new user, or one with another profile
+    profile_D: np.ndarray  # θ's vector of their main text
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A score as a sum: item + profile + Σ share_H."""
+
+    item: float  # of the item, whoever the user is
+    share_H: np.ndarray  # of each item of the history
+    profile: float = 0.0
+    attributes: list[tuple[str, float]] = field(default_factory=list)  # (what of the profile, its part of `profile`)
+    users: list[tuple[int, float]] = field(default_factory=list)  # (a training user, their part of `profile`)
+
+
+@runtime_checkable
+class Additive(Protocol):
+    """A scorer whose score is a sum over the history, or over what the profile holds."""
+
+    def terms(self, person: Person, history: Sequence[int], item: int) -> Terms: ...
+
+
+@dataclass(frozen=True)
+class HistoryScorer:
+    """A scorer that reads users' histories, binary, and is linear in them; popularity's order for those who have none."""
+
+    count_I: np.ndarray
+    score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]
+
+    def __call__(self, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         has_history_U = np.diff(history_UI.indptr) > 0
-        return np.where(has_history_U[:, None], score(binarize(history_UI), candidate_I), count_I[candidate_I])
+        return np.where(has_history_U[:, None], self.score(binarize(history_UI), candidate_I), self.count_I[candidate_I])
 
-    return scorer
+    def terms(self, person: Person, history: Sequence[int], item: int) -> Terms:
+        if not history:
+            return Terms(float(self.count_I[item]), np.zeros(0))
+        H, shape = len(history), (len(history) + 1, len(self.count_I))
+        alone_UI = sparse.csr_array((np.ones(H), (np.arange(H), np.asarray(history))), shape=shape)  # and an empty one
+        score_U = np.asarray(self.score(alone_UI, np.array([item])), np.float64)[:, 0]
+        return Terms(float(score_U[-1]), score_U[:-1] - score_U[-1])
+
+
+def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> HistoryScorer:
+    """Of (binary history_UI, candidate_I) → scores, which are linear in the history but for a constant of each item."""
+    return HistoryScorer(item_counts(train), score)
 
 
 def weighted_scorer(train: TrainView, weight_II: np.ndarray | sparse.csr_array, prior_I: np.ndarray) -> Scorer:

@@ -1,14 +1,15 @@
 """Neighbours by text vectors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from cold_jax.baselines.base import Baseline, Tasks, history_scorer
+from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, history_scorer
 from cold_jax.baselines.features import text_vectors
 from cold_jax.baselines.gram import row_blocks
-from cold_jax.baselines.neighbours import nearest_weights
+from cold_jax.baselines.neighbours import nearest_weights, top_weights
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
@@ -57,9 +58,27 @@ class ProfileKnn(Baseline):
         require("baseline", self, at_least_1=["neighbours"])
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
-        vector_UD = text_vectors(train, "users", self.text)
+        return ProfileScorer(text_vectors(train, "users", self.text), train.warm_U, train.interaction_UI, self.neighbours)
 
-        def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            return nearest_weights(vector_UD, user_U, train.warm_U, self.neighbours) @ train.interaction_UI[:, candidate_I]
 
-        return scorer
+@dataclass(frozen=True)
+class ProfileScorer:
+    vector_UD: np.ndarray
+    warm_U: np.ndarray
+    interaction_UI: sparse.csr_array
+    neighbours: int
+
+    def __call__(self, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        weight_BU = nearest_weights(self.vector_UD, user_U, self.warm_U, self.neighbours)
+        return weight_BU @ self.interaction_UI[:, candidate_I]
+
+    def terms(self, person: Person, history: Sequence[int], item: int) -> Terms:
+        """Of the neighbours who took the item."""
+        if person.number is None:
+            weight_1U = top_weights(np.maximum(person.profile_D @ self.vector_UD.T, 0)[None] * self.warm_U, self.neighbours)
+        else:
+            weight_1U = nearest_weights(self.vector_UD, np.array([person.number]), self.warm_U, self.neighbours)
+        taken_U = self.interaction_UI[:, [item]].toarray()[:, 0]
+        share_U = weight_1U[0] * taken_U
+        users = [(int(u), float(share_U[u])) for u in np.flatnonzero(share_U)]
+        return Terms(0.0, np.zeros(len(history)), float(share_U.sum()), users=users)

@@ -43,6 +43,16 @@ def feature_matrix(train: TrainView, of: str, texts: Sequence[str], indicators: 
     return np.concatenate([normalize_rows(feature_NF), np.full((len(entities), 1), constant)], 1)
 
 
+def feature_names(train: TrainView, of: str, texts: Sequence[str]) -> list[str]:
+    """What each column of `feature_matrix` is of: the name of a text, "column=value" of an indicator, or "constant"."""
+    entities = train.items if of == "items" else train.users
+    names = [text for text in texts for _ in range(text_vectors(train, of, text).shape[1])]
+    for column, indicator in entities.indicators.items():
+        values = entities.values.get(column) or [str(n) for n in range(indicator.shape[1])]
+        names += [f"{column}={value}" for value in values]
+    return [*names, "constant"]
+
+
 def normalize_rows(row_NF: np.ndarray) -> np.ndarray:
     """Rows of unit length; rows of zeros stay."""
     norm_N = np.linalg.norm(row_NF, axis=1, keepdims=True)

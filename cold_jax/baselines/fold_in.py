@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh, solve
 
-from cold_jax.baselines.base import Baseline, Tasks
+from cold_jax.baselines.base import Baseline, Person, Tasks, Terms
 from cold_jax.baselines.closed_forms import svd_factors
 from cold_jax.baselines.features import earliest_history, profile_vectors, unit_history
 from cold_jax.baselines.fold_in_factors import CentredTargets, in_factors
@@ -81,13 +81,25 @@ class FoldIn(Baseline):
         return fold_in_start(train, rank, tuple(self.supports), *values, targets)
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
-        at, profile_UD = self.start(train, self.rank), profile_vectors(train)
+        return FoldInScorer(self.start(train, self.rank), profile_vectors(train))
 
-        def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            user_UV = profile_UD[user_U] @ at.profile_DV + unit_history(binarize(history_UI)) @ at.source_IV
-            return user_UV @ at.target_IV[candidate_I].T + at.bias_I[candidate_I]
 
-        return scorer
+@dataclass(frozen=True)
+class FoldInScorer:
+    at: FoldInStart
+    profile_UD: np.ndarray
+
+    def __call__(self, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        at = self.at
+        user_UV = self.profile_UD[user_U] @ at.profile_DV + unit_history(binarize(history_UI)) @ at.source_IV
+        return user_UV @ at.target_IV[candidate_I].T + at.bias_I[candidate_I]
+
+    def terms(self, person: Person, history: Sequence[int], item: int) -> Terms:
+        at, chosen_H = self.at, np.asarray(history, np.int64)
+        share_H = at.source_IV[chosen_H] @ at.target_IV[item] / max(len(history), 1) ** 0.5
+        width = len(at.profile_DV)
+        profile = float(person.profile_D[:width] @ at.profile_DV @ at.target_IV[item])
+        return Terms(float(at.bias_I[item]), share_H, profile)
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,6 @@
 """Ridge regressions from text to interactions or to collaborative factors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -8,9 +8,10 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax.baselines import closed_forms
-from cold_jax.baselines.base import Baseline, Tasks, check_grids, history_scorer, tuned
-from cold_jax.baselines.features import feature_count, feature_matrix
+from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, check_grids, history_scorer, tuned
+from cold_jax.baselines.features import feature_count, feature_matrix, feature_names, normalize_rows
 from cold_jax.baselines.memory import DOUBLE
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.folds import pseudo_cold_folds
 from cold_jax.splits.tasks import TrainView
@@ -116,11 +117,39 @@ class RidgeProfile(Baseline):
 
         def fit(train: TrainView) -> Callable[[float], Scorer]:
             maps = closed_forms.ridge_maps(feature_UF[train.warm_U], train.interaction_UI[train.warm_U])
+            return lambda penalty: ProfileRidgeScorer(feature_UF, maps(penalty), names, self.texts, self.constant)
 
-            def of_penalty(penalty: float) -> Scorer:
-                map_FI = maps(penalty)
-                return lambda user_U, history_UI, candidate_I: feature_UF[user_U] @ map_FI[:, candidate_I]
-
-            return of_penalty
-
+        names = feature_names(train, "users", self.texts)
         return tuned(fit, self.penalties, train, [(train, validation)], self.metric)
+
+
+@dataclass(frozen=True)
+class ProfileRidgeScorer:
+    feature_UF: np.ndarray
+    map_FI: np.ndarray
+    names: list[str]  # of features.feature_names
+    texts: list[str]
+    constant: float
+
+    def __call__(self, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        return self.feature_UF[user_U] @ self.map_FI[:, candidate_I]
+
+    def terms(self, person: Person, history: Sequence[int], item: int) -> Terms:
+        """The constant's is the item's; a text's is one, and so is each attribute's. A new user has no attributes."""
+        if person.number is not None:
+            feature_F = self.feature_UF[person.number]
+        elif len(self.texts) == 1:
+            feature_F = np.zeros(len(self.names))
+            feature_F[: len(person.profile_D)], feature_F[-1] = normalize_rows(person.profile_D[None])[0], self.constant
+        else:
+            raise ConfigError(
+                f"explain: a new user has one text, and this ridge reads {', '.join(self.texts) or 'attributes alone'}; "
+                "give a user of the data, as in --user ID"
+            )
+        part: dict[str, float] = {}
+        for name, value in zip(self.names, feature_F * self.map_FI[:, item], strict=True):
+            if value:
+                part[name] = part.get(name, 0.0) + float(value)
+        item_part = part.pop("constant", 0.0)
+        attributes = sorted(part.items(), key=lambda pair: -abs(pair[1]))
+        return Terms(item_part, np.zeros(len(history)), sum(part.values()), attributes)

@@ -63,11 +63,11 @@ def _rank(
     rank_P = rank((jnp.asarray(user_P), jnp.asarray(item_P))) if len(user_P) == block else jax.lax.map(rank, blocks).ravel()
     lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it is ranked before what is masked
     score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
-    top_BK = _first(jnp.where(masked_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
+    top_BK = first_places(jnp.where(masked_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
     return rank_P, top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
 
 
-def _first(score_BI: jax.Array, top: int) -> jax.Array:
+def first_places(score_BI: jax.Array, top: int) -> jax.Array:
     """The positions of the `top` best, equal ones in the order of their positions.
 
     Of many items the best are in the `top` blocks with the best maxima: a block that is not among them has as many before it.
@@ -144,7 +144,7 @@ def rank_candidates(score: Callable[[np.ndarray], Array], task: EvalTask, top: i
 def _best(score_BI: Array, left_out_BI: Array, order_I: Array, top: int) -> tuple[jax.Array, jax.Array]:
     score_BI = jnp.where(left_out_BI, -jnp.inf, jnp.maximum(jnp.asarray(score_BI, jnp.float32), jnp.finfo(jnp.float32).min))
     score_BI = score_BI[:, order_I]
-    top_BK = _first(jnp.where(score_BI == 0, 0, score_BI), top)
+    top_BK = first_places(jnp.where(score_BI == 0, 0, score_BI), top)
     return order_I[top_BK], jnp.take_along_axis(score_BI, top_BK, 1)
 
 

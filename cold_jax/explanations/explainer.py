@@ -1,6 +1,7 @@
 """Explanations of a run's scores: exact shares, words, and nearest items."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,13 +12,13 @@ import numpy as np
 from cold_jax.data.dataset import Entities
 from cold_jax.encoders import Loaded, TextEncoder, precomputed
 from cold_jax.errors import ConfigError
-from cold_jax.explanations.explanation import Completeness, Explanation, Neighbour, Share, Words
-from cold_jax.explanations.gradients import TOLERANCE, embed, encode_embedded, integrate
+from cold_jax.explanations.explanation import Explanation, Share
+from cold_jax.explanations.gradients import STEPS, TOLERANCE, Integral, embed, encode_embedded, integrate
 from cold_jax.explanations.head import Inputs, Places, places_of, score_inputs
-from cold_jax.explanations.words import mask_token, split_words, sum_by_word
+from cold_jax.explanations.nearest import nearest_items, unit_rows
+from cold_jax.explanations.passage import Passage
 from cold_jax.models.base import Partition
-from cold_jax.text.packing import Rows, fit_row_length, pack
-from cold_jax.text.tokens import join_tokens
+from cold_jax.text.packing import Rows
 
 EXACT = 1e-4  # of the largest term: by how much a sum of shares may miss the score, which is float32
 
@@ -32,6 +33,19 @@ class Subject(NamedTuple):
     item: int
 
 
+class _Read(NamedTuple):
+    """A score, and the terms of its sum."""
+
+    places: Places
+    inputs: Inputs
+    whole: float
+    without: float  # the history
+    item: float  # without the profile too
+    share_H: np.ndarray
+    is_sum: bool
+    by_share: list[tuple[int, int]]  # (position in the history, item), the largest share first
+
+
 class Explainer:
     """Of one model over one catalogue; compiled once."""
 
@@ -40,7 +54,8 @@ class Explainer:
         model = partition.model()
         if model.reads_states:
             raise ConfigError(
-                "explain: the score of this run's model is no function of text vectors; models that are: model=two_tower"
+                f"explain: {type(model).__name__.removesuffix('Module')} reads token states, of which there is no explanation; explain a "
+                "baseline of the run, as in method=popularity, or train model=two_tower"
             )
         self.partition, self.phi, self.items, self.vector_ID, self.warm_I = partition, phi, items, vector_ID, warm_I
         self.text_I = next(iter(items.texts.values()))
@@ -57,6 +72,7 @@ class Explainer:
             lambda leaves, places, inputs, vector_ID: kept_each(Partition(partition.graph, *leaves), places, inputs, vector_ID)
         )
         self._gradient = jax.jit(jax.value_and_grad(self._of_embedded))
+        self._embedded = jax.jit(self._of_embedded)
 
     def _of(self, leaves: tuple, places: Places, inputs: Inputs, vector_ID: jax.Array | None) -> jax.Array:
         return score_inputs(Partition(self.partition.graph, *leaves), places, inputs, vector_ID)
@@ -80,6 +96,60 @@ class Explainer:
 
     def __call__(self, subject: Subject, *, texts: int = 5, nearest: int = 5) -> Explanation:
         """`texts`: of how many items of the history, those with the largest shares, the words are looked at."""
+        read = self._read(subject)
+        whole, without, item = read.whole, read.without, read.item
+        notes = []
+        if not read.is_sum:
+            notes.append("the score is not a sum over the items of the history, so they have no shares")
+        passage = self._passage(subject, read, texts)
+        integral = self._integral(passage, STEPS)
+        completeness = integral.completeness
+        if completeness.error > TOLERANCE:
+            notes.append(f"the words are not complete: their sum misses by {completeness.error:.1%}")
+        shares = (
+            [Share(self.items.ids[i], self.text_I[i], float(read.share_H[n])) for n, i in read.by_share] if read.is_sum else []
+        )
+        user_bias = float(self.partition.model().user_biases(jnp.asarray([subject.number]))[0])
+        return Explanation(
+            subject.name,
+            self.items.ids[subject.item],
+            self.text_I[subject.item],
+            whole + user_bias,
+            item,
+            user_bias,
+            without - item,
+            whole - without,
+            shares,
+            passage.words_of(integral.value_RL),
+            completeness,
+            nearest_items(self.items, self._unit_ID, self.warm_I, subject.item, subject.history, nearest),
+            notes,
+        )
+
+    def with_weights(self, partition: Partition, phi: Loaded) -> "Explainer":
+        """Of the same model with other weights, whose texts are encoded anew; what is compiled stays."""
+        other = copy.copy(self)
+        other.partition, other.phi = partition, phi
+        return other
+
+    def word_values(self, subject: Subject, *, texts: int, steps: int) -> np.ndarray:
+        """value_W of all words of the profile, the item and the history's texts, by so many steps."""
+        passage = self._passage(subject, self._read(subject), texts)
+        return passage.by_word(self._integral(passage, (steps,)).value_RL)
+
+    def kept_score(self, subject: Subject, *, texts: int) -> Callable[[np.ndarray], float]:
+        """keep_W → the score without the user's bias, with the other words masked. Words are those of `word_values`."""
+        passage = self._passage(subject, self._read(subject), texts)
+        x_RLD, masked_RLD = (np.asarray(embed(self.phi.encoder, rows)) for rows in (passage.rows, passage.masked))
+
+        def score(keep_W: np.ndarray) -> float:
+            keep_RL = (passage.word_RL < 0) | keep_W[passage.word_RL]
+            return float(self._embedded(jnp.asarray(np.where(keep_RL[:, :, None], x_RLD, masked_RLD)), *self._fixed(passage)))
+
+        return score
+
+    def _read(self, subject: Subject) -> "_Read":
+        """The score, and what the items of the history add to it."""
         history = list(subject.history[: self.reads] if self.reads else subject.history)
         places = places_of(history, subject.item)
         profile_D, empty_D = precomputed.encode(self.phi, [subject.profile, ""], "users")
@@ -91,75 +161,27 @@ class Explainer:
         whole, without = score(inputs), score(inputs._replace(keep_H=0 * keep_H))
         item = score(inputs._replace(profile_D=jnp.asarray(empty_D), keep_H=0 * keep_H))
         share_H = np.asarray(self._alone(leaves, places, inputs, self._all_ID))[: len(history)] - without
-        user_bias = float(self.partition.model().user_biases(jnp.asarray([subject.number]))[0])
-        notes = []
         largest = max(abs(whole), abs(without), float(np.abs(share_H).max(initial=0)))
         is_sum = abs(without + share_H.sum() - whole) <= EXACT * largest
-        if not is_sum:
-            notes.append("the score is not a sum over the items of the history, so they have no shares")
-        order = np.argsort(-np.abs(share_H), kind="stable").tolist()
-        words, completeness = self._words(subject, history, order[:texts], places, inputs)
-        if completeness.error > TOLERANCE:
-            notes.append(f"the words are not complete: their sum misses by {completeness.error:.1%}")
-        shares = [Share(self.items.ids[history[n]], self.text_I[history[n]], float(share_H[n])) for n in order] if is_sum else []
-        return Explanation(
-            subject.name,
-            self.items.ids[subject.item],
-            self.text_I[subject.item],
-            whole + user_bias,
-            item,
-            user_bias,
-            without - item,
-            whole - without,
-            shares,
-            words,
-            completeness,
-            self._nearest(subject, nearest),
-            notes,
-        )
+        by_share = [(n, history[n]) for n in np.argsort(-np.abs(share_H), kind="stable").tolist()]
+        return _Read(places, inputs, whole, without, item, share_H, is_sum, by_share)
 
-    def _words(
-        self, subject: Subject, history: Sequence[int], chosen: Sequence[int], places: Places, inputs: Inputs
-    ) -> tuple[list[Words], Completeness]:
-        """(words of the profile, the item and the chosen items of the history; how complete they are)."""
-        item_texts = [self.text_I[subject.item], *(self.text_I[history[n]] for n in chosen)]
-        tokens = join_tokens(
-            [self.phi.tokenize([subject.profile], "users", keep=False), self.phi.tokenize(item_texts, "items", keep=False)]
-        )
-        split = [*split_words(self.phi, [subject.profile], "users"), *split_words(self.phi, item_texts, "items")]
-        length = fit_row_length(tokens, self.phi.row_length)
-        rows, slot_T = pack(tokens, np.arange(len(split)), length, self.phi.encoder.texts_per_row, 1)
-        word_N = np.concatenate([text.word_L for text in split])
-        at_RL = tokens.offset_T[rows.text_RL] + rows.position_RL
-        is_word_RL = (rows.segment_RL > 0) & (word_N[np.minimum(at_RL, len(word_N) - 1)] >= 0)
-        masked = rows._replace(token_RL=np.where(is_word_RL, mask_token(self.phi.tokenizer), rows.token_RL).astype(np.int32))
-        at_T = jnp.asarray([0, 1, *(2 + n for n in chosen)])
-        fixed = self.phi.encoder, rows, jnp.asarray(slot_T), at_T, self.partition[1:], places, inputs, self._all_ID
-        found = integrate(
-            lambda x_RLD: self._gradient(x_RLD, *fixed), embed(self.phi.encoder, rows), embed(self.phi.encoder, masked)
-        )
-        value_N = np.zeros(len(word_N))
-        real_RL = rows.segment_RL > 0
-        value_N[at_RL[real_RL]] = found.value_RL[real_RL]
-        kinds = [
-            ("profile", None),
-            ("item", self.items.ids[subject.item]),
-            *(("history", self.items.ids[history[n]]) for n in chosen),
-        ]
-        words = [
-            Words(kind, item_id, sum_by_word(text, value_N[start:end]))  # type: ignore[arg-type]
-            for (kind, item_id), text, start, end in zip(kinds, split, tokens.offset_T[:-1], tokens.offset_T[1:], strict=True)
-            if text.words
-        ]
-        return words, found.completeness
+    def _passage(self, subject: Subject, read: "_Read", texts: int) -> Passage:
+        """The profile, the item, and the items of the history with the largest shares."""
+        chosen = read.by_share[:texts]
+        items = [subject.item, *(i for _, i in chosen)]
+        labels = [("profile", None), ("item", self.items.ids[subject.item]), *(("history", self.items.ids[i]) for _, i in chosen)]
+        at_T = [0, 1, *(2 + n for n, _ in chosen)]
+        return Passage.of(self.phi, subject.profile, [self.text_I[i] for i in items], labels, at_T, (read.places, read.inputs))
+
+    def _fixed(self, passage: Passage) -> tuple:
+        return self.phi.encoder, passage.rows, passage.slot_T, passage.at_T, self.partition[1:], *passage.context, self._all_ID
+
+    def _integral(self, passage: Passage, steps: Sequence[int]) -> Integral:
+        fixed, encoder = self._fixed(passage), self.phi.encoder
+        ends = embed(encoder, passage.rows), embed(encoder, passage.masked)
+        return integrate(lambda x_RLD: self._gradient(x_RLD, *fixed), *ends, steps)
 
     @cached_property
     def _unit_ID(self) -> np.ndarray:
-        return self.vector_ID / np.maximum(np.linalg.norm(self.vector_ID, axis=1, keepdims=True), 1e-12)
-
-    def _nearest(self, subject: Subject, count: int) -> list[Neighbour]:
-        """Items with training interactions, by the cosine of φ's vectors; not the item itself."""
-        cosine_I = np.where(self.warm_I, self._unit_ID @ self._unit_ID[subject.item], -np.inf)
-        cosine_I[subject.item] = -np.inf
-        best = [int(i) for i in np.argsort(-cosine_I, kind="stable")[:count] if np.isfinite(cosine_I[i])]
-        return [Neighbour(self.items.ids[i], self.text_I[i], float(cosine_I[i]), i in set(subject.history)) for i in best]
+        return unit_rows(self.vector_ID)

@@ -1,6 +1,6 @@
 """Why a run gives an item its score for a user: what an explanation holds."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 
@@ -43,11 +43,29 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """What a text or an attribute of the user's profile adds to the score, exactly."""
+
+    name: str
+    share: float
+
+
+@dataclass(frozen=True)
+class SimilarUser:
+    """A training user who took the item, and what that adds to the score."""
+
+    user_id: str
+    text: str
+    share: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """score = item + user_bias + profile + history, and history is the sum of the shares.
 
     item: what a user without profile and history would get, the item's bias among it. user_bias: the user's own, the same for all items.
-    profile: what the profile adds to that. shares: empty where the score is not a sum over the history.
+    profile: what the profile adds to that. shares: empty where the score is not a sum over the history. attributes, people: parts of
+    `profile`, the largest first, where the method has them.
     """
 
     user: str | None
@@ -60,9 +78,12 @@ class Explanation:
     history: float  # what all of the history adds
     shares: list[Share]  # the largest first
     words: list[Words]
-    completeness: Completeness
+    completeness: Completeness | None  # None: words were not looked at
     nearest: list[Neighbour]
     notes: list[str]
+    method: str = "model"  # or the name of a baseline of the run
+    attributes: list[Attribute] = field(default_factory=list)
+    people: list[SimilarUser] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""

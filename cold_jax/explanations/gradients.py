@@ -4,7 +4,7 @@ The path goes from texts whose words are all masked to the texts as they are, in
 gives. Special tokens and prompts stay. The integral is a Gauss–Legendre sum, of twice as many steps until it is complete.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -48,16 +48,22 @@ def encode_embedded(encoder: TextEncoder, x_RLD: jax.Array, rows: Rows) -> jax.A
     return encoder.with_backbone(backbone)(rows)
 
 
-def integrate(score: Callable[[jax.Array], tuple[jax.Array, jax.Array]], x_RLD: jax.Array, masked_RLD: jax.Array) -> Integral:
+def integrate(
+    score: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    x_RLD: jax.Array,
+    masked_RLD: jax.Array,
+    steps_of: Sequence[int] = STEPS,
+) -> Integral:
     """The integral of the score's gradient along the path, times the path.
 
     Args:
         score: embeddings → (score, its gradient).
+        steps_of: numbers of steps, the first of which that is complete is taken.
     """
     path_RLD = x_RLD - masked_RLD
     difference = float(score(x_RLD)[0]) - float(score(masked_RLD)[0])
     best: Integral | None = None
-    for steps in STEPS:
+    for steps in steps_of:
         node_N, weight_N = np.polynomial.legendre.leggauss(steps)
         value_RL = np.zeros(x_RLD.shape[:2])
         for node, weight in zip((node_N + 1) / 2, weight_N / 2, strict=True):

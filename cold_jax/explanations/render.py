@@ -60,6 +60,12 @@ def for_terminal(found: Explanation) -> Group:
         parts.append(
             _table(f"the history's {len(found.shares)} items, the largest shares first", ["item_id", "text", "adds"], rows)
         )
+    if found.attributes:
+        rows = [(one.name, f"{one.share:+.4f}") for one in found.attributes[:10]]
+        parts.append(_table("the profile's parts, the largest first", ["attribute", "adds"], rows))
+    if found.people:
+        rows = [(one.user_id, one.text, f"{one.share:+.4f}") for one in found.people[:10]]
+        parts.append(_table("training users with similar profiles who took it", ["user_id", "text", "adds"], rows))
     largest = _largest(found)
     for text in found.words:
         line = Text(f"{_name(text)}: ", "bold")
@@ -90,8 +96,14 @@ def for_html(found: Explanation) -> str:
     if found.shares:
         body += [f"<h2>The history's {len(found.shares)} items</h2>"]
         body += [_rows([(one.item_id, one.text, f"{one.share:+.4f}") for one in found.shares[:20]])]
+    if found.attributes:
+        body += ["<h2>The profile's parts</h2>", _rows([(one.name, f"{one.share:+.4f}") for one in found.attributes[:20]])]
+    if found.people:
+        rows = [(one.user_id, one.text, f"{one.share:+.4f}") for one in found.people[:20]]
+        body += ["<h2>Training users with similar profiles who took it</h2>", _rows(rows)]
     largest = _largest(found)
-    body.append("<h2>Words that raise (green) and lower (red) the score</h2>")
+    if found.words:
+        body.append("<h2>Words that raise (green) and lower (red) the score</h2>")
     for text in found.words:
         spans = [
             f'<span title="{value:+.5f}" style="background: rgba{(*_colour(value), _strength(value, largest))}">{html.escape(word)}</span>'
@@ -113,6 +125,8 @@ def _rows(rows: list[tuple[str, ...]]) -> str:
 
 def _footer(found: Explanation) -> list[str]:
     c = found.completeness
+    if c is None:
+        return [f"{found.method}: every term is exact", *found.notes]
     sums = (
         f"words: integrated gradients over token embeddings, {c.steps} steps; they sum to {c.sum:+.5f} where the score of masked"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
@@ -27,10 +28,15 @@ if TYPE_CHECKING:
     from cold_jax.experiment import Prepared
     from cold_jax.explanations.explainer import Explainer
     from cold_jax.explanations.explanation import Explanation
+    from cold_jax.models.approximate import IndexSettings
     from cold_jax.models.personalized_search import PersonalizedSearch, Search
+    from cold_jax.models.retrieval import Best, InnerProducts
+    from cold_jax.serving.reasons import Reasons
 
-AT_ONCE = 2**24  # scores that are in memory at once: 64 MB
+AT_ONCE = 2**25  # scores that are in memory at once: 128 MB
 USERS_AT_ONCE = 256
+RECALL_AT = 20  # of an index
+log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
@@ -46,8 +52,8 @@ class Answer(NamedTuple):
 class Recommender:
     """Data, encoder and items are read and encoded once. A request then costs one user's text and one row of scores."""
 
-    def __init__(self, folder: Path, given: Mapping[str, Any], search: Search | None = None):
-        """`given`: settings of the run's config that are to be other ones, {"data.root": "DIR"}.
+    def __init__(self, folder: Path, given: Mapping[str, Any], search: Search | None = None, index: IndexSettings | None = None):
+        """`given`: settings of the run's config that are to be other ones, {"data.root": "DIR"}. `index`: None for exact lists always.
 
         Raises:
             ConfigError: the folder holds no finished run, or its config has no such setting.
@@ -60,7 +66,7 @@ class Recommender:
         if experiment.is_language_modelling(self.settings):
             raise ConfigError(f"{folder}: a language model ranks nothing; its φ is {folder}/encoder")
         self._base = experiment.prepare(self.settings)
-        self._search_config = search
+        self._search_config, self._index_settings = search, index
         self._attributes = self.settings.data.attributes
         self._new: list[NewItem] = []
         self._set_items(catalogue.read_added(self.run))
@@ -90,6 +96,7 @@ class Recommender:
         k: int = 10,
         exclude: Sequence[str] = (),
         where: Sequence[str] = (),
+        explain: bool = False,
     ) -> pl.DataFrame:
         """The k best items: rank (from 1), item_id, text, score. What the user has taken or likes is left out.
 
@@ -100,6 +107,7 @@ class Recommender:
             query: words to search by; the order is then the best for them and for this user.
             exclude: ids of items to leave out besides.
             where: filters on item attributes, such as "genre=Drama|Comedy" or "year=1994"; see data/filters.py.
+            explain: with a column of reasons, the largest shares and words of each item; `explain` has all of them.
 
         Raises:
             ConfigError: an id, an attribute or a value is not in the data, or nothing is known of the user.
@@ -114,7 +122,10 @@ class Recommender:
             "text": answer.texts,
             "score": answer.scores,
         }
-        return pl.DataFrame(columns, schema={"rank": pl.Int64, "item_id": pl.String, "text": pl.String, "score": pl.Float64})
+        found = pl.DataFrame(columns, schema={"rank": pl.Int64, "item_id": pl.String, "text": pl.String, "score": pl.Float64})
+        if explain:
+            found = found.with_columns(pl.Series("reasons", self.reasons(request, answer.item_ids), pl.String))
+        return found
 
     def recommend_many(
         self, requests: Iterable[UserRequest], *, k: int = 10, where: Sequence[str] = (), among: Sequence[str] = ()
@@ -124,7 +135,6 @@ class Recommender:
         `among`: ids of the only items that are ranked; none: all. `k` and `where` as in `recommend`; errors name the request's place.
         """
         from cold_jax.data.filters import matching
-        from cold_jax.evaluation.ranking import best_items
 
         if k < 1:
             raise ConfigError(f"k: {k} is not a length of a list; give 1 or more")
@@ -135,16 +145,38 @@ class Recommender:
         text = next(iter(items.texts.values()))
         remaining = iter(requests)
         while chunk := list(islice(remaining, self._users_at_once)):
-            score_UI, history_UI = self._scores(chunk)
-            left_out_UI = (history_UI.toarray() > 0) | ~allowed_I
+            best = self._best if self._products is None or any(r.query is not None for r in chunk) else self._best_products
+            item_UK, score_UK = best(chunk, allowed_I, min(k, len(items)))
             for row, request in enumerate(chunk):
-                left_out_UI[row, [self._item(item, "exclude", request.place) for item in request.exclude]] = True
-            item_UK, score_UK = best_items(score_UI, left_out_UI, min(k, len(items)), self._tie_break_I)
-            for row, request in enumerate(chunk):
-                best = item_UK[row][item_UK[row] >= 0]
-                reason = "" if len(best) else _why_empty(len(items), int(allowed_I.sum()), where, among)
-                scores = [float(score) for score in score_UK[row][: len(best)]]
-                yield Answer(request.name, [items.ids[i] for i in best], [text[i] for i in best], scores, reason)
+                found = item_UK[row][item_UK[row] >= 0]
+                reason = "" if len(found) else _why_empty(len(items), int(allowed_I.sum()), where, among)
+                scores = [float(score) for score in score_UK[row][: len(found)]]
+                yield Answer(request.name, [items.ids[i] for i in found], [text[i] for i in found], scores, reason)
+
+    def _best(self, requests: Sequence[UserRequest], allowed_I: np.ndarray, count: int) -> Best:
+        """The first places by the scores of all items."""
+        from cold_jax.evaluation.ranking import best_items
+        from cold_jax.models.retrieval import Best
+
+        score_UI, history_UI = self._scores(requests)
+        left_out_UI = (history_UI.toarray() > 0) | ~allowed_I
+        left_out_UI[self._excluded(requests)] = True
+        return Best(*best_items(score_UI, left_out_UI, count, self._tie_break_I))
+
+    def _best_products(self, requests: Sequence[UserRequest], allowed_I: np.ndarray, count: int) -> Best:
+        """The same of inner products, whose scores stay on the device."""
+        assert self._products is not None
+        index_U, history_UI = self._people(requests)
+        row_N, item_N = history_UI.tocoo().coords
+        row_P, item_P = self._excluded(requests)
+        left_out = np.concatenate([row_N, row_P]), np.concatenate([item_N, item_P])
+        return self._products.best(index_U, history_UI, allowed_I, *left_out, count)
+
+    def _excluded(self, requests: Sequence[UserRequest]) -> tuple[np.ndarray, np.ndarray]:
+        """(row, item) of what is not wanted."""
+        pairs = [(row, self._item(item, "exclude", r.place)) for row, r in enumerate(requests) for item in r.exclude]
+        row_P, item_P = np.array(pairs, np.int64).reshape(-1, 2).T
+        return row_P, item_P
 
     def read_requests(self, file: str | Path) -> Iterator[UserRequest]:
         """The requests of a file of users (see requests.py), for `recommend_many`."""
@@ -183,44 +215,45 @@ class Recommender:
         *,
         profile: str | None = None,
         liked: Sequence[str] = (),
+        method: str = "model",
         texts: int = 5,
         nearest: int = 5,
     ) -> Explanation:
         """Why an item has its score for a user, who is described as in `recommend`: shares of their history, words, similar items.
 
-        It is the trained model's own score; an ensemble's other members are named in the notes.
-
         Args:
+            method: "model", the trained model's own score, where an ensemble's other members are named in the notes; or the name of one of
+                the run's baselines, by the terms of its own sum.
             texts: of how many items of the history the words are looked at, those with the largest shares.
             nearest: how many training items with similar texts to name.
 
         Raises:
-            ConfigError: an id is not in the data, nothing is known of the user, or the model's score is no function of text vectors.
+            ConfigError: an id is not in the data, nothing is known of the user, or the method has no explanation.
         """
-        from cold_jax.explanations.explainer import Subject
-        from cold_jax.models.ensembles import SingleModel
-
         request = UserRequest(user, profile, tuple(liked))
         known, at = self._known(request), self._item(item, "item")
-        own = self._scorer.text_of(known) if profile is None and known is not None else profile or ""
-        index = self._scorer.new_user if known is None or profile is not None else known
-        found = self._explainer(Subject(user, index, own, self.history(request), at), texts=texts, nearest=nearest)
-        if not isinstance(self.settings.ensemble, SingleModel):
-            found.notes.append(
-                f"the run ranks by {type(self.settings.ensemble).__name__}, of which this is the model's score alone"
-            )
-        return found
+        return self._reasons(at, user, known, profile, self.history(request), method, texts, nearest)
+
+    @property
+    def explainer(self) -> Explainer:
+        """Of the trained model's scores."""
+        return self._reasons.explainer
+
+    def profile_of(self, user: int) -> str:
+        """The main text of a user of the data, by integer id."""
+        return self._scorer.text_of(user)
+
+    def reasons(self, request: UserRequest, items: Sequence[str]) -> list[str]:
+        """A line for each item: the largest shares of the user's history, and words."""
+        from cold_jax.explanations.render import in_one_line
+
+        return [in_one_line(self.explain(item, request.user, profile=request.profile, liked=request.liked)) for item in items]
 
     @cached_property
-    def _explainer(self) -> Explainer:
-        from cold_jax.explanations.explainer import Explainer
+    def _reasons(self) -> Reasons:
+        from cold_jax.serving.reasons import Reasons
 
-        if not self.settings.model.trains:
-            raise ConfigError(
-                "explain: this run's model is a language model's likelihood, which has no explanation; use model=two_tower"
-            )
-        p, scorer = self.prepared, self._scorer
-        return Explainer(scorer.partition, self.phi, p.dataset.items, scorer.vector_ID, p.train.warm_I)
+        return Reasons(self._scorer, lambda: self.phi)
 
     def add_items(self, items: str | Path | Sequence[Mapping[str, str]], *, keep: bool = False) -> list[str]:
         """Adds new items to the catalogue, without training; returns their ids.
@@ -267,16 +300,16 @@ class Recommender:
         encoded = self._scorer.encoded if hasattr(self, "_scorer") else {}
         self._scorer = RunScorer(self.run, self.settings, self._base, prepared, lambda: self.phi, encoded)
         self._new = list(items)
-        for name in ("_search", "_item_at", "_tie_break_I", "_explainer"):
+        for name in ("_search", "_item_at", "_tie_break_I", "_reasons", "_products"):
             self.__dict__.pop(name, None)
 
-    def _scores(self, requests: Sequence[UserRequest]) -> tuple[np.ndarray, sparse.csr_array]:
-        """(scores of all items, history_UI with places from the end); a row for each request."""
-        shape = (len(requests), len(self.prepared.dataset.items))
+    def _people(self, requests: Sequence[UserRequest]) -> tuple[np.ndarray, sparse.csr_array]:
+        """(integer ids, those of new users beyond the data's; history_UI with places from the end); a row for each request."""
         histories = [self.history(request) for request in requests]
         row_N = np.repeat(np.arange(len(requests)), [len(history) for history in histories])
         place_N = np.concatenate([np.arange(1, len(history) + 1, dtype=np.float32) for history in histories])
         item_N = np.array([item for history in histories for item in history], np.int64)
+        shape = (len(requests), len(self.prepared.dataset.items))
         history_UI = sparse.csr_array((place_N, (row_N, item_N)), shape=shape)
         known = [self._known(request) for request in requests]
         new = [user is None or r.profile is not None or r.query is not None for user, r in zip(known, requests, strict=True)]
@@ -286,6 +319,12 @@ class Recommender:
             for u, r in zip(known, requests, strict=True)
         ]
         self._scorer.profiles = {int(index): profile or "" for index, profile in zip(index_U, text, strict=True)}
+        return index_U, history_UI
+
+    def _scores(self, requests: Sequence[UserRequest]) -> tuple[np.ndarray, sparse.csr_array]:
+        """(scores of all items, history_UI with places from the end); a row for each request."""
+        index_U, history_UI = self._people(requests)
+        shape = history_UI.shape
         score_UI = np.empty(shape, np.float32)
         for searches in (False, True):
             rows = [row for row, request in enumerate(requests) if (request.query is not None) == searches]
@@ -313,7 +352,36 @@ class Recommender:
 
     @property
     def _users_at_once(self) -> int:
-        return max(1, min(USERS_AT_ONCE, AT_ONCE // len(self.prepared.dataset.items)))
+        most = max(1, min(USERS_AT_ONCE, AT_ONCE // len(self.prepared.dataset.items)))
+        return 1 << (most.bit_length() - 1)  # shapes are powers of two
+
+    @cached_property
+    def _products(self) -> InnerProducts | None:
+        products, above = self._scorer.products(self._tie_break_I), self._index_settings and self._index_settings.above
+        items = len(self.prepared.dataset.items)
+        if above is None or items <= above:
+            return products
+        if products is None:
+            log.info("index: this run's score is no inner product, so that all of its %s items are scored", f"{items:,}")
+            return None
+        self._add_index(products)
+        return products
+
+    def _add_index(self, products: InnerProducts) -> None:
+        """Builds the index, or takes it from the cache, and logs its recall against exact search."""
+        from cold_jax.models.approximate import ApproximateIndex
+        from cold_jax.progress import stage
+
+        assert self._index_settings is not None
+        users = self._base.dataset.users.ids
+        step = max(1, len(users) // self._index_settings.users)
+        with stage("building the index of items"):
+            products.index = ApproximateIndex(np.asarray(products.target_IV), np.asarray(products.bias_I), self._index_settings)
+        index_U, history_UI = self._people([UserRequest(user) for user in users[::step][: self._index_settings.users]])
+        k = min(RECALL_AT, len(self.prepared.dataset.items))
+        recall, items = products.recall(index_U, history_UI, k), len(self.prepared.dataset.items)
+        message = "index: %s items are searched approximately; recall@%d against exact search over %d users: %.4f"
+        log.info(message, f"{items:,}", k, len(index_U), recall)
 
     def has_item(self, item: str) -> bool:
         """Whether it is an id of the data, or of an item that was added."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cold_jax.evaluation.evaluate import Scorer
     from cold_jax.experiment import Prepared
     from cold_jax.models.base import Partition
+    from cold_jax.models.retrieval import InnerProducts
     from cold_jax.runs.folder import Run
 
 Tree = Any  # a pytree of arrays
@@ -38,9 +39,9 @@ class RunScorer:
         base: Prepared,
         prepared: Prepared,
         phi: Callable[[], Loaded],
-        encoded: dict[int, np.ndarray],
+        encoded: dict[str, np.ndarray],
     ):
-        """`prepared` is `base` with new items after its own; `phi` gives the run's φ; `encoded` holds vectors of users of the data."""
+        """`prepared` is `base` with new items after its own; `phi` gives the run's φ; `encoded` holds vectors of texts of users of the data."""
         self.run, self.settings, self.base, self.prepared, self._phi = run, settings, base, prepared, phi
         self.new_user = len(base.dataset.users)
         self.profiles: Mapping[int, str] = {}
@@ -69,6 +70,16 @@ class RunScorer:
         if self.settings.model.reads_states:
             return self._states_scorer(head, self.partition.trainable)
         return head.of_vectors(self.partition.trainable, self.user_vectors, jnp.asarray(self.vector_ID))
+
+    def products(self, tie_break_I: np.ndarray) -> InnerProducts | None:
+        """The trained model's inner products, where the run ranks by them alone."""
+        from cold_jax.models.ensembles import SingleModel
+        from cold_jax.models.retrieval import InnerProducts, is_inner_product
+
+        s = self.settings
+        if not (s.model.trains and isinstance(s.ensemble, SingleModel) and is_inner_product(self.partition.model())):
+            return None
+        return InnerProducts(self.partition, self.user_vectors, self.vector_ID, tie_break_I)
 
     @cached_property
     def partition(self) -> Partition:
@@ -140,17 +151,17 @@ class RunScorer:
         return self.profiles.get(user, "") if user >= self.new_user else texts[user] if texts else ""
 
     def user_vectors(self, user_U: np.ndarray) -> jax.Array:
-        """φ's vectors of users' texts. Those of the data are kept in memory; a new user's is kept nowhere."""
+        """φ's vectors of users' texts. Those of the data's texts are kept in memory; a new user's is kept nowhere."""
         import jax.numpy as jnp
 
         from cold_jax.encoders import precomputed
 
-        unknown = list(dict.fromkeys(int(user) for user in user_U if int(user) not in self.encoded))
-        new: dict[int, np.ndarray] = {}
-        if unknown:
-            texts = list(dict.fromkeys(map(self.text_of, unknown)))
+        text_U = [self.text_of(int(user)) for user in user_U]
+        texts = list(dict.fromkeys(text for text in text_U if text not in self.encoded))
+        new: dict[str, np.ndarray] = {}
+        if texts:
             padded = [*texts, *[""] * ((1 << (len(texts) - 1).bit_length()) - len(texts))]  # few shapes are compiled
-            of_text = dict(zip(texts, precomputed.encode(self.phi, padded, "users"), strict=False))
-            for user in unknown:
-                (new if user >= self.new_user else self.encoded)[user] = of_text[self.text_of(user)]
-        return jnp.asarray(np.stack([(new if int(user) >= self.new_user else self.encoded)[int(user)] for user in user_U]))
+            new = dict(zip(texts, precomputed.encode(self.phi, padded, "users"), strict=False))
+            of_data = {text for user, text in zip(user_U, text_U, strict=True) if user < self.new_user}
+            self.encoded.update((text, vector) for text, vector in new.items() if text in of_data)
+        return jnp.asarray(np.stack([self.encoded[text] if text in self.encoded else new[text] for text in text_U]))

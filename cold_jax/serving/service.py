@@ -1,4 +1,4 @@
-"""A finished run behind HTTP: /recommend, /search, /items, /health, and /openapi.json, which describes them."""
+"""A finished run behind HTTP: /recommend, /search, /explain, /items, /health, and /openapi.json, which describes them."""
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from cold_jax.errors import ConfigError, UserError
+from cold_jax.explanations.explanation import Explanation
 from cold_jax.serving.recommender import Recommender
 from cold_jax.serving.requests import UserRequest
 
@@ -26,6 +27,7 @@ class Limits(NamedTuple):
     text: int  # characters of a profile or a query
     history: int  # ids in liked, and in exclude
     page: int  # items
+    reasons: int  # items of a request that are explained
 
 
 class _BodyLimit:
@@ -68,6 +70,9 @@ class Item(BaseModel):
 class Ranked(Item):
     rank: int
     score: float
+    reasons: str | None = Field(
+        None, description="the largest shares and words, where they were asked for; all of them: /explain"
+    )
 
 
 class List(BaseModel):
@@ -81,8 +86,8 @@ class Page(BaseModel):
     items: list[Item]
 
 
-def request_models(limits: Limits) -> tuple[Any, Any]:
-    """(a request for lists, a search), as pydantic checks them."""
+def request_models(limits: Limits) -> tuple[Any, Any, Any]:
+    """(a request for lists, a search, a request for an explanation), as pydantic checks them."""
 
     class Strict(BaseModel):
         model_config = ConfigDict(extra="forbid")
@@ -102,11 +107,21 @@ def request_models(limits: Limits) -> tuple[Any, Any]:
 
     class Recommend(Wanted):
         users: list[User] = Field(min_length=1, max_length=limits.batch)
+        explain: bool = Field(False, description=f"with reasons, of at most {limits.reasons} items in all")
 
     class Search(Wanted, User):
         query: str = Field(min_length=1, max_length=limits.text)
 
-    return Recommend, Search
+    class Explain(Strict):
+        item: str
+        user: str | None = None
+        profile: str | None = Field(None, max_length=limits.text)
+        liked: list[str] = Field([], max_length=limits.history)
+        method: str = Field("model", max_length=200, description="or a baseline of the run")
+        texts: int = Field(5, ge=0, le=limits.reasons, description="items of the history whose words are looked at")
+        nearest: int = Field(5, ge=0, le=limits.k)
+
+    return Recommend, Search, Explain
 
 
 def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "FastAPI":
@@ -121,7 +136,7 @@ def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "Fas
     except ImportError:
         raise ConfigError("serve: FastAPI is not installed; pip install 'cold_jax[serve]'") from None
 
-    Recommend, Search = request_models(limits)
+    Recommend, Search, Explain = request_models(limits)
     app = FastAPI(title="cold_jax", description=f"The run {recommender.run.path.name}", docs_url=None, redoc_url=None)
     app.add_middleware(_BodyLimit, largest=limits.body)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
@@ -132,11 +147,22 @@ def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "Fas
         return JSONResponse({"error": str(error)}, 400)
 
     def ranked(requests: list[UserRequest], wanted: Any) -> Iterator[List]:
+        explains = getattr(wanted, "explain", False)
+        if explains and wanted.k * len(requests) > limits.reasons:
+            raise ConfigError(
+                f"explain: {wanted.k} items of {len(requests)} users are more than {limits.reasons}; take fewer, or /explain"
+            )
         with lock:
             found = list(recommender.recommend_many(requests, k=wanted.k, where=wanted.where))
-        for answer in found:
-            rows = enumerate(zip(answer.item_ids, answer.texts, answer.scores, strict=True), 1)
-            items = [Ranked(item_id=item, text=text, rank=rank, score=score) for rank, (item, text, score) in rows]
+            reasons = [
+                recommender.reasons(request, answer.item_ids) if explains else [None] * len(answer.item_ids)
+                for request, answer in zip(requests, found, strict=True)
+            ]
+        for answer, own in zip(found, reasons, strict=True):
+            rows = enumerate(zip(answer.item_ids, answer.texts, answer.scores, own, strict=True), 1)
+            items = [
+                Ranked(item_id=item, text=text, rank=rank, score=score, reasons=why) for rank, (item, text, score, why) in rows
+            ]
             yield List(name=answer.name, items=items, reason=answer.reason)
 
     def request_of(user: Any, query: str | None = None) -> UserRequest:
@@ -151,6 +177,13 @@ def make_app(recommender: Recommender, limits: Limits, hosts: list[str]) -> "Fas
     def search(wanted: Search) -> List:  # pyright: ignore[reportInvalidTypeForm]
         """The best items for these words, and for this user where one is described."""
         return next(ranked([request_of(wanted, wanted.query)], wanted))
+
+    @app.post("/explain")
+    def explain(wanted: Explain) -> Explanation:  # pyright: ignore[reportInvalidTypeForm]
+        """Why an item has its score for a user."""
+        options = {"method": wanted.method, "texts": wanted.texts, "nearest": wanted.nearest}
+        with lock:
+            return recommender.explain(wanted.item, wanted.user, profile=wanted.profile, liked=wanted.liked, **options)
 
     @app.get("/items")
     def items(offset: int = 0, limit: int = limits.page) -> Page:

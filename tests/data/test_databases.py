@@ -98,6 +98,21 @@ def test_a_server_that_is_down_is_named_without_the_password(shop: Shop, monkeyp
     assert not holds_a_secret(message, shop.password)
 
 
+@pytest.mark.parametrize(("scheme", "driver"), [("mysql", "pymysql"), ("postgresql", "psycopg")])
+def test_no_server_at_all(scheme: str, driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none is installed either: the port is free, so that the connection is refused."""
+    pytest.importorskip("sqlalchemy")
+    pytest.importorskip(driver)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("SHOP", f"{scheme}://shop:p%40s%2Fs@127.0.0.1:{port}/shop")
+    message = refused("SELECT 1")
+    assert message.startswith("data.uri: env:SHOP: the database says: ")
+    assert "refused" in message
+    assert not holds_a_secret(message, "p@s/s")
+
+
 def test_a_wrong_password_is_named_and_not_shown(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     if shop.kind == "sqlite":
         return

@@ -1,5 +1,6 @@
 """A run behind HTTP, without a socket."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from cold_jax.serving.recommender import Recommender
 from cold_jax.serving.service import Limits, make_app, warm_up
 
 pytest.importorskip("fastapi")
-LIMITS = Limits(body=5000, k=20, batch=3, text=200, history=5, page=7)
+LIMITS = Limits(body=5000, k=20, batch=3, text=200, history=5, page=7, reasons=4)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,29 @@ def test_an_empty_list_says_why(client: Any) -> None:
     assert "leaves none" in found["reason"]
 
 
+def test_an_explanation(client: Any, recommender: Recommender) -> None:
+    user = {"profile": "a cook", "liked": ["050"]}
+    found = client.post("/explain", json={"item": "007", "texts": 0, "nearest": 2, **user}).json()
+    assert found == json.loads(json.dumps(recommender.explain("007", **user, texts=0, nearest=2).to_json()))
+    counts = client.post("/explain", json={"item": "007", "method": "popularity", **user}).json()
+    assert counts["score"] == recommender.prepared.train.interaction_UI.toarray()[:, recommender._item("007", "")].sum()
+    refused = client.post("/explain", json={"item": "007", "method": "random", **user})
+    assert refused.status_code == 400
+    assert "method=random is no sum" in refused.json()["error"]
+
+
+def test_a_list_with_reasons(client: Any, recommender: Recommender) -> None:
+    user = {"profile": "a cook", "liked": ["050"]}
+    [found] = client.post("/recommend", json={"users": [user], "k": 2, "explain": True}).json()
+    expected = recommender.recommend(**user, k=2, explain=True)
+    assert [item["reasons"] for item in found["items"]] == expected["reasons"].to_list()
+    assert all(item["reasons"].startswith("050 ") for item in found["items"])
+    [plain] = client.post("/recommend", json={"users": [user], "k": 2}).json()
+    assert [item["reasons"] for item in plain["items"]] == [None, None]
+    refused = client.post("/recommend", json={"users": [user], "k": 5, "explain": True})
+    assert "5 items of 1 users are more than 4" in refused.json()["error"]
+
+
 def test_pages_of_items(client: Any, recommender: Recommender) -> None:
     page = client.get("/items", params={"offset": 3, "limit": 2}).json()
     items = recommender.prepared.dataset.items
@@ -57,7 +81,7 @@ def test_pages_of_items(client: Any, recommender: Recommender) -> None:
 
 def test_openapi_describes_it(client: Any) -> None:
     document = client.get("/openapi.json").json()
-    assert {"/recommend", "/search", "/items", "/health"} <= document["paths"].keys()
+    assert {"/recommend", "/search", "/explain", "/items", "/health"} <= document["paths"].keys()
     assert document["components"]["schemas"]["Recommend"]["properties"]["k"]["maximum"] == 20
     assert client.get("/docs").status_code == 404
 
