@@ -357,8 +357,8 @@ class Recommender:
 
     @cached_property
     def _products(self) -> InnerProducts | None:
-        products, above = self._scorer.products(self._tie_break_I), self._index_settings and self._index_settings.above
-        items = len(self.prepared.dataset.items)
+        products, items = self._scorer.products(self._tie_break_I), len(self.prepared.dataset.items)
+        above = None if self._index_settings is None else self._index_settings.above
         if above is None or items <= above:
             return products
         if products is None:

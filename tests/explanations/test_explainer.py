@@ -58,7 +58,7 @@ def test_words_are_complete(found: Explanation) -> None:
 def test_randomised_weights_change_the_words(recommender: Recommender) -> None:
     """Adebayo et al. 2018, arXiv 1810.03292: of an encoder that is shuffled down to its embeddings, or of a head that is.
 
-    One draw may be like the run by chance, so that there are eight, each with four pairs of their own texts. experiments/explanations
+    The sign of a text's words may be the run's by chance, so that there are eight draws, and their mean counts. experiments/explanations
     has the same of MiniLM.
     """
     explainer, draw = recommender.explainer, np.random.default_rng(0)
@@ -84,9 +84,8 @@ def test_randomised_weights_change_the_words(recommender: Recommender) -> None:
     heads = [explainer.partition._replace(frozen=shuffled(explainer.partition.frozen, draw)) for _ in range(8)]
     of_heads = [agreement(head, explainer.phi) for head in heads]
     for found in (of_encoders, of_heads):
-        low, high = bootstrap(np.array(found), 1000, draw)
-        assert low < 0.2, found
-        assert high < 0.5, found
+        assert bootstrap(np.array(found), 1000, draw)[0] < 0.1, found
+        assert np.mean(found) < 0.4, found
 
 
 def test_nearest_items_are_those_of_the_largest_cosine(recommender: Recommender, found: Explanation) -> None:
