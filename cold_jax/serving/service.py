@@ -71,7 +71,7 @@ class Ranked(Item):
     rank: int
     score: float
     reasons: str | None = Field(
-        None, description="the largest shares and words, where they were asked for; all of them: /explain"
+        None, description="the largest shares and words, with explain=true; all of them: /explain"
     )
 
 
