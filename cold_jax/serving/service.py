@@ -70,9 +70,7 @@ class Item(BaseModel):
 class Ranked(Item):
     rank: int
     score: float
-    reasons: str | None = Field(
-        None, description="the largest shares and words, with explain=true; all of them: /explain"
-    )
+    reasons: str | None = Field(None, description="the largest shares and words, with explain=true; all of them: /explain")
 
 
 class List(BaseModel):
