@@ -57,7 +57,7 @@ class ApproximateIndex:
             ) from None
         x_IX = lengthened(target_IV, bias_I)
         shape: dict[str, Any] = {"ndim": x_IX.shape[1], "metric": "cos", "dtype": "f32"}
-        shape |= {name: getattr(settings, name) for name in ("connectivity", "expansion_add", "expansion_search")}
+        shape |= {name: settings._asdict()[name] for name in ("connectivity", "expansion_add", "expansion_search")}
 
         def build() -> dict[str, np.ndarray]:
             index = Index(**shape)
