@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from cold_jax.encoders import TextEncoder
 
@@ -46,22 +46,18 @@ def shuffled(tree: Tree, draw: np.random.Generator) -> Tree:
 
 def cascade(encoder: TextEncoder, draw: np.random.Generator) -> Iterator[tuple[str, TextEncoder]]:
     """(what is randomised so far, the encoder): its layers from the last to the first, then the embeddings too."""
-    graph, state = nnx.split(encoder)
-    paths = nnx.to_flat_state(state)
-    is_layer = {path: "layers" in path for path, _ in paths}
-    layers = next(variable.shape[0] for path, variable in paths if is_layer[path])
-    values = {path: np.array(variable[...]) for path, variable in paths}
+    entries, structure = jax.tree_util.tree_flatten_with_path(encoder)
+    is_layer = ["layers" in jax.tree_util.keystr(path) for path, _ in entries]
+    values = [np.array(value) for _, value in entries]
+    layers = next(len(value) for value, of_layers in zip(values, is_layer, strict=True) if of_layers)
+
+    def made() -> TextEncoder:
+        return jax.tree.unflatten(structure, [jnp.asarray(value) for value in values])
+
     for layer in reversed(range(layers)):
-        for path in values:
-            if is_layer[path]:
-                values[path][layer] = shuffled(values[path][layer], draw)
-        yield f"layer {layer + 1}", _with(graph, paths, values)
-    for path in values:
-        if not is_layer[path]:
-            values[path] = shuffled(values[path], draw)
-    yield "embeddings", _with(graph, paths, values)
-
-
-def _with(graph: nnx.GraphDef, paths: list, values: dict) -> TextEncoder:
-    flat = [(path, variable.replace(jax.numpy.asarray(values[path]))) for path, variable in paths]
-    return nnx.merge(graph, nnx.from_flat_state(flat))
+        for value, of_layers in zip(values, is_layer, strict=True):
+            if of_layers:
+                value[layer] = shuffled(value[layer], draw)
+        yield f"layer {layer + 1}", made()
+    values = [value if of_layers else shuffled(value, draw) for value, of_layers in zip(values, is_layer, strict=True)]
+    yield "embeddings", made()
