@@ -51,7 +51,7 @@ def interval(value_N: np.ndarray, draw: np.random.Generator) -> dict[str, object
 
 
 def rank_correlations(own: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array([stats.spearmanr(a_W, b_W).statistic for a_W, b_W in zip(own, other, strict=True)])
+    return np.array([float(stats.spearmanr(a_W, b_W)[0]) for a_W, b_W in zip(own, other, strict=True)])
 
 
 def main() -> None:

@@ -324,14 +324,14 @@ class Recommender:
     def _scores(self, requests: Sequence[UserRequest]) -> tuple[np.ndarray, sparse.csr_array]:
         """(scores of all items, history_UI with places from the end); a row for each request."""
         index_U, history_UI = self._people(requests)
-        shape = history_UI.shape
-        score_UI = np.empty(shape, np.float32)
+        items = len(self.prepared.dataset.items)
+        score_UI = np.empty((len(requests), items), np.float32)
         for searches in (False, True):
             rows = [row for row, request in enumerate(requests) if (request.query is not None) == searches]
             if rows:
                 query_of = {int(index_U[row]): requests[row].query or "" for row in rows}
                 scorer = self._search.scorers(query_of)["personal"] if searches else self._scorer.scorer
-                score_UI[rows] = _padded(scorer, index_U[rows], history_UI[rows], np.arange(shape[1]))
+                score_UI[rows] = _padded(scorer, index_U[rows], history_UI[rows], np.arange(items))
         return score_UI, history_UI
 
     def _known(self, request: UserRequest) -> int | None:
