@@ -101,7 +101,7 @@ class Explainer:
         notes = []
         if not read.is_sum:
             notes.append("the score is not a sum over the items of the history, so they have no shares")
-        passage = self._passage(subject, read, texts)
+        passage = self._passage(subject, read, read.by_share[:texts])
         integral = self._integral(passage, STEPS)
         completeness = integral.completeness
         if completeness.error > TOLERANCE:
@@ -133,13 +133,13 @@ class Explainer:
         return other
 
     def word_values(self, subject: Subject, *, texts: int, steps: int) -> np.ndarray:
-        """value_W of all words of the profile, the item and the history's texts, by so many steps."""
-        passage = self._passage(subject, self._read(subject), texts)
+        """value_W of all words of the profile, the item and the newest texts of the history, whatever their shares; by so many steps."""
+        passage = self._newest(subject, texts)
         return passage.by_word(self._integral(passage, (steps,)).value_RL)
 
     def kept_score(self, subject: Subject, *, texts: int) -> Callable[[np.ndarray], float]:
         """keep_W → the score without the user's bias, with the other words masked. Words are those of `word_values`."""
-        passage = self._passage(subject, self._read(subject), texts)
+        passage = self._newest(subject, texts)
         x_RLD, masked_RLD = (np.asarray(embed(self.phi.encoder, rows)) for rows in (passage.rows, passage.masked))
 
         def score(keep_W: np.ndarray) -> float:
@@ -166,9 +166,12 @@ class Explainer:
         by_share = [(n, history[n]) for n in np.argsort(-np.abs(share_H), kind="stable").tolist()]
         return _Read(places, inputs, whole, without, item, share_H, is_sum, by_share)
 
-    def _passage(self, subject: Subject, read: "_Read", texts: int) -> Passage:
-        """The profile, the item, and the items of the history with the largest shares."""
-        chosen = read.by_share[:texts]
+    def _newest(self, subject: Subject, texts: int) -> Passage:
+        read = self._read(subject)
+        return self._passage(subject, read, sorted(read.by_share)[:texts])
+
+    def _passage(self, subject: Subject, read: "_Read", chosen: Sequence[tuple[int, int]]) -> Passage:
+        """The profile, the item, and the chosen items of the history, (position in it, item)."""
         items = [subject.item, *(i for _, i in chosen)]
         labels = [("profile", None), ("item", self.items.ids[subject.item]), *(("history", self.items.ids[i]) for _, i in chosen)]
         at_T = [0, 1, *(2 + n for n, _ in chosen)]
