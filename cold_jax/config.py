@@ -80,6 +80,7 @@ SINGLE: dict[str, tuple[type, str]] = {
     "seed": (int, "a whole number"),
     "profile": (bool, "true or false"),
     "keep_memory": (bool, "true or false"),
+    "user_attributes": (bool, "true or false"),
 }
 
 
@@ -104,6 +105,7 @@ class Settings(NamedTuple):
     loggers: Mapping[str, Callable[[], Logger]]
     seed: int
     profile: bool
+    user_attributes: bool
     experiment: str
 
 
@@ -162,7 +164,12 @@ def settings(cfg: DictConfig) -> Settings:
         {name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY
     )
     cast("NoPrivacy", one["privacy"]).require(one)
-    single = {"seed": cfg.seed, "profile": cfg.profile, "experiment": cfg.experiment or "none"}
+    single = {
+        "seed": cfg.seed,
+        "profile": cfg.profile,
+        "user_attributes": cfg.user_attributes,
+        "experiment": cfg.experiment or "none",
+    }
     return Settings(**cast("dict", one | {"baselines": baselines, "loggers": loggers} | single))
 
 

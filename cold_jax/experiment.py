@@ -61,7 +61,7 @@ class Prepared(NamedTuple):
 
 def prepare(s: Settings) -> Prepared:
     """Reads data and encoder, and tokenises every text. θ's vectors of a text are made, or found in the cache, when they are first read."""
-    return _memoized("prepared", (s.data, s.split, s.encoder), lambda: _prepare(s))
+    return _memoized("prepared", (s.data, s.split, s.encoder, s.user_attributes), lambda: _prepare(s))
 
 
 def _prepare(s: Settings) -> Prepared:
@@ -72,7 +72,7 @@ def _prepare(s: Settings) -> Prepared:
     from cold_jax.timing import timed
 
     with stage("reading the data"):
-        dataset = s.data()
+        dataset = s.data() if s.user_attributes else s.data().without_user_attributes()
         split = s.split(dataset)
     with stage("reading the encoder"):
         loaded = s.encoder()

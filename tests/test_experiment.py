@@ -142,3 +142,29 @@ def test_an_ensemble_s_weights_do_not_depend_on_the_test_targets() -> None:
         scorer = experiment.ensemble(chosen, prepared, setup.scorer(setup.partition.trainable))
         scores.append(np.asarray(scorer(task.user_U, task.history_UI, task.candidate_I)))
     np.testing.assert_array_equal(*scores)
+
+
+def test_no_attribute_of_a_user_reaches_a_text_or_a_feature_where_they_are_left_out(tmp_path: Path) -> None:
+    """On files of MovieLens-100k's format, by the one setting that every data set has."""
+    (tmp_path / "ml-100k.inter").write_text(
+        "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+        + "".join(f"{u}\t{i}\t5\t{u + i}\n" for u in range(12) for i in range(u % 3, 9))
+    )
+    (tmp_path / "ml-100k.user").write_text(
+        "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
+        + "".join(f"{u}\t{20 + u}\tF\tastronaut\t{u:05}\n" for u in range(12))
+    )
+    (tmp_path / "ml-100k.item").write_text(
+        "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+        + "".join(f"{i}\tFilm {i}\t1990\tDrama\n" for i in range(9))
+    )
+    line = ["+experiment=smoke", "data=ml_100k", f"data.root={tmp_path}", "split=user_cold", "split.support=[0,1]", "logger=none"]
+    known, left_out = (
+        experiment.prepare(config.settings(config.compose([*line, f"user_attributes={value}"]))) for value in ("true", "false")
+    )
+    assert "astronaut" in known.dataset.users.texts["profile"][0]
+    users = left_out.dataset.users
+    assert (users.ids, users.texts, users.indicators) == (known.dataset.users.ids, {}, {})
+    assert left_out.dataset.items.texts == known.dataset.items.texts
+    assert len({row.tobytes() for row in left_out.train.user_vectors["profile"]}) == 1
+    assert left_out.digests["data"] != known.digests["data"]

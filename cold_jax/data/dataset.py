@@ -56,6 +56,10 @@ class Dataset:
         line_N = None if self.line_N is None else self.line_N[index_N]
         return replace(self, **rows, positive_N=None, line_N=line_N)
 
+    def without_user_attributes(self) -> "Dataset":
+        """The same with users of whom nothing is known but what they interacted with."""
+        return replace(self, users=Entities(self.users.ids, {}, {}))
+
     @cached_property
     def digest(self) -> str:
         """sha256 over interactions, ids, texts and indicators; a checkpoint of other data is refused by it."""

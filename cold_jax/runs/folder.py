@@ -166,6 +166,7 @@ class Run:
                 f"{path}: damaged, or edited (its sha256 is not the one that was written); give settings on the command line instead"
             )
         config.setdefault("privacy", {"_target_": "cold_jax.training.privacy.NoPrivacy"})  # runs from before there was a choice
+        config.setdefault("user_attributes", True)
         return config
 
     def secret(self, new: bool) -> bytes:
