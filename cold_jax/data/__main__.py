@@ -53,8 +53,6 @@ def export(words: Mapping[str, str], cfg: DictConfig) -> None:
 
 
 def forget(arguments: argparse.Namespace, user: str, cfg: DictConfig) -> None:
-    from pathlib import Path
-
     from cold_jax.data import forget
     from cold_jax.data.mongodb import Mongodb
     from cold_jax.data.sql import Sql
