@@ -17,7 +17,7 @@ PURPOSES = {
 # choices that a command has no use for, and refuses
 _TOKENS = {"model": ("language_model",), "objective": ("token_cross_entropy",), "batching": ("masked_tokens",)}
 REFUSED: dict[str, dict[str, tuple[str, ...]]] = {
-    "train": {**_TOKENS, "experiment": ("contrastive", "queries")},
+    "train": {**_TOKENS, "experiment": ("contrastive", "contrastive_sequences", "queries")},
     "pretrain": {"adapter": ("frozen", "zero_shot")},
 }
 _WIDTH = 118
