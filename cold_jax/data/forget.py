@@ -84,15 +84,15 @@ class UserFile:
         return None if value is None else str(value)
 
     def _parquet_without(self, user: str) -> tuple[int, bytes]:
+        import numpy as np
         import pyarrow as pa
-        import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
         table = pq.read_table(self.path)
-        own = pc.fill_null(pc.equal(pc.cast(table[self.column], pa.string()), user), False)
+        own_N = np.array([value is not None and str(value) == user for value in table[self.column].to_pylist()], bool)
         sink = io.BytesIO()
-        pq.write_table(table.filter(pc.invert(own)), sink, write_page_checksum=True)
-        return int(pc.sum(own).as_py() or 0), sink.getvalue()
+        pq.write_table(table.filter(pa.array(~own_N)), sink, write_page_checksum=True)
+        return int(own_N.sum()), sink.getvalue()
 
 
 def _lines(text: str) -> list[str]:
