@@ -17,7 +17,7 @@ END = f"saved step {harness.STEPS}"
 @pytest.mark.parametrize(
     ("words", "limit", "named"),
     [
-        pytest.param("saved step 20", 9_000, "saving step 30", id="checkpoint"),
+        pytest.param("saved step 20", 11_000, "saving step 30", id="checkpoint"),
         pytest.param(END, 12_000, "split.csv", id="split"),
         pytest.param("saved step 20", 6_000, "metrics.jsonl", id="metrics", marks=pytest.mark.slow),
         pytest.param(END, 100_000, "rankings.parquet", id="rankings", marks=pytest.mark.slow),

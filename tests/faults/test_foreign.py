@@ -178,7 +178,7 @@ def test_no_path_is_read_unless_it_is_given_again(theirs: Path, on_files: Path, 
         ("train", lambda text: re.sub("cold_jax.splits.entities.\\w+", "cold_jax.data.tables.Tables", text), "is no choice of"),
         ("evaluate", lambda text: re.sub("cold_jax.splits.entities.\\w+", "os.system", text), "is no choice of"),
         ("recommend", lambda text: text + "x" * 300_000, "300,|more than the 262,144"),
-        ("search", lambda text: "format: 2\na: " + "[" * 1000, "nested more than 64 deep"),
+        ("search", lambda text: "format: 2\na: " + "[" * 500, "nested more than 64 deep"),
     ],
     ids=["hex", "plain", "newline", "bomb", "old", "class", "code", "size", "depth"],
 )
