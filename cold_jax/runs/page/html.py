@@ -23,7 +23,9 @@ def html(page: Page) -> str:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise ConfigError(f"--html: {error.name} is not installed; pip install 'cold_jax[report]'") from None
-    scripts = [vl_convert.javascript_bundle(None, VEGALITE), (HERE / "page.js").read_text()]
+    # its stub does not know of the default snippet, None
+    bundle = vl_convert.javascript_bundle(None, VEGALITE)  # pyright: ignore[reportArgumentType]
+    scripts = [bundle, (HERE / "page.js").read_text()]
     for script in scripts:
         if "</script" in script or "<!--" in script:
             raise AssertionError("a script of this page would end its own element")
