@@ -35,6 +35,7 @@ def _command(given: dict) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["", *given["arguments"]]
     code = 0
+    sys.modules.pop(f"cold_jax.{given['module']}", None)  # runpy warns of what is imported already
     try:
         runpy.run_module(f"cold_jax.{given['module']}", run_name="__main__", alter_sys=True)
     except SystemExit as stop:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from cold_jax import CONF, config, usage
 
-GROUPS = {path.name for path in Path(CONF).iterdir() if path.is_dir()} - {"experiment"}
+GROUPS = {path.name for path in Path(CONF).iterdir() if path.is_dir()} - {"experiment", "launcher", "sweep"}
 
 
 @pytest.fixture(scope="module")

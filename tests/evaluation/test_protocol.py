@@ -137,6 +137,7 @@ def test_who_is_left_out_is_counted_and_logged(caplog: pytest.LogCaptureFixture)
     split = ITEM_COLD(make_dataset())
     ours = CONFIG(table_scorer(distinct_scores()), split.test)
     ours.left_out["cold"]["auc"] = split.test["cold"].user_U[:2]
+    caplog.clear()  # what the split logs of values
     with caplog.at_level(logging.WARNING):
         entry = describe_protocol(split, ours, {}, "mrr")["cold"]
     assert entry["left_out"] == {"auc": 2}

@@ -21,6 +21,7 @@ from cold_jax.models.language_model import LanguageModel
 from cold_jax.text.packing import PREFIX
 from cold_jax.training.objectives import TokenCrossEntropy
 from cold_jax.training.parallel import Mesh, Pmap
+from cold_jax.training.privacy import NoPrivacy
 from cold_jax.training.step import StepMode
 
 TEXTS = MaskedTokens(size=6, share=0.2, mask="[MASK]", holdout_fraction=0.2)
@@ -40,7 +41,7 @@ def train_setup(q: experiment.Prepared, adapter: Any, parallel: Any = small.ONE)
     )
     chosen = {"adapter": adapter, "model": LanguageModel(), "batching": TEXTS, "objective": OBJECTIVE}
     chosen |= {"parallel": parallel, "loop": loop, "seed": 0, "init": RandomInit()}
-    return experiment.setup(config.Settings(**{**dict.fromkeys(config.Settings._fields), **chosen}), q)
+    return experiment.setup(config.Settings(**{**dict.fromkeys(config.Settings._fields), "privacy": NoPrivacy(), **chosen}), q)
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ def test_runs_that_learned_from_a_user_are_named(finished: Path) -> None:
     label = dict(zip(rows.user_id, rows.part, strict=True))
     learned = next(user for user, part in zip(rows.user_id, rows.part, strict=True) if part == "train")
     tested = next(user for user, part in label.items() if part == "cold_test")
-    [line] = runs_with(learned, [finished.parent])
+    [line] = [line for line in runs_with(learned, [finished.parent]) if line.startswith(f"{finished}:")]
     assert line.startswith(f"{finished}: learned from them (")
-    [line] = runs_with(tested, [finished.parent])
+    [line] = [line for line in runs_with(tested, [finished.parent]) if line.startswith(f"{finished}:")]
     assert line.startswith(f"{finished}: evaluated on them (")
     assert list(runs_with("nobody", [finished.parent])) == []
 
