@@ -10,6 +10,7 @@ import pkgutil
 import runpy
 import sys
 import traceback
+import warnings
 
 import cold_jax
 
@@ -19,7 +20,9 @@ def main() -> None:
         if not module.name.endswith(("__main__", "lexical", "search")):  # bm25s starts JAX's devices when it is imported
             importlib.import_module(module.name)
     for line in sys.stdin:
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads that no import has started work in
+            child = os.fork()
         if child == 0:
             os._exit(_command(json.loads(line)))
         print(json.dumps(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])), flush=True)
