@@ -61,7 +61,7 @@ def run(module: str, *arguments: str, cwd: Path, cache: Path, **more: str) -> su
         )
     with tempfile.TemporaryDirectory() as written:
         out, err = Path(written, "out"), Path(written, "err")
-        asked = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment(cache) | more}
+        asked = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment(cache)}
         talk = server()
         assert talk.stdin is not None
         assert talk.stdout is not None

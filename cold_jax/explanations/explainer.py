@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cold_jax.baselines.features import normalize_rows
 from cold_jax.data.dataset import Entities
 from cold_jax.encoders import Loaded, TextEncoder, precomputed
 from cold_jax.errors import ConfigError
 from cold_jax.explanations.explanation import Explanation, Share
 from cold_jax.explanations.gradients import STEPS, TOLERANCE, Integral, embed, encode_embedded, integrate
 from cold_jax.explanations.head import Inputs, Places, places_of, score_inputs
-from cold_jax.explanations.nearest import nearest_items, unit_rows
+from cold_jax.explanations.nearest import nearest_items
 from cold_jax.explanations.passage import Passage
 from cold_jax.models.base import Partition
 from cold_jax.text.packing import Rows
@@ -187,4 +188,4 @@ class Explainer:
 
     @cached_property
     def _unit_ID(self) -> np.ndarray:
-        return unit_rows(self.vector_ID)
+        return normalize_rows(self.vector_ID)

@@ -8,10 +8,6 @@ from cold_jax.data.dataset import Entities
 from cold_jax.explanations.explanation import Neighbour
 
 
-def unit_rows(vector_ID: np.ndarray) -> np.ndarray:
-    return vector_ID / np.maximum(np.linalg.norm(vector_ID, axis=1, keepdims=True), 1e-12)
-
-
 def nearest_items(
     items: Entities, unit_ID: np.ndarray, warm_I: np.ndarray, item: int, history: Sequence[int], count: int
 ) -> list[Neighbour]:

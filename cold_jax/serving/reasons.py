@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from cold_jax.baselines.features import normalize_rows
 from cold_jax.errors import ConfigError, nearest_name
 from cold_jax.explanations.closed_form import Known, explain_closed_form
 from cold_jax.explanations.explainer import Explainer, Subject
-from cold_jax.explanations.nearest import unit_rows
 
 if TYPE_CHECKING:
     from cold_jax.encoders import Loaded
@@ -82,4 +82,4 @@ class Reasons:
     @cached_property
     def _known(self) -> Known:
         p = self.scorer.prepared
-        return Known(p.dataset.users, p.dataset.items, unit_rows(next(iter(p.train.item_vectors.values()))), p.train.warm_I)
+        return Known(p.dataset.users, p.dataset.items, normalize_rows(next(iter(p.train.item_vectors.values()))), p.train.warm_I)

@@ -73,6 +73,11 @@ class NullLogger:
         return combine([])
 
 
+def is_due(record: Record, every: int) -> bool:
+    """Whether a step is shown: the first, each that `every` divides, and the last."""
+    return record["step"] in (1, record["steps"]) or record["step"] % every == 0
+
+
 def metric_values(record: Record) -> dict[str, float]:
     """A record without what tells its place in the run."""
     return {name: value for name, value in record.items() if name not in ("step", "steps", "epoch", "best_step")}

@@ -12,8 +12,8 @@ from typing import Any
 from cold_jax.errors import ConfigError, RunError
 from cold_jax.ranges import require
 from cold_jax.runs.folder import flat_config
-from cold_jax.runs.loggers import Logger, Record, metric_values
-from cold_jax.runs.loggers.public import flat_metrics, public
+from cold_jax.runs.loggers import Logger, Record, is_due, metric_values
+from cold_jax.runs.loggers.public import flat_metrics, public, without_signs
 from cold_jax.storage.files import atomic
 from cold_jax.storage.limits import read_file
 
@@ -68,7 +68,7 @@ class _MLflowRun(Logger):
             self.client.log_batch(self.id, params=params[start : start + MOST_PARAMS])
 
     def step(self, record: Record) -> None:
-        if record["step"] == 1 or record["step"] % self.options.every == 0 or record["step"] == record["steps"]:
+        if is_due(record, self.options.every):
             self._log("train", metric_values(record), int(record["step"]))
 
     def validation(self, record: Record) -> None:
@@ -84,8 +84,8 @@ class _MLflowRun(Logger):
         from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
 
         now = int(time.time() * 1000)
-        names = {f"{kind}/{name.replace('@', '_at_')}": value for name, value in values.items()}  # it takes no @
-        self.client.log_batch(self.id, metrics=[Metric(name, value, now, step) for name, value in names.items()])
+        metrics = [Metric(name, value, now, step) for name, value in without_signs(kind, values).items()]
+        self.client.log_batch(self.id, metrics=metrics)
 
 
 def _read_id(path: Path) -> str | None:

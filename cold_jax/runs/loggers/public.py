@@ -21,6 +21,11 @@ def _without_paths(value: Any) -> Any:
     return "(a path)" if local or (isinstance(value, str) and "/" in value and Path(value).exists()) else value
 
 
+def without_signs(kind: str, values: Mapping[str, float]) -> dict[str, float]:
+    """KIND/NAME → value, for what takes no @ in a name."""
+    return {f"{kind}/{name.replace('@', '_at_')}": value for name, value in values.items()}
+
+
 def flat_metrics(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """part → metric → value as PART/METRIC → value."""
     return {f"{part}/{metric}": value for part, metrics in parts.items() for metric, value in metrics.items()}

@@ -8,8 +8,8 @@ from typing import Any
 
 from cold_jax.errors import ConfigError
 from cold_jax.ranges import require
-from cold_jax.runs.loggers import Logger, Record, metric_values
-from cold_jax.runs.loggers.public import flat_metrics
+from cold_jax.runs.loggers import Logger, Record, is_due, metric_values
+from cold_jax.runs.loggers.public import flat_metrics, without_signs
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Events(Logger):
         self.folder = run_folder / "tensorboard"
 
     def step(self, record: Record) -> None:
-        if record["step"] == 1 or record["step"] % self.every == 0 or record["step"] == record["steps"]:
+        if is_due(record, self.every):
             self._add("train", metric_values(record), int(record["step"]))
 
     def validation(self, record: Record) -> None:
@@ -52,6 +52,6 @@ class _Events(Logger):
 
             # of a run that resumes, what was logged beyond the step that it goes on from counts no more
             self.writer = SummaryWriter(str(self.folder), purge_step=step, filename_suffix=f".{step}")
-        for name, value in values.items():
-            self.writer.add_scalar(f"{kind}/{name.replace('@', '_at_')}", value, step)  # it takes no @
+        for name, value in without_signs(kind, values).items():
+            self.writer.add_scalar(name, value, step)
         self.writer.flush()

@@ -17,7 +17,7 @@ from typing import Any
 from cold_jax.errors import ConfigError, RunError
 from cold_jax.ranges import require
 from cold_jax.runs.folder import flat_config
-from cold_jax.runs.loggers import Logger, Record, brief, combine, metric_values
+from cold_jax.runs.loggers import Logger, Record, brief, combine, is_due, metric_values
 from cold_jax.runs.loggers.public import flat_metrics, public
 from cold_jax.storage.files import atomic, digest
 from cold_jax.storage.limits import read_file
@@ -100,7 +100,7 @@ class _WandbRun(Logger):
         self._put(partial(self._start, about))
 
     def step(self, record: Record) -> None:
-        if record["step"] == 1 or record["step"] % self.options.every == 0 or record["step"] == record["steps"]:
+        if is_due(record, self.options.every):
             self._put(partial(self._log, "train", record))
 
     def validation(self, record: Record) -> None:
