@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import importlib.util
+import json
 import logging
 import multiprocessing
 import os
@@ -34,6 +35,10 @@ RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
 LENGTH = ("loop.epochs", "loop.max_steps")  # may grow
 OVERRIDES, OVERRIDES_LARGEST = "overrides.json", 2**20  # of a run: what was typed for it
 NOT_OF_A_RUN = ("hydra", "resume=", "+sweep=", "+launcher=")  # what is typed, but makes no run what it is
+APART = (
+    "COLD_JAX_APART"  # in the environment of a sweep whose jobs are to have processes of their own: conf/launcher/processes.yaml
+)
+OF_SWEEP = "COLD_JAX_JOB"  # in that of such a job: its sweep, and its number there
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 log = logging.getLogger(__name__)
 
@@ -61,9 +66,18 @@ class Invocation(NamedTuple):
 def invocation() -> Invocation:
     """Of the Hydra job that runs."""
     hydra = HydraConfig.get()
+    folder, overrides = Path(hydra.runtime.output_dir), tuple(hydra.overrides.task)
+    if OF_SWEEP in os.environ:
+        of = json.loads(os.environ[OF_SWEEP])
+        return Invocation(folder, overrides, Path(of["sweep"]), of["number"])
     sweep = Path(hydra.sweep.dir) if hydra.mode is RunMode.MULTIRUN else None
     number = int(hydra.job.num) if sweep else 0
-    return Invocation(Path(hydra.runtime.output_dir), tuple(hydra.overrides.task), sweep, number)
+    return Invocation(folder, overrides, sweep, number)
+
+
+def wants_own_process() -> bool:
+    """Whether the Hydra job that runs is one of a sweep with launcher=processes, and not in its own process yet."""
+    return OF_SWEEP not in os.environ and APART in os.environ and HydraConfig.get().mode is RunMode.MULTIRUN
 
 
 def keep_memory() -> None:

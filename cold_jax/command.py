@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 import logging
 import os
@@ -18,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cold_jax import CONF, cli, config, progress, sweeps, usage
+from cold_jax import CONF, cli, config, jobs, progress, sweeps, usage
 from cold_jax.arguments import Request, explain, require_no_password, take_request
 from cold_jax.errors import UserError
 from cold_jax.storage.logs import Formatter, escape_control
@@ -30,19 +32,28 @@ TOO_BIG = (
     "Maximum allowed size exceeded",
 )  # how numpy's messages begin
 Objective = float | None  # of a search, the larger the better; None where there is nothing to search for
+DIED = ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")  # of joblib and submitit
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def run(job: Callable[[DictConfig], Objective], cfg: DictConfig) -> Objective:
+def run(job: Callable[[DictConfig], Objective], cfg: DictConfig, name: str = "", flags: Sequence[str] = ()) -> Objective:
     """The job of a command, and what it returns. A user's mistake ends it with one line and exit code 1, a mistake of ours with a traceback.
 
-    In a sweep either is noted, and the next job goes on.
+    In a sweep either is noted, and the next job goes on. `name` and `flags` are those of jobs.run_apart.
     """
     this = cli.invocation()
 
     def job_of(state: str, reason: str = "") -> sweeps.Job:
         return sweeps.Job(this.number, list(this.overrides), state, reason, str(this.folder))
 
+    if this.sweep is not None and cli.wants_own_process():
+        reason = jobs.run_apart(name, flags, this)
+        if reason:
+            progress.say(escape_control(f"error: job {this.number}: {reason}"))
+            sweeps.note(this.sweep, job_of("failed", reason))
+        return _objective(name, this.folder) if reason is None else None
+    if cli.OF_SWEEP in os.environ:
+        jobs.end_with_parent()
     with progress.shown() if wants_progress(cfg) else nullcontext(), log_lines():
         try:
             with progress.stage("loading JAX"):
@@ -53,6 +64,8 @@ def run(job: Callable[[DictConfig], Objective], cfg: DictConfig) -> Objective:
             if this.sweep is None:
                 sys.exit(1)
             sweeps.note(this.sweep, job_of("failed", one_line(error)))
+            if cli.OF_SWEEP in os.environ:
+                sys.exit(jobs.NOTED)
             return None
         else:
             if this.sweep is not None:
@@ -62,6 +75,13 @@ def run(job: Callable[[DictConfig], Objective], cfg: DictConfig) -> Objective:
             if this.folder != Path.cwd():
                 with suppress(OSError):  # Hydra made it, and nothing is in it
                     this.folder.rmdir()
+
+
+def _objective(name: str, folder: Path) -> Objective:
+    """What a job returned that ran in a process of its own."""
+    from cold_jax.runs.finished import kept_metric
+
+    return kept_metric(folder) if name == "train" else None
 
 
 def wants_progress(cfg: DictConfig) -> bool:
@@ -89,11 +109,18 @@ def log_lines() -> Iterator[None]:
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
     """A user's mistake within ends the process with its message alone, another one with its traceback, and exit code 1."""
+    write_utf8()
     try:
         yield
     except Exception as error:
         report(error)
         sys.exit(1)
+
+
+def write_utf8() -> None:
+    """Ids and texts are of any script, and lists are read by other programs: stdout is UTF-8 whatever the locale."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        sys.stdout.reconfigure(encoding="utf-8")
 
 
 def one_line(error: BaseException) -> str:
@@ -154,22 +181,29 @@ def main(job: Callable[[DictConfig], Objective], config_name: str, arguments: Se
     sys.argv[1:] = [*given, *config.own_choices()]
     full, os.environ["HYDRA_FULL_ERROR"] = os.environ.get("HYDRA_FULL_ERROR"), "1"  # its errors come here, to be explained
 
+    flags = [word for word in given if word not in ("-m", "--multirun") and (word.startswith("-") or not set(word) & {"=", "~"})]
+
     @hydra.main(version_base="1.3", config_path=CONF, config_name=config_name)
     def command(cfg: DictConfig) -> Objective:
-        return run(job, cfg)
+        return run(job, cfg, config_name, flags)
 
     places = [Path(word.partition("=")[2]) for word in given if word.startswith(("hydra.run.dir=", "hydra.sweep.dir="))]
     try:
         with removed_if_empty([*places, Path("runs/new"), Path("multirun/new")]):
-            with all_may_fail():
+            with all_may_fail() as died:
                 command()
             if sweep is not None and sweeps.size(sweep) != before:
                 with errors_in_one_line():
                     sweeps.show(sweep)
+            if died:
+                sys.exit(1)
     except (HydraException, OmegaConfBaseException) as error:
         if full == "1":
             raise
         progress.say(escape_control(f"error: {explain(error, given, config_name)}"))
+        sys.exit(1)
+    except OSError as error:  # Hydra cannot make the run's folder
+        report(error)
         sys.exit(1)
     except KeyboardInterrupt:
         progress.say("interrupted")
@@ -177,12 +211,17 @@ def main(job: Callable[[DictConfig], Objective], config_name: str, arguments: Se
 
 
 @contextmanager
-def all_may_fail() -> Iterator[None]:
-    """Optuna looks for the best of no trial where all have failed; the sweep's table says why."""
+def all_may_fail() -> Iterator[list[Exception]]:
+    """Optuna looks for the best of no trial where all have failed; the sweep's table says why. Gives what a launcher raised whose worker died."""
+    died: list[Exception] = []
     try:
-        yield
-    except ValueError as error:
-        if not str(error).startswith("No trials are completed"):
+        yield died
+    except Exception as error:
+        if type(error).__name__ in DIED:
+            died.append(error)
+            why = "the process of a job died, and jobs may have ended with it; the same command does what is missing"
+            progress.say(f"error: {why}, with +launcher=processes each job in a process of its own")
+        elif not (isinstance(error, ValueError) and str(error).startswith("No trials are completed")):
             raise
 
 

@@ -1,5 +1,7 @@
 """What a user reads when something is wrong, what is left behind then, and how soon a command answers."""
 
+import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +126,13 @@ def test_lists_for_spreadsheets_hold_no_formula(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.splitlines() == ["rank,text", "1,'=HYPERLINK(1)", "2,'@SUM", "3,'-5", "4,fine"]
     command.show_list(("rank", "text"), [(1, "\x1b[31mred")], "table")
     assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_is_written_is_utf_8_in_every_locale(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    with command.errors_in_one_line():
+        command.show_list(("text",), [("Größe −1 茶",)], "csv")
+    sys.stdout.flush()
+    assert written.getvalue().decode().split() == ["text", "Größe", "−1", "茶"]

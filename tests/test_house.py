@@ -55,6 +55,7 @@ ORDER = [
     "arguments",
     "sweeps",
     "cli",
+    "jobs",
     "command",
     "serving",
     "reports",

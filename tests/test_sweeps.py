@@ -62,7 +62,9 @@ def test_failures_are_lines_of_a_report(tmp_path: Path) -> None:
 def run_sweep(folder: Path, *words: str) -> str:
     """What a sweep of runs of seconds printed."""
     kept = [word for word in runs.smoke(folder, steps=2) if not word.startswith("hydra.run.dir=")]
-    done = runs.run("train", *kept, f"hydra.sweep.dir={folder}", *words, cwd=folder.parent, cache=folder.parent / "cache")
+    # Hydra takes its overrides in one piece
+    typed = [*(word for word in words if word == "-m"), *kept, f"hydra.sweep.dir={folder}", *(w for w in words if w != "-m")]
+    done = runs.run("train", *typed, cwd=folder.parent, cache=folder.parent / "cache")
     return done.stdout + done.stderr
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cold_jax.timing import gathered, timed
+from cold_jax.timing import COMPILE, gathered, timed
 
 
 def test_what_is_reported_within_is_summed_by_name() -> None:
@@ -40,3 +40,10 @@ def test_a_part_that_fails_ends_the_gathering() -> None:
     with timed("later"):
         pass
     assert not seconds
+
+
+@pytest.mark.parametrize("seconds", [-86_400.0, 1e9])
+def test_a_clock_that_is_set_meanwhile_makes_no_absurd_duration(seconds: float) -> None:
+    with gathered() as found:
+        jax.monitoring.record_event_duration_secs(COMPILE + "backend_compile_duration", seconds)
+    assert 0 <= found["compile"] < 60

@@ -21,6 +21,7 @@ from cold_jax.evaluation.evaluate import Scorer, select_setting
 from cold_jax.splits.tasks import EvalTask, TrainView
 
 Setting = TypeVar("Setting")
+Taken = TypeVar("Taken")
 
 
 Tasks = Mapping[str, EvalTask]
@@ -83,6 +84,20 @@ class HistoryScorer:
         return Terms(float(score_U[-1]), score_U[:-1] - score_U[-1])
 
 
+def of_candidates(take: Callable[[np.ndarray], Taken]) -> Callable[[np.ndarray], Taken]:
+    """`take` with its last result kept: all chunks of a task have the same candidates, in the same array."""
+    last: tuple[np.ndarray, Taken] | None = None
+
+    def taken(candidate_I: np.ndarray) -> Taken:
+        nonlocal last
+        now = last
+        if now is None or now[0] is not candidate_I:
+            last = now = candidate_I, take(candidate_I)
+        return now[1]
+
+    return taken
+
+
 def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarray], np.ndarray]) -> HistoryScorer:
     """Of (binary history_UI, candidate_I) → scores, which are linear in the history but for a constant of each item."""
     return HistoryScorer(item_counts(train), score)
@@ -91,9 +106,11 @@ def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarr
 def weighted_scorer(train: TrainView, weight_II: np.ndarray | sparse.csr_array, prior_I: np.ndarray) -> Scorer:
     """score_ui = Σ_{j in H_u} W_ji + prior_i."""
 
+    weight_of = of_candidates(lambda candidate_I: weight_II[:, candidate_I])
+
     def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         if isinstance(weight_II, np.ndarray):
-            return history_UI @ weight_II[:, candidate_I] + prior_I[candidate_I]
+            return history_UI @ weight_of(candidate_I) + prior_I[candidate_I]
         return sparse.csr_array(history_UI @ weight_II)[:, candidate_I].toarray() + prior_I[candidate_I]
 
     return history_scorer(train, score)

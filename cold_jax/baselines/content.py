@@ -1,12 +1,13 @@
 """Neighbours by text vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
-from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, history_scorer
+from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, history_scorer, of_candidates
 from cold_jax.baselines.features import text_vectors
 from cold_jax.baselines.gram import row_blocks
 from cold_jax.baselines.neighbours import nearest_weights, top_weights
@@ -23,7 +24,8 @@ class ContentMean(Baseline):
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         vector_ID = text_vectors(train, "items", self.text)
-        return history_scorer(train, lambda history_UI, candidate_I: history_UI @ vector_ID @ vector_ID[candidate_I].T)
+        vector_of = of_candidates(lambda candidate_I: vector_ID[candidate_I].T)
+        return history_scorer(train, lambda history_UI, candidate_I: history_UI @ vector_ID @ vector_of(candidate_I))
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,11 @@ class ProfileScorer:
 
     def __call__(self, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         weight_BU = nearest_weights(self.vector_UD, user_U, self.warm_U, self.neighbours)
-        return weight_BU @ self.interaction_UI[:, candidate_I]
+        return weight_BU @ self._taken_of(candidate_I)
+
+    @cached_property
+    def _taken_of(self) -> Callable[[np.ndarray], sparse.csr_array]:
+        return of_candidates(lambda candidate_I: self.interaction_UI[:, candidate_I])
 
     def terms(self, person: Person, history: Sequence[int], item: int) -> Terms:
         """Of the neighbours who took the item."""

@@ -1,15 +1,15 @@
 """The fold-in: a ridge from profile and support to all that a user takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh, solve
 
-from cold_jax.baselines.base import Baseline, Person, Tasks, Terms
+from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, of_candidates
 from cold_jax.baselines.closed_forms import svd_factors
 from cold_jax.baselines.features import earliest_history, profile_vectors, unit_history
 from cold_jax.baselines.fold_in_factors import CentredTargets, in_factors
@@ -92,7 +92,11 @@ class FoldInScorer:
     def __call__(self, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         at = self.at
         user_UV = self.profile_UD[user_U] @ at.profile_DV + unit_history(binarize(history_UI)) @ at.source_IV
-        return user_UV @ at.target_IV[candidate_I].T + at.bias_I[candidate_I]
+        return user_UV @ self._target_of(candidate_I) + at.bias_I[candidate_I]
+
+    @cached_property
+    def _target_of(self) -> Callable[[np.ndarray], np.ndarray]:
+        return of_candidates(lambda candidate_I: self.at.target_IV[candidate_I].T)
 
     def terms(self, person: Person, history: Sequence[int], item: int) -> Terms:
         at, chosen_H = self.at, np.asarray(history, np.int64)

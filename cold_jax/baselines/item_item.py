@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import get_lapack_funcs
 
-from cold_jax.baselines.base import Baseline, Tasks, check_grids, history_scorer, tuned, weighted_scorer
+from cold_jax.baselines.base import Baseline, Tasks, check_grids, history_scorer, of_candidates, tuned, weighted_scorer
 from cold_jax.baselines.closed_forms import truncated_svd
 from cold_jax.baselines.features import item_counts, item_gram
 from cold_jax.baselines.memory import DOUBLE
@@ -108,10 +108,12 @@ def ease_factors(value_V: np.ndarray, vector_IV: np.ndarray, penalty: float) -> 
 
 def _factored_scorer(train: TrainView, value_V: np.ndarray, vector_IV: np.ndarray, penalty: float, prior_I: np.ndarray) -> Scorer:
     source_IV, target_IV, self_I = ease_factors(value_V, vector_IV, penalty)
+    source_IV = np.ascontiguousarray(source_IV)  # else scipy makes such a copy in every product
+    target_of = of_candidates(lambda candidate_I: target_IV[candidate_I].T)
 
     def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         own_UI = history_UI.multiply(self_I[None]).tocsr()[:, candidate_I].toarray()
-        return history_UI @ source_IV @ target_IV[candidate_I].T - own_UI + prior_I[candidate_I]
+        return history_UI @ source_IV @ target_of(candidate_I) - own_UI + prior_I[candidate_I]
 
     return history_scorer(train, score)
 

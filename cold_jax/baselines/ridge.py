@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 from scipy import sparse
 
 from cold_jax.baselines import closed_forms
-from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, check_grids, history_scorer, tuned
+from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, check_grids, history_scorer, of_candidates, tuned
 from cold_jax.baselines.features import feature_count, feature_matrix, feature_names, normalize_rows
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.errors import ConfigError
@@ -132,7 +133,11 @@ class ProfileRidgeScorer:
     constant: float
 
     def __call__(self, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-        return self.feature_UF[user_U] @ self.map_FI[:, candidate_I]
+        return self.feature_UF[user_U] @ self._map_of(candidate_I)
+
+    @cached_property
+    def _map_of(self) -> Callable[[np.ndarray], np.ndarray]:
+        return of_candidates(lambda candidate_I: self.map_FI[:, candidate_I])
 
     def terms(self, person: Person, history: Sequence[int], item: int) -> Terms:
         """The constant's is the item's; a text's is one, and so is each attribute's. A new user has no attributes."""

@@ -91,11 +91,14 @@ def _snapshot(uri: str, name: str | None, collections: Sequence[Collection]) -> 
         from pymongo.uri_parser import parse_uri  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise DataError("data.uri: MongoDB needs the package pymongo: pip install 'cold_jax[mongodb]'") from None
+    client = None
     try:
         secret = parse_uri(address, warn=False)["password"]
         client = pymongo.MongoClient(address, serverSelectionTimeoutMS=1000 * WAIT)
         database = client.get_default_database() if name is None else client[name]
     except (PyMongoError, ValueError):
+        if client is not None:
+            client.close()
         raise DataError(
             f"data.uri: the address in {uri} cannot be used; write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for an @ in the "
             "password, %3A for a : and %2F for a /, and DATABASE there or in data.database"

@@ -18,12 +18,13 @@ from cold_jax.errors import ConfigError
 from cold_jax.progress import stage
 from cold_jax.storage import cache
 from cold_jax.text.packing import Rows, fit_row_length, pack, row_slices
-from cold_jax.text.tokens import Tokens
+from cold_jax.text.tokens import Tokens, without_repetitions
 from cold_jax.timing import timed
 
 Encoder = TypeVar("Encoder", bound=nnx.Module)
 
 
+_REPEATED = 2  # texts for each that differs, from which each is encoded once
 _ROWS = 16  # rows of a slice: with 64 tokens a row, its activations fit a core's share of the cache
 
 
@@ -140,14 +141,21 @@ class ExtendedVectors(Mapping[str, np.ndarray]):
 
 
 def vectors(loaded: Loaded, tokens: Tokens) -> np.ndarray:
-    """float32 vector_TD of all texts, in their order; from the cache if they were encoded before."""
+    """float32 vector_TD of all texts, in their order; from the cache if they were encoded before.
+
+    Where most texts are repetitions, each is encoded once. Where few are, they share rows as in a step, and so have its last bits.
+    """
+    once, at_T = without_repetitions(tokens)
+    repetitive = len(tokens.length_T) > _REPEATED * len(once.length_T)
+    own = once if repetitive else tokens
 
     def build() -> dict[str, np.ndarray]:
-        rows, slot_T = _pack(loaded, tokens)
+        rows, slot_T = _pack(loaded, own)
         vector_TD = np.concatenate([np.asarray(slice_TD) for _, slice_TD in _slices(_vectors, loaded.encoder, rows)])
         return {"vector_TD": vector_TD[slot_T]}
 
-    return cache.arrays("vectors", _key(loaded, tokens), build)["vector_TD"]
+    vector_TD = cache.arrays("vectors", _key(loaded, own), build)["vector_TD"]
+    return vector_TD[at_T] if repetitive else vector_TD
 
 
 def encode(loaded: Loaded, texts: Sequence[str], side: str) -> np.ndarray:

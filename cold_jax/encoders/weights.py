@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from cold_jax.encoders.layers import Buffer, Transformer
 from cold_jax.errors import WeightsError
 from cold_jax.storage.limits import MiB, read_file
+from cold_jax.storage.tensors import open_tensors
 
 # name in the checkpoint, {layer} being the number of a layer → (path of the parameter, what to do with the array).
 # What is done is its own inverse, so the same table saves. Several paths: what is done with the array puts them side by side.
@@ -244,7 +245,7 @@ def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     if not path.is_file():  # a pipe would be waited for
         raise WeightsError(f"{path}: is no plain file; fetch it again")
     try:
-        with safe_open(path, framework="numpy") as file:
+        with open_tensors(path) as file:
             for name in file.keys():  # noqa: SIM118 (no mapping)
                 yield name, _tensor(file, name, path)
     except (SafetensorError, OSError) as error:
@@ -264,7 +265,7 @@ def _read(
     tensors, twice = {}, []
     for path in files:
         try:
-            with safe_open(path, framework="numpy") as file:
+            with open_tensors(path) as file:
                 for original in file.keys():  # noqa: SIM118 (no mapping)
                     name = original
                     for pattern, replacement in renamed:

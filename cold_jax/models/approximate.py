@@ -37,7 +37,7 @@ def index_settings(values: Mapping[str, int | None]) -> IndexSettings:
 def lengthened(target_IV: np.ndarray, bias_I: np.ndarray) -> np.ndarray:
     """x_i, of equal lengths, shape (I, V + 2)."""
     own_IX = np.concatenate([target_IV, bias_I[:, None]], 1).astype(np.float32)
-    square_I = (own_IX.astype(np.float64) ** 2).sum(1)
+    square_I = np.einsum("ix,ix->i", own_IX, own_IX, dtype=np.float64)  # without a copy in double precision
     missing_I = np.sqrt(np.maximum(square_I.max() - square_I, 0))
     return np.concatenate([own_IX, missing_I[:, None].astype(np.float32)], 1)
 

@@ -1,7 +1,10 @@
 """Arrays as safetensors with a digest in the metadata, as the format itself notices no flipped bit."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -17,6 +20,26 @@ def pack_tensors(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str])
     return save(in_order, {**metadata, "sha256": _digest(in_order)})
 
 
+@contextmanager
+def open_tensors(path: Path) -> Iterator[Any]:
+    """An open safetensors file (`safe_open`) that names each tensor once: of two of one name, readers take either.
+
+    Raises:
+      FileNotFoundError, OSError: the file cannot be opened.
+      SafetensorError: it is no whole safetensors file, or holds a name twice.
+    """
+    with safe_open(path, framework="numpy") as file:
+        with open(path, "rb") as raw:  # the header is known to be whole, and JSON
+            json.loads(raw.read(int.from_bytes(raw.read(8), "little")), object_pairs_hook=_require_once)
+        yield file
+
+
+def _require_once(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise SafetensorError(f"the header holds {max(names, key=names.count)[:80]!r} twice")
+
+
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata.
 
@@ -25,7 +48,7 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
       ValueError: it is no whole safetensors file, or a bit is not as it was written.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
+        with open_tensors(path) as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:

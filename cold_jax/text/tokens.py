@@ -32,6 +32,21 @@ class Tokens(NamedTuple):
         return np.diff(self.offset_T)
 
 
+def without_repetitions(tokens: Tokens) -> tuple[Tokens, np.ndarray]:
+    """(each text once, in the order in which they first occur; at_T, their places there)."""
+    places: dict[tuple[bytes, int], int] = {}
+    prompt_T = tokens.prompt_T if len(tokens.prompt_T) else np.zeros(len(tokens.length_T), np.int32)
+    data, size = tokens.token_N.tobytes(), tokens.token_N.itemsize
+    ends = (size * tokens.offset_T).tolist()
+    keys = [(data[start:end], prompt) for start, end, prompt in zip(ends[:-1], ends[1:], prompt_T.tolist(), strict=True)]
+    at_T = np.array([places.setdefault(key, len(places)) for key in keys], np.int64)
+    first_T = np.unique(at_T, return_index=True)[1]
+    parts = [tokens.token_N[tokens.offset_T[t] : tokens.offset_T[t + 1]] for t in first_T]
+    offset_T = np.concatenate([[0], np.cumsum(tokens.length_T[first_T])]).astype(np.int64)
+    token_N = np.concatenate(parts) if parts else tokens.token_N
+    return Tokens(token_N, offset_T, tokens.cut, prompt_T[first_T] if len(tokens.prompt_T) else tokens.prompt_T), at_T
+
+
 def join_tokens(parts: Sequence[Tokens]) -> Tokens:
     """The texts of all parts, one part after the other."""
     ends = np.cumsum([0, *(len(part.token_N) for part in parts)])
@@ -63,12 +78,16 @@ def encodings(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> li
 
 
 def _tokenize(tokenizer_file: Path, texts: Sequence[str], max_length: int) -> dict[str, np.ndarray]:
-    encodings = _truncating(tokenizer_file, max_length, tokenizer_file.stat().st_mtime_ns).encode_batch_fast(list(texts))
+    once = list(dict.fromkeys(texts))  # profiles of an age and a job repeat
+    encodings = _truncating(tokenizer_file, max_length, tokenizer_file.stat().st_mtime_ns).encode_batch_fast(once)
     ids = [np.asarray(encoding.ids, np.int32) for encoding in encodings]
+    cut = [bool(encoding.overflowing) for encoding in encodings]
+    at = {text: n for n, text in enumerate(once)}
+    at_T = [at[text] for text in texts]
     return {
-        "cut_T": np.array([bool(encoding.overflowing) for encoding in encodings], bool),
-        "token_N": np.concatenate(ids) if ids else np.zeros(0, np.int32),
-        "offset_T": np.concatenate([[0], np.cumsum([len(i) for i in ids], dtype=np.int64)]).astype(np.int64),
+        "cut_T": np.array([cut[n] for n in at_T], bool),
+        "token_N": np.concatenate([ids[n] for n in at_T]) if at_T else np.zeros(0, np.int32),
+        "offset_T": np.concatenate([[0], np.cumsum([len(ids[n]) for n in at_T], dtype=np.int64)]).astype(np.int64),
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ Validate = Callable[[Tree], Validation]  # of trainable leaves
 
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports a process that the signal ended
+WARNING: signal.Signals | None = getattr(signal, "SIGUSR2", None)  # not on Windows
 
 
 class Progress(NamedTuple):
@@ -198,9 +200,10 @@ class Training:
                 self._exit_if_terminated()
 
     def _exit_if_terminated(self) -> None:
-        """Exits after SIGTERM; the newest step must have been saved."""
+        """Exits after a signal; the newest step must have been saved."""
         if self.terminate.requested:
-            log.warning("SIGTERM: step %d is saved; continue with resume=%s", self.step, self.run.path)
+            log.warning("%s: step %d is saved; continue with resume=%s", self.terminate.signal, self.step, self.run.path)
+            self.terminate.requeue()
             raise SystemExit(TERMINATED)
 
     def _validate_and_save(self) -> None:
@@ -313,25 +316,37 @@ class _Profiler:
 class _Terminate:
     """After SIGTERM the step is finished and saved; a second one ends the process at once.
 
-    A handler that was there before is called as well. Forked children leave the signal to their parent.
+    A handler that was there before is called as well. SIGUSR2 is left alone unless somebody handles it: submitit, which is warned by it of
+    preemption and of the time limit, queues the job again and exits; here once the step is saved. Forked children leave signals to their parent.
     """
 
     def __init__(self) -> None:
         self.requested, self.before, self.process = False, None, os.getpid()
+        self.signal = "SIGTERM"
+        self.requeue: Callable[[], object] = lambda: None
+        self.warned: Callable[[int, FrameType | None], object] | int | None = None
 
     def install(self) -> None:
         # After the first step: until it is compiled there is nothing to save, and the signal may end the process.
         if self.before is None:
             self.before = signal.signal(signal.SIGTERM, self._request)
+            if WARNING is not None and callable(signal.getsignal(WARNING)):
+                self.warned = signal.signal(WARNING, self._request_requeue)
 
     def remove(self) -> None:
         if self.before is not None:
             signal.signal(signal.SIGTERM, self.before)
+        if WARNING is not None and self.warned is not None:
+            signal.signal(WARNING, self.warned)
+
+    def _request_requeue(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() == self.process and callable(self.warned):
+            self.requested, self.signal, self.requeue = True, "SIGUSR2", partial(self.warned, number, frame)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self.process:
             return
-        if self.requested:
+        if self.requested and self.signal == "SIGTERM":
             os._exit(TERMINATED)
         self.requested = True
         if callable(self.before):

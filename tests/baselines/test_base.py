@@ -11,6 +11,7 @@ from fitted import CONFIGS, asking, named, scores, unit, values_of
 from hydra import compose, initialize_config_dir
 
 from cold_jax import CONF, config, experiment
+from cold_jax.baselines.base import of_candidates
 from cold_jax.data.synthetic import Synthetic
 from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import validate
@@ -52,6 +53,16 @@ def test_the_setting_with_the_best_validation_is_taken(train: TrainView, name: s
 
 
 # What a baseline may see
+
+
+def test_what_is_taken_for_candidates_is_taken_once_for_an_array():
+    calls: list[int] = []
+    vector_I = np.arange(5) * 10
+    take = of_candidates(lambda candidate_I: calls.append(len(candidate_I)) or vector_I[candidate_I])  # type: ignore[func-returns-value]
+    all_I, two_I = np.arange(5), np.array([1, 3])
+    for candidate_I in (all_I, all_I, two_I, two_I, all_I, all_I.copy()):
+        np.testing.assert_array_equal(take(candidate_I), 10 * candidate_I)
+    assert calls == [5, 2, 5, 5]
 
 
 def test_a_baseline_is_given_train_and_validation_only():

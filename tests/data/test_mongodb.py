@@ -1,5 +1,6 @@
 """Documents give the data set that the same rows in files give. The server is nx-27017, which speaks MongoDB's protocol on SQLite."""
 
+import contextlib
 import csv
 import datetime
 import socket
@@ -120,6 +121,94 @@ def test_an_object_id_is_its_digits(database: Any) -> None:
         DataError, match=r"data\.items: no item of data\.interactions has a row here: '[0-9a-f]{24}' occurs there"
     ):
         data()
+
+
+OID = "65f0c0ffee65f0c0ffee65f0"
+
+
+class ObjectId:
+    """What the driver gives for one, for tests without it."""
+
+    def __str__(self) -> str:
+        return OID
+
+
+class Documents(list[dict[str, Any]]):
+    """A collection without a server."""
+
+    def find(self, *_: object, **__: object) -> "Documents":
+        return self
+
+    def limit(self, count: int) -> list[dict[str, Any]]:
+        return self[:count]
+
+    def find_one(self, *_: object) -> None:
+        return None
+
+
+# an id of interactions, and the same id as another collection may have it
+SAME = [
+    (1, "1"),
+    ("1", 1),
+    (1, 1),
+    (-7, "-7"),
+    (2**53 + 1, str(2**53 + 1)),
+    (ObjectId, OID),
+    (OID, ObjectId),
+    (ObjectId, ObjectId),
+]
+WITH_USERS = {"users": "customers", "user_id": "_id", "items": "products", "item_id": "sku", "interactions": "clicks"}
+WITH_USERS |= {"user": "customer", "item": "sku", "item_texts": {"line": "{title}"}, "user_texts": {"profile": "{about}"}}
+
+
+def of_shop(one: Any, other: Any) -> dict[str, list[dict[str, Any]]]:
+    """Collections whose first customer, and first product, is `one` in the interactions and `other` in its own collection."""
+    return {
+        "clicks": [{"customer": one, "sku": one}, {"customer": "u", "sku": "i"}],
+        "products": [{"sku": "i", "title": "the other"}, {"sku": other, "title": "met"}],
+        "customers": [{"_id": "u", "about": "the other"}, {"_id": other, "about": "met"}],
+    }
+
+
+def check_that_they_meet(expected: str) -> None:
+    data = made(**WITH_USERS)()
+    for entities, name in ((data.users, "profile"), (data.items, "line")):
+        assert dict(zip(entities.ids, entities.texts[name], strict=True))[expected] == "met"
+    assert len(data.users) == len(data.items) == 2
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_an_id_of_either_type_meets_the_other(one: Any, other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the conversion alone decides: `test_ids_of_both_types_meet_on_a_server` has the driver's types."""
+    one, other = (ObjectId() if value is ObjectId else value for value in (one, other))
+    shop = {name: Documents(rows) for name, rows in of_shop(one, other).items()}
+    monkeypatch.setattr("cold_jax.data.mongodb._snapshot", lambda *_: contextlib.nullcontext((shop, None)))
+    check_that_they_meet(str(one))
+
+
+@pytest.mark.database
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_ids_of_both_types_meet_on_a_server(one: Any, other: Any, database: Any) -> None:
+    from bson import ObjectId as Real  # pyright: ignore[reportMissingImports]
+
+    one, other = (Real(OID) if value is ObjectId else value for value in (one, other))
+    for name, documents in of_shop(one, other).items():
+        database[name].drop()
+        database[name].insert_many(documents)
+    check_that_they_meet(str(one))
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("place", ["clicks", "products", "customers"])
+def test_a_fraction_is_no_id_on_either_side(database: Any, place: str) -> None:
+    """What a JavaScript client writes for 1 is a double, which no other client's "1" is."""
+    for name, documents in of_shop("1", "1").items():
+        database[name].drop()
+        database[name].insert_many(documents)
+    field = {"clicks": "customer", "products": "sku", "customers": "_id"}[place]
+    database[place].insert_one({"customer": 1.0, "sku": 1.0, "_id": 1.0} if place == "clicks" else {field: 1.0})
+    with pytest.raises(DataError, match=rf"{field} 1\.0 is no id, since ids are text or whole numbers"):
+        made(**WITH_USERS)()
 
 
 @pytest.mark.database

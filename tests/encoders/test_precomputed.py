@@ -47,6 +47,16 @@ def test_vectors_and_states_are_those_of_each_text_alone(tiny: Loaded) -> None:
         assert not state_TLD[t, length_T[t] :].any()
 
 
+def test_where_texts_repeat_each_is_encoded_once(tiny: Loaded) -> None:
+    """Bit for bit what a table of each text once holds; where few repeat, all of them share rows as they always did."""
+    once = list(dict.fromkeys(TEXTS))
+    many = [once[n] for n in np.random.default_rng(0).integers(0, len(once), 3 * len(once))] + once
+    table_TD = precomputed.vectors(tiny, tokenize(tiny.tokenizer, list(dict.fromkeys(many)), tiny.max_length))
+    vector_of = dict(zip(dict.fromkeys(many), table_TD, strict=True))
+    vector_TD = precomputed.vectors(tiny, tokenize(tiny.tokenizer, many, tiny.max_length))
+    np.testing.assert_array_equal(vector_TD, np.stack([vector_of[text] for text in many]))
+
+
 @pytest.mark.parametrize("last", [1, 2])
 def test_the_last_layers_on_the_table_of_the_lower_ones_are_the_encoder(tiny: Loaded, last: int) -> None:
     tokens = tokenize(tiny.tokenizer, TEXTS, tiny.max_length)

@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
+from lies import LIES, TRUTH
 from safetensors.numpy import load_file, save_file
 from states import PARITY
 
@@ -124,6 +125,19 @@ def test_a_truncated_file_is_an_error(tmp_path: Path, length: int) -> None:
     (tmp_path / "model.safetensors").write_bytes((SMALL / "model.safetensors").read_bytes()[:length])
     with pytest.raises(WeightsError, match=r"model.safetensors: not a whole safetensors file"):
         _load(SMALL, [tmp_path / "model.safetensors"])
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_header_that_lies_is_refused_by_every_reader(tmp_path: Path, lie: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(TRUTH)
+    assert [(name, array.shape) for name, array in weights.read_tensors(path)] == [("a", (2, 2))]
+    path.write_bytes(LIES[lie])
+    for read in (lambda: list(weights.read_tensors(path)), lambda: _load(SMALL, [path])):
+        with pytest.raises(
+            WeightsError, match=r"^\S*model\.safetensors: not a whole safetensors file \([^\n]+\); fetch it again$"
+        ):
+            read()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

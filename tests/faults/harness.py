@@ -1,12 +1,16 @@
 """Runs of seconds in processes of their own, disturbed by a signal, a full disk or a changed file, and what must be true of them after."""
 
+import functools
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import runs
 from safetensors.numpy import load_file
 
@@ -34,15 +38,26 @@ def arguments(folder: Path, *overrides: str) -> list[str]:
     return [*SMALL, f"hydra.run.dir={folder}", *overrides]
 
 
-def start(shared: Path, *command: str, largest: int | None = None, first: str = "", **environment: str) -> subprocess.Popen[str]:
+@functools.cache
+def can_mount() -> bool:
+    """Whether file systems can be mounted for a child alone, which takes no root."""
+    return subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode == 0 if shutil.which("unshare") else False
+
+
+def start(
+    shared: Path, *command: str, largest: int | None = None, first: str = "", mounts: str = "", **environment: str
+) -> subprocess.Popen[str]:
     """A training in a session of its own; `shared` holds the cache. It can write no file of more than `largest` bytes.
 
-    first: Python that runs before it.
+    first: Python that runs before it. mounts: shell commands that run before it, and whose file systems it sees alone.
     """
+    if mounts and not can_mount():
+        pytest.skip("no user namespaces here")
+    before = ["unshare", "-rm", "sh", "-ec", f'{mounts}\nexec "$@"', "sh"] if mounts else []
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest}))"
     train = f"{limited if largest else ''}\n{first}\nfrom cold_jax.train import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", train, *command],
+        [*before, sys.executable, "-c", train, *command],
         cwd=shared,
         env=runs.environment(shared / "cache") | environment,
         stdout=subprocess.PIPE,
@@ -70,9 +85,17 @@ def finish(child: subprocess.Popen[str]) -> tuple[int, str]:
     return child.wait(60), rest
 
 
-def train(shared: Path, *command: str, largest: int | None = None, first: str = "", **environment: str) -> tuple[int, str]:
-    with start(shared, *command, largest=largest, first=first, **environment) as child:
+def train(
+    shared: Path, *command: str, largest: int | None = None, first: str = "", mounts: str = "", **environment: str
+) -> tuple[int, str]:
+    with start(shared, *command, largest=largest, first=first, mounts=mounts, **environment) as child:
         return finish(child)
+
+
+def read_only(folder: Path) -> str:
+    """Mounts a folder read-only. Modes would prove nothing: tests may run as root."""
+    quoted = shlex.quote(str(folder))
+    return f"mount --bind {quoted} {quoted}; mount -o remount,bind,ro {quoted}"
 
 
 def interrupted(shared: Path, folder: Path, words: str = "saved step 20") -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from lies import LIES, TRUTH
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -80,4 +81,14 @@ def test_a_header_of_any_size_allocates_nothing(path: Path, size: int) -> None:
         read_tensors(path)
     path.write_bytes((100_000).to_bytes(8, "little") + b"[" * 100_000)
     with pytest.raises(ValueError, match="not a whole safetensors file"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_header_that_lies_is_refused_in_one_line(path: Path, lie: str) -> None:
+    path.write_bytes(TRUTH)
+    with safe_open(path, framework="numpy") as file:
+        assert file.get_tensor("a").shape == (2, 2)
+    path.write_bytes(LIES[lie])
+    with pytest.raises(ValueError, match=r"^not a whole safetensors file: [^\n]{10,200}$"):
         read_tensors(path)

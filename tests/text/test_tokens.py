@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 
 from cold_jax.errors import WeightsError
 from cold_jax.text import tokens
-from cold_jax.text.tokens import Tokens, _tokenize, join_tokens, tokenize
+from cold_jax.text.tokens import Tokens, _tokenize, join_tokens, tokenize, without_repetitions
 
 
 @pytest.fixture
@@ -40,6 +40,34 @@ def test_texts_that_are_cut_are_counted(tokenizer_file: Path) -> None:
     assert [tokenize(tokenizer_file, texts, length).cut for length in (4, 5, 6, 2000)] == [3, 2, 1, 0]
     assert tokenize(tokenizer_file, texts, 4).cut == 3  # from the cache too
     assert join_tokens([tokenize(tokenizer_file, texts, length) for length in (4, 5)]).cut == 5
+
+
+def test_texts_that_repeat_have_the_tokens_of_each_alone(tokenizer_file: Path) -> None:
+    texts = ["red green", "blue", "red green", "", "red " * 9, "blue", "red " * 9]
+    found = tokenize(tokenizer_file, texts, 6)
+    alone = join_tokens([tokenize(tokenizer_file, [text], 6) for text in texts])
+    assert found.token_N.tolist() == alone.token_N.tolist()
+    assert found.offset_T.tolist() == alone.offset_T.tolist()
+    assert (found.cut, found.token_N.dtype) == (2, np.int32)
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 2), max_size=3), st.integers(0, 1)), max_size=20), st.booleans())
+def test_without_repetitions_each_text_is_there_once(made: list[tuple[list[int], int]], prompts: bool) -> None:
+    """A text with another prompt is another text."""
+    offset_T = np.cumsum([0, *(len(ids) for ids, _ in made)])
+    prompt_T = np.array([prompt for _, prompt in made], np.int32) if prompts else np.zeros(0, np.int32)
+    given_ = Tokens(np.array([token for ids, _ in made for token in ids], np.int32), offset_T, 0, prompt_T)
+    once, at_T = without_repetitions(given_)
+
+    def texts(tokens: Tokens) -> list[tuple[list[int], int]]:
+        prompt_T = tokens.prompt_T.tolist() or [0] * len(tokens.length_T)
+        ends = zip(tokens.offset_T[:-1], tokens.offset_T[1:], prompt_T, strict=True)
+        return [(tokens.token_N[start:end].tolist(), prompt) for start, end, prompt in ends]
+
+    unique = texts(once)
+    assert [unique[t] for t in at_T] == texts(given_)
+    assert len(unique) == len({(tuple(ids), prompt) for ids, prompt in unique})
+    assert sorted(set(at_T.tolist())) == list(range(len(unique)))
 
 
 def test_tokens_are_kept_by_tokenizer_texts_and_length(tokenizer_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,9 +118,10 @@ def training(
     batches: Any = None,
     devices: Any = Pmap(1),  # noqa: B008
     signal_at: int | None = None,
+    which: int = signal.SIGTERM,
     profile: bool = False,
 ) -> Training:
-    """`signal_at`: SIGTERM arrives while this step is under way."""
+    """`signal_at`: the signal `which` arrives while this step is under way."""
 
     def parallelise(step: Any) -> Parallel:
         key = (id(le.partition), objective, optimizer, loop.steps(le.batches.steps_per_epoch), devices)
@@ -130,7 +131,7 @@ def training(
         def watched(*inputs: Any) -> Any:
             result, number = compiled.step(*inputs), next(done)
             if number == signal_at:
-                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(which)
             return result
 
         return replace(compiled, step=watched)
@@ -593,3 +594,27 @@ def test_a_handler_of_before_is_called_too_and_a_child_leaves_the_signal_to_its_
         again.terminate.remove()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_warning_is_handed_on_once_the_step_is_saved(linear: experiment.TrainSetup, tmp_path: Path) -> None:
+    """SIGUSR2 is submitit's: its handler queues the job again and exits. Nobody's, it ends a process as always."""
+    assert signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+    run = training(linear, tmp_path / "alone", signal_at=2)
+    with pytest.raises(SystemExit):
+        run.fit()
+    assert run.terminate.warned is None
+
+    saved: list[list[int]] = []
+
+    def requeue(number: int, frame: object) -> None:
+        saved.append(training(linear, tmp_path).checkpoints.steps())
+        raise SystemExit(122)
+
+    signal.signal(signal.SIGUSR2, requeue)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            training(linear, tmp_path, signal_at=2, which=signal.SIGUSR2).fit()
+        assert (ended.value.code, saved[0][0]) == (122, 2)
+        assert signal.getsignal(signal.SIGUSR2) == requeue
+    finally:
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
