@@ -1,9 +1,9 @@
 """Load on a server of this machine: requests a second, and the times within which half and 99 % of them are answered.
 
 python -m cold_jax.serve run=runs/DIR &
-python scripts/load_test.py [--port 8000] [--requests 2000] [--connections 1 8 32] [--batch 1] [--kind known new search] [--users '{:03d}' 200]
+python scripts/load_test.py [--port 8000] [--requests 2000] [--connections 1 8 32] [--batch 1] [--kind known new search] [--users '{:03d}' 200] [--to FILE]
 
-A row for each kind and number of connections, as Markdown. Users of the data are `known` by ids of the pattern, numbered from 0; a `new` one has a
+A row for each kind and number of connections, as Markdown, and as JSON in FILE. Users of the data are `known` by ids of the pattern, numbered from 0; a `new` one has a
 profile of their own and three items that they like; a `search` is words of an item's text and such a user.
 """
 
@@ -12,6 +12,7 @@ import http.client
 import json
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--kind", choices=("known", "new", "search"), nargs="+", default=["known", "new", "search"])
     parser.add_argument("--users", nargs=2, metavar=("PATTERN", "COUNT"), default=("{:03d}", "200"))
+    parser.add_argument("--to", type=Path)
     given = parser.parse_args()
     first = http.client.HTTPConnection("127.0.0.1", given.port, timeout=60)
     first.request("GET", "/items")
@@ -80,12 +82,17 @@ def main() -> None:
     print(
         f"{page['total']:,} items, batch {given.batch}\n\n| request | connections | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|"
     )
+    rows = []
     for kind in given.kind:
         path, users = "/search" if kind == "search" else "/recommend", int(given.users[1])
         for connections in given.connections:
             requests = bodies(kind, given.batch, given.requests, page["items"], given.users[0], users)
             rate, p50, p99 = row(given.port, path, requests, connections)
             print(f"| {kind} | {connections} | {rate:.0f} | {p50:.1f} | {p99:.1f} |", flush=True)
+            rows.append({"request": kind, "connections": connections, "per_second": rate, "p50_ms": p50, "p99_ms": p99})
+    if given.to:
+        found = {"items": page["total"], "batch": given.batch, "requests": given.requests, "rows": rows}
+        given.to.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
