@@ -25,7 +25,7 @@ def damage(path: Path, how: str, draw: random.Random) -> None:
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "zeros"])
 def test_damaged_entries_of_every_kind_are_made_anew(shared: Path, tmp_path: Path, how: str) -> None:
-    """Tokens, vectors and what XLA compiled. The cache is trusted, so no figure of a damaged program could be told from another's."""
+    """Tokens, vectors and what XLA compiled. The cache is trusted, so a damaged program must never be run."""
     cache, draw = tmp_path / "cache", random.Random(0)
     shutil.copytree(shared / "cache", cache)
     entries = [path for path in sorted(cache.rglob("*")) if path.is_file() and path.stat().st_size]

@@ -61,7 +61,7 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_first_step(shared: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_too_small_is_named_before_the_first_step(shared: Path, tmp_path: Path) -> None:
     disk, before = tmp_path / "disk", cpu_seconds()
     disk.mkdir()
     mounts = f"mount -t tmpfs -o size=200k tmpfs {shlex.quote(str(disk))}"
@@ -80,7 +80,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_step(shared: Path, tm
     assert cpu_seconds() - before < 15
 
 
-def test_a_folder_that_is_read_only_is_told_at_once(shared: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_read_only_is_named_at_once(shared: Path, tmp_path: Path) -> None:
     disk, before = tmp_path / "disk", cpu_seconds()
     disk.mkdir()
     code, output = harness.train(shared, *harness.arguments(disk / "run"), mounts=harness.read_only(disk))
