@@ -32,7 +32,7 @@ TOO_BIG = (
     "Maximum allowed size exceeded",
 )  # how numpy's messages begin
 Objective = float | None  # of a search, the larger the better; None where there is nothing to search for
-DIED = ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")  # of joblib and submitit
+DIED = ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")  # of the launchers with workers
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
