@@ -328,7 +328,8 @@ def load_settings(run: Run, given: Mapping[str, Any]) -> config.Settings:
     """
     from cold_jax.runs.trust import accept
 
-    return config.settings(DictConfig(accept(run, given)))
+    settings = config.settings(DictConfig(accept(run, given)))
+    return settings._replace(parallel=settings.parallel.here())
 
 
 def given_places(cfg: DictConfig) -> dict[str, Any]:

@@ -61,7 +61,11 @@ class Prepared(NamedTuple):
 
 def prepare(s: Settings) -> Prepared:
     """Reads data and encoder, and tokenises every text. θ's vectors of a text are made, or found in the cache, when they are first read."""
-    return _memoized("prepared", (s.data, s.split, s.encoder, s.user_attributes), lambda: _prepare(s))
+    return _memoized(
+        "prepared",
+        (s.data, s.split, s.encoder, s.user_attributes, s.parallel, s.parallel.rounds and s.adapter),
+        lambda: _prepare(s),
+    )
 
 
 def _prepare(s: Settings) -> Prepared:
@@ -75,7 +79,9 @@ def _prepare(s: Settings) -> Prepared:
         dataset = s.data() if s.user_attributes else s.data().without_user_attributes()
         split = s.split(dataset)
     with stage("reading the encoder"):
-        loaded = s.encoder()
+        with s.parallel.loading():
+            loaded = s.encoder()
+        loaded = s.parallel.place(loaded, s.adapter.trainable_filter)
     no_profiles = {"profile": ("",) * len(dataset.users)}  # where the data says nothing of users
     with timed("tokenise"), stage("tokenising"):
         users, items = (
@@ -184,7 +190,7 @@ def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int]:
         peft.init_from_peft(cast("TextEncoder", encoder), p.loaded, cast("Lora", s.adapter))
     row_length, texts_per_row = (8, 1) if s.model.row_per_text else (p.loaded.row_length, p.loaded.encoder.texts_per_row)
     place = PackedTexts(p.tokens, fit_row_length(p.tokens, row_length), texts_per_row)
-    return encoder, place, s.parallel.count * s.loop.microbatch_rows
+    return encoder, place, s.parallel.shards * s.loop.microbatch_rows
 
 
 def _without_training(s: Settings, p: Prepared) -> TrainSetup:

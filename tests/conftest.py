@@ -88,6 +88,28 @@ def prepared(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
+def eight_devices(all_workers: Path) -> Path:
+    """What a process with eight devices left (eight.py); all workers share it."""
+    import subprocess
+    import sys
+
+    from filelock import FileLock
+
+    folder = all_workers / "eight_devices"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "told.json").exists():
+            folder.mkdir()
+            flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
+            paths = {"COLD_JAX_CACHE": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+            script = Path(__file__).with_name("eight.py")
+            done = subprocess.run(
+                [sys.executable, script, folder], env={**os.environ, **paths, "XLA_FLAGS": flags}, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
 def lora_run(prepared):
     """(setup, losses, states) of LoRA with dropout by plain gradient descent on one device: the run that others are compared with."""
     import small

@@ -19,6 +19,7 @@ from cold_jax.data.dataset import Entities
 from cold_jax.data.matrices import binary
 from cold_jax.data.synthetic import Synthetic
 from cold_jax.encoders import Tiny
+from cold_jax.encoders.layers import Remat
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.models.init import RandomInit
 from cold_jax.models.linear import LinearModel  # noqa: F401
@@ -28,6 +29,7 @@ from cold_jax.models.two_tower import TwoTower
 from cold_jax.splits.entities import ItemCold
 from cold_jax.splits.tasks import TrainView
 from cold_jax.training.loop import Loop
+from cold_jax.training.mesh import FrozenDtype, Mesh
 from cold_jax.training.objectives import Softmax
 from cold_jax.training.parallel import Pmap
 from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step
@@ -88,6 +90,11 @@ DESCENT = optax.sgd(0.3)  # unlike Adam it shows a gradient that is some times t
 SOFTMAX = Softmax(temperature=1.0, log_q=True)
 ROWS_AT_ONCE = 2
 ONE = Pmap(1)
+
+
+def mesh(devices: int | None = None, fsdp: int = 1, tensor: int = 1, frozen_dtype: FrozenDtype = FrozenDtype.float32) -> Mesh:
+    """A choice of conf/parallel/mesh.yaml."""
+    return Mesh(devices, fsdp, tensor, frozen_dtype, Remat.products)
 
 
 def in_batch_choices() -> st.SearchStrategy[InBatchSampling]:

@@ -34,7 +34,9 @@ class LoraLinear(nnx.Module):
         self.linear = linear
         self.A = nnx.LoRAParam(jnp.asarray(generator.uniform(-bound, bound, (*stack, wide, rank)), linear.param_dtype))
         self.B = nnx.LoRAParam(jnp.zeros((*stack, rank, out), linear.param_dtype))
-        self.magnitude: Any = nnx.LoRAParam(jnp.linalg.norm(linear.kernel[...], axis=-2)) if dora else None
+        self.magnitude: Any = (
+            nnx.LoRAParam(jnp.linalg.norm(linear.kernel[...].astype(linear.param_dtype), axis=-2)) if dora else None
+        )
         self.scale = scale
         self.dropout = dropout
         self.noise_tag = noise_tag
@@ -50,7 +52,8 @@ class LoraLinear(nnx.Module):
             return self.linear(x) + change
         wide = (*[1] * (x.ndim - 1), -1)
         bias = 0 if self.linear.bias is None else self.linear.bias[...].astype(dtype).reshape(wide)
-        norm = jnp.linalg.norm(self.linear.kernel[...] + self.scale * self.A[...] @ self.B[...], axis=-2)
+        kernel = self.linear.kernel[...].astype(self.A.dtype)
+        norm = jnp.linalg.norm(kernel + self.scale * self.A[...] @ self.B[...], axis=-2)
         by = (self.magnitude[...] / jax.lax.stop_gradient(norm)).astype(dtype).reshape(wide)
         return by * (self.linear(x) - bias + change) + bias
 

@@ -45,7 +45,7 @@ def merge(adapter: Adapter, encoder: TextEncoder, delta: Mapping[str, np.ndarray
         size = {}
     for path, parameter in nnx.to_flat_state(nnx.state(encoder, nnx.Param)):
         if (own := change.get(name := ".".join(map(str, path)))) is not None:
-            array = np.array(parameter[...])
+            array = np.array(parameter[...], np.float32)
             if own.ndim != array.ndim or own.shape[1:] != array.shape[1:] or len(own) > len(array):
                 raise WeightsError(f"Δθ: {name} has shape {own.shape}, and the encoder's {array.shape}")
             array[-len(own) :] += own

@@ -5,6 +5,7 @@ Softmax, norms and rotations compute in float32 whatever it is.
 """
 
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from cold_jax.encoders.sharding import divide_rows, gather
 from cold_jax.text.packing import PREFIX, Rows
 
 Stacked = TypeVar("Stacked", bound=nnx.Module)
@@ -24,6 +26,24 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu_pytorch_tanh": partial(jax.nn.gelu, approximate=True),
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
+}
+
+
+class Remat(Enum):
+    """What of a layer is kept for the backward pass; the rest is computed again.
+
+    products: those with weights. nothing: its input alone, for the least memory. everything: what each operation needs.
+    """
+
+    products = "products"
+    nothing = "nothing"
+    everything = "everything"
+
+
+POLICIES = {
+    Remat.products: jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    Remat.nothing: jax.checkpoint_policies.nothing_saveable,
+    Remat.everything: jax.checkpoint_policies.everything_saveable,
 }
 
 
@@ -225,6 +245,7 @@ class Transformer(nnx.Module):
     """
 
     causal = False  # whether a token sees only those before it
+    remat = Remat.products
     config: Any
     dtype: jnp.dtype
     embeddings: Any
@@ -236,7 +257,7 @@ class Transformer(nnx.Module):
 
     def through(self, x_RLD: jax.Array, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
         """What the layers make of the embeddings."""
-        return scan_layers(self.layers, x_RLD, self.seen(rows), noise_RL)
+        return scan_layers(self.layers, x_RLD, self.seen(rows), noise_RL, self.remat)
 
     def __call__(self, rows: Rows, noise_RL: jax.Array | None = None) -> jax.Array:
         x_RLD = self.through(self.embeddings(rows), rows, noise_RL)
@@ -285,17 +306,19 @@ def stack_layers(make: Callable[[nnx.Rngs], Stacked], layers: int, rngs: nnx.Rng
     return nnx.vmap(make, in_axes=0, out_axes=0)(rngs.split(layers))
 
 
-def scan_layers(layers: Callable[..., jax.Array], x_RLD: jax.Array, seen: Any, noise_RL: jax.Array | None) -> jax.Array:
+def scan_layers(
+    layers: Callable[..., jax.Array], x_RLD: jax.Array, seen: Any, noise_RL: jax.Array | None, remat: Remat = Remat.products
+) -> jax.Array:
     """Applies stacked layers one after the other; each has noise of its own.
 
-    One layer is compiled, whatever the depth. Its products with weights are kept for the backward pass and the rest is computed
-    again, which measured faster than keeping all: a scan fills its stacks of residuals with zeros first.
+    One layer is compiled, whatever the depth. To keep its products with weights for the backward pass and compute the rest again
+    measured faster on a CPU than keeping all: a scan fills its stacks of residuals with zeros first.
     """
 
-    @partial(jax.checkpoint, policy=jax.checkpoint_policies.dots_with_no_batch_dims_saveable)
+    @partial(jax.checkpoint, policy=POLICIES[remat])
     def step(x_RLD: jax.Array, place: tuple[jax.Array, Callable[..., jax.Array]]) -> tuple[jax.Array, None]:
         number, layer = place
-        return layer(x_RLD, seen, _fold(noise_RL, number)), None
+        return gather(layer)(divide_rows(x_RLD), seen, _fold(noise_RL, number)), None
 
     depth = len(jax.tree.leaves(layers)[0])
     return jax.lax.scan(step, x_RLD, (jnp.arange(depth), layers))[0]

@@ -135,7 +135,7 @@ def save(module: nnx.Module, table: Table, given: Mapping[str, float] = {}) -> d
         )
     tensors = {}
     for pattern, (_, change) in table.items():
-        array = np.concatenate([np.asarray(parameters[path][...]) for path in named[pattern]], -1)
+        array = np.concatenate([np.asarray(parameters[path][...], np.float32) for path in named[pattern]], -1)
         names = _names(pattern, parameters[named[pattern][0]])
         arrays = array if "{layer}" in pattern else [array]
         tensors |= {name: np.ascontiguousarray(change(a)) for name, a in zip(names, arrays, strict=True)}

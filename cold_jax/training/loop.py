@@ -30,7 +30,7 @@ from cold_jax.runs.loggers import Logger
 from cold_jax.timing import timed
 from cold_jax.training.checkpoints import Checkpoints
 from cold_jax.training.optimizers import AdamW
-from cold_jax.training.parallel import Parallel, Step
+from cold_jax.training.parallel import Parallel, Step, bytes_per_device
 from cold_jax.training.privacy import PrivateTraining
 from cold_jax.training.private_step import private_step
 from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
@@ -175,6 +175,7 @@ class Training:
 
     def _train(self) -> None:
         frozen = self.parallel.replicate(self.partition.frozen)
+        self._log_memory(frozen)
         self.began, self.since = time.monotonic(), self.step
         self.logged = (self.step, self.began)  # a step and its time, from which examples per second are counted
         with ThreadPoolExecutor(1) as ahead:
@@ -198,6 +199,12 @@ class Training:
                     self._log_pending()
                     self._save()
                 self._exit_if_terminated()
+
+    def _log_memory(self, frozen: Tree) -> None:
+        parts = {"what trains": self.state.trainable, "optimizer state": self.state.optimizer, "gradients": self.state.trainable}
+        held = {name: bytes_per_device(tree) / 1e6 for name, tree in ({"frozen": frozen} | parts).items()}
+        each = ", ".join(f"{name} {size:,.1f} MB" for name, size in held.items())
+        log.info("memory of each of %d devices: %s; and the activations of a step", self.parallel.devices, each)
 
     def _exit_if_terminated(self) -> None:
         """Exits after a signal; the newest step must have been saved."""

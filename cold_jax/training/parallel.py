@@ -1,4 +1,4 @@
-"""Data parallelism: one step on several devices. No other module knows of devices.
+"""Data parallelism: one step on several devices. Besides this module only training/mesh.py knows of devices.
 
 A batch's examples and packed rows are sharded, all else is replicated. Each device encodes its rows; the vectors are gathered, so that
 in-batch negatives are the whole batch's; losses and gradients are summed. N devices train on one device's loss.
@@ -7,17 +7,20 @@ in-batch negatives are the whole batch's; losses and gradients are summed. N dev
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.sharding import Mesh as DeviceMesh
 from jax.sharding import NamedSharding, PartitionSpec
 
 from cold_jax.batching.batch import Batch
+from cold_jax.encoders import Loaded
 from cold_jax.errors import ConfigError
 from cold_jax.ranges import require
 
@@ -43,8 +46,8 @@ class Parallel:
     """A compiled step, and how values reach its devices and come back. A step's state is donated: use the one it returns."""
 
     devices: int
-    replicate: Callable[[Tree], Tree]  # constants, to every device
-    replicate_state: Callable[[Tree], Tree]  # a copy of the state, which may be donated, to every device
+    replicate: Callable[[Tree], Tree]  # constants, to the devices
+    replicate_state: Callable[[Tree], Tree]  # a copy of the state, which may be donated, to the devices
     unreplicate: Callable[[Tree], Tree]  # the one copy back
     shard_batch: Callable[[Batch], Batch]
     step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]]
@@ -61,10 +64,39 @@ class DataParallel:
 
     @property
     def count(self) -> int:
-        return len(_devices(self.devices))
+        return len(find_devices(self.devices))
+
+    @property
+    def shards(self) -> int:
+        """How many parts a batch has, each with rows of its own."""
+        return self.count
+
+    @property
+    def rounds(self) -> bool:
+        """Whether `place` changes numbers of θ."""
+        return False
+
+    def loading(self) -> AbstractContextManager[Any]:
+        """Around what reads θ from files."""
+        return nullcontext()
+
+    def place(self, loaded: Loaded, learns: nnx.filterlib.Filter) -> Loaded:
+        """θ where its devices want it; `learns` picks the parameters that Δθ is added to."""
+        return loaded
+
+    def here(self) -> Self:
+        """For reading a run that was trained elsewhere: on one device, where this machine has fewer than the run had."""
+        try:
+            _ = self.shards
+        except ConfigError:
+            return self.on_one_device()
+        return self
+
+    def on_one_device(self) -> Self:
+        return replace(self, devices=1)
 
     def __call__(self, step: Step) -> Parallel:
-        devices = _devices(self.devices)
+        devices = find_devices(self.devices)
         return _single(step) if len(devices) == 1 else self.over(devices, step)
 
     def over(self, devices: list[Any], step: Step) -> Parallel:
@@ -107,29 +139,6 @@ class Pmap(DataParallel):
         )
 
 
-@dataclass(frozen=True)
-class Mesh(DataParallel):
-    """jax.jit over a mesh of `devices`: the compiler distributes the work by the batch's sharding."""
-
-    def over(self, devices: list[Any], step: Step) -> Parallel:
-        mesh = DeviceMesh(np.array(devices), ("devices",))
-        along, everywhere = NamedSharding(mesh, PartitionSpec("devices")), NamedSharding(mesh, PartitionSpec())
-        collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=len(devices))
-        compiled = jax.jit(
-            lambda constants, state, batch: step(constants, state, batch, collectives), donate_argnums=1, out_shardings=everywhere
-        )
-        return Parallel(
-            devices=len(devices),
-            replicate=lambda tree: jax.device_put(tree, everywhere),
-            replicate_state=lambda tree: jax.device_put(jax.tree.map(jnp.copy, tree), everywhere),
-            unreplicate=lambda tree: tree,
-            shard_batch=lambda batch: Batch(
-                jax.device_put(batch.rows, along), jax.device_put(batch.examples, along), jax.device_put(batch.items, everywhere)
-            ),
-            step=compiled,
-        )
-
-
 def _single(step: Step) -> Parallel:
     compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, single_device), donate_argnums=1)
     return on_single_device(compiled, jax.device_put)
@@ -140,7 +149,7 @@ def on_single_device(step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]], sha
     return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, shard, step)
 
 
-def _devices(count: int | None) -> list[Any]:
+def find_devices(count: int | None) -> list[Any]:
     """Raises ConfigError where there are fewer than `count`."""
     devices = jax.local_devices()
     if count is not None and not 1 <= count <= len(devices):
@@ -148,6 +157,12 @@ def _devices(count: int | None) -> list[Any]:
             f"parallel.devices: {count} is not possible with {len(devices)} {devices[0].platform} devices; give 1 to {len(devices)}, or null"
         )
     return devices[:count]
+
+
+def bytes_per_device(tree: Tree) -> int:
+    """What a tree of arrays holds on each of its devices."""
+    held = lambda x: np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64) * x.dtype.itemsize  # noqa: E731
+    return int(sum(held(leaf) for leaf in jax.tree.leaves(tree)))
 
 
 def device_info(count: int) -> dict[str, Any]:

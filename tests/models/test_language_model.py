@@ -20,7 +20,7 @@ from cold_jax.models.init import RandomInit
 from cold_jax.models.language_model import LanguageModel
 from cold_jax.text.packing import PREFIX
 from cold_jax.training.objectives import TokenCrossEntropy
-from cold_jax.training.parallel import Mesh, Pmap
+from cold_jax.training.parallel import Pmap
 from cold_jax.training.privacy import NoPrivacy
 from cold_jax.training.step import StepMode
 
@@ -85,7 +85,7 @@ def test_the_loss_is_the_mean_of_the_tokens(prepared: experiment.Prepared, gpt: 
     np.testing.assert_allclose(losses[0], -(log_p_B * of.weight_B).sum() / of.weight_B.sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("parallel", [Pmap(2), Mesh(2)], ids=["pmap", "mesh"])
+@pytest.mark.parametrize("parallel", [Pmap(2), small.mesh(2)], ids=["pmap", "mesh"])
 def test_devices_and_slices_find_what_one_finds(prepared: experiment.Prepared, parallel: Any) -> None:
     one = small.fit(train_setup(prepared, small.FULL), OBJECTIVE, small.DESCENT, 3)[0]
     many = small.fit(train_setup(prepared, small.FULL, parallel), OBJECTIVE, small.DESCENT, 3, parallel)[0]

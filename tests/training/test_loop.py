@@ -30,7 +30,7 @@ from cold_jax.storage.sealed import seal
 from cold_jax.training.checkpoints import Checkpoints
 from cold_jax.training.loop import Loop, Training
 from cold_jax.training.optimizers import AdamW, Schedule
-from cold_jax.training.parallel import Collectives, Mesh, Parallel, Pmap
+from cold_jax.training.parallel import Collectives, Parallel, Pmap
 from cold_jax.training.step import StepMode, fused_step
 
 LOOP = Loop(
@@ -451,7 +451,7 @@ def test_not_a_number_stops_the_run_before_the_update(linear: experiment.TrainSe
         assert same(run.state, good.state)
 
 
-@pytest.mark.parametrize("devices", [Pmap(2), Mesh(2)])
+@pytest.mark.parametrize("devices", [Pmap(2), small.mesh(2)])
 def test_not_a_number_on_one_device_stops_all(prepared: experiment.Prepared, tmp_path: Path, devices: Any) -> None:
     """And in the middle of an accumulation."""
     le, twice = small.train_setup(prepared, Frozen(), LinearModel(), parallel=devices), replace(ADAMW, accumulate=2)

@@ -6,9 +6,6 @@ gradient that is some times too large, or of another loss, is far outside.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,8 @@ import numpy as np
 import optax
 import pytest
 import small
-from safetensors.numpy import load_file, save_file
+from eight import trained
+from safetensors.numpy import load_file
 from small import IN_BATCH, STEPS, TWO_TOWER, Frozen, Lstm
 
 from cold_jax import experiment
@@ -26,15 +24,9 @@ from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import EvaluationConfig
 from cold_jax.models.base import score_candidates
 from cold_jax.training.objectives import BceRatings
-from cold_jax.training.parallel import Mesh, Pmap, device_info
-from cold_jax.training.step import State
+from cold_jax.training.parallel import Pmap, device_info
 
 EVALUATION = EvaluationConfig(metrics=["recall@3", "ndcg@3", "auc"], metric="auc", top=3, chunk=16, resamples=10, users=None)
-
-
-def trained(losses: np.ndarray, states: list[State]) -> dict[str, np.ndarray]:
-    """Losses, and parameters before the first step, after it and after the last."""
-    return {"losses": losses} | {f"{n} {name}": x for n in (0, 1, -1) for name, x in small.leaves(states[n].trainable).items()}
 
 
 def metrics(q: experiment.Prepared, le: experiment.TrainSetup, found: dict[str, np.ndarray]) -> dict[str, float]:
@@ -62,7 +54,7 @@ def one_device(prepared: experiment.Prepared) -> tuple[experiment.TrainSetup, di
     return frozen(prepared, Pmap(1))
 
 
-@pytest.mark.parametrize("parallel", [Pmap(2), Mesh(2)], ids=["pmap", "mesh"])
+@pytest.mark.parametrize("parallel", [Pmap(2), small.mesh(2)], ids=["pmap", "mesh"])
 def test_two_devices_train_as_one(prepared: experiment.Prepared, one_device: Any, parallel: Any) -> None:
     """On a frozen encoder: in-batch negatives, batches that the devices don't share evenly, and a last one that is not full."""
     (le, one), (_, two) = one_device, frozen(prepared, parallel)
@@ -88,28 +80,15 @@ def test_two_devices_train_an_lstm_as_one(prepared: experiment.Prepared) -> None
     check(found[1], found[0])
 
 
-def test_eight_devices_train_as_one(prepared: experiment.Prepared, lora_run: Any, tmp_path: Path) -> None:
+def test_eight_devices_train_as_one(prepared: experiment.Prepared, lora_run: Any, eight_devices: Path) -> None:
     """The same with Δθ learning and with dropout: the gradient goes back through the gathered vectors, and noise is the text's."""
     le, losses, states = lora_run
     one = trained(losses, states)
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
-    environment = {**os.environ, "XLA_FLAGS": flags, "COLD_JAX_CACHE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, __file__, str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"devices": 8}
+    assert json.loads((eight_devices / "told.json").read_text())["devices"] == 8
     for name in ("pmap", "mesh"):
-        many = load_file(tmp_path / f"{name}.safetensors")
+        many = load_file(eight_devices / f"{name}.safetensors")
         check(many, one)
         assert metrics(prepared, le, many) == pytest.approx(metrics(prepared, le, one), rel=1e-6)
-
-
-def eight(folder: Path) -> None:
-    """What the process with eight devices does."""
-    q = small.prepared()
-    for name, parallel in {"pmap": Pmap(8), "mesh": Mesh(None)}.items():
-        le = small.perturbed(small.train_setup(q, small.DROPOUT, TWO_TOWER, parallel=parallel))
-        save_file(trained(*small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel)), folder / f"{name}.safetensors")
-    print(json.dumps({"devices": Mesh(None).count}))
 
 
 def test_what_these_runs_have_in_them(lora_run: Any) -> None:
@@ -127,7 +106,7 @@ def test_what_these_runs_have_in_them(lora_run: Any) -> None:
     assert abs(total / weight - losses[0]) > 1e-3
 
 
-@pytest.mark.parametrize("parallel", [Pmap(1), Pmap(2), Mesh(2)], ids=["one", "pmap", "mesh"])
+@pytest.mark.parametrize("parallel", [Pmap(1), Pmap(2), small.mesh(2)], ids=["one", "pmap", "mesh"])
 def test_a_state_that_was_put_may_be_donated(prepared: experiment.Prepared, parallel: Any) -> None:
     """It is a copy: what the caller holds is there after the step, and comes back as one."""
     many = parallel(lambda constants, state, batch, collectives: (state + constants, collectives.psum(jnp.ones(()))))
@@ -140,7 +119,7 @@ def test_a_state_that_was_put_may_be_donated(prepared: experiment.Prepared, para
     np.testing.assert_array_equal(constants, [0, 1, 2])
 
 
-@pytest.mark.parametrize("kind", [Pmap, Mesh])
+@pytest.mark.parametrize("kind", [Pmap, small.mesh])
 def test_devices_that_are_not_there_are_an_error(kind: Any) -> None:
     assert kind(None).count == 2
     with pytest.raises(ConfigError, match=r"parallel.devices: 3 is not possible with 2 \w+ devices; give 1 to 2, or null"):
@@ -155,7 +134,3 @@ def test_machine_tells_what_bits_depend_on() -> None:
     assert info["platform"] == jax.devices()[0].platform
     assert info["threads"] >= 1
     assert "device_count=2" in info["xla_flags"]
-
-
-if __name__ == "__main__":
-    eight(Path(sys.argv[1]))

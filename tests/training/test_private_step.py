@@ -16,7 +16,7 @@ from scipy import stats
 from cold_jax import experiment
 from cold_jax.batching.batch import Batch
 from cold_jax.models.base import Partition
-from cold_jax.training.parallel import Mesh, Pmap
+from cold_jax.training.parallel import Pmap
 from cold_jax.training.privacy import Mechanism
 from cold_jax.training.private_step import clipped_sum, noisy_mean, private_step
 from cold_jax.training.step import State, StepSpec
@@ -188,6 +188,6 @@ def test_a_step_divides_by_the_expected_users_and_adds_its_noise_once(
     noise_N = second - first
     for sample in (noise_N, before - first - summed(batch_of(le, 0).examples) / 9):
         assert stats.kstest(sample, stats.norm(0, sd).cdf).pvalue > 0.01
-    for parallel in (Pmap(2), Mesh(2)):
+    for parallel in (Pmap(2), small.mesh(2)):
         for one, other in zip(alone, steps_of(prepared, parallel, MECHANISM), strict=True):
             np.testing.assert_allclose(one, other, atol=2e-6)

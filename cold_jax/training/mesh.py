@@ -1,0 +1,119 @@
+"""One step over a mesh of devices, for models and encoders that one device cannot hold.
+
+encoders/sharding.py says which axis of a parameter lies along which axis of the mesh; what a device computes follows from that, by jax.jit
+alone. N devices train on one device's loss.
+"""
+
+import dataclasses
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from cold_jax.batching.batch import Batch
+from cold_jax.encoders import Loaded
+from cold_jax.encoders.layers import Remat
+from cold_jax.encoders.sharding import AXES, ROWS, gather, shardings, spec
+from cold_jax.errors import ConfigError
+from cold_jax.ranges import require
+from cold_jax.storage.files import digest
+from cold_jax.training.parallel import Collectives, DataParallel, Parallel, Step, find_devices
+
+Tree = Any
+MATRICES = ("kernel", "embedding")  # the parameters that frozen_dtype is of
+
+
+class FrozenDtype(Enum):
+    """Of θ's matrices that do not learn. With encoder.dtype=bfloat16 both give the same products."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+@dataclass(frozen=True)
+class Mesh(DataParallel):
+    """jax.jit over a mesh of data × fsdp × tensor devices, of which `fsdp` and `tensor` are given and `data` is what is left.
+
+    frozen_dtype: see FrozenDtype. remat: what the backward pass finds in memory, and what it computes again; see Remat.
+    """
+
+    fsdp: int
+    tensor: int
+    frozen_dtype: FrozenDtype
+    remat: Remat
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("parallel", self, at_least_1=["fsdp", "tensor"])
+
+    @property
+    def shards(self) -> int:
+        return self._mesh(find_devices(self.devices)).size // self.tensor
+
+    def on_one_device(self) -> Self:
+        return dataclasses.replace(self, devices=1, fsdp=1, tensor=1)
+
+    @property
+    def rounds(self) -> bool:
+        return self.frozen_dtype is FrozenDtype.bfloat16
+
+    def loading(self) -> AbstractContextManager[Any]:
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
+
+    def place(self, loaded: Loaded, learns: nnx.filterlib.Filter) -> Loaded:
+        """θ in parts on the devices, and its matrices in frozen_dtype, but for the parameters that the filter `learns` picks."""
+        mesh, encoder = self._mesh(find_devices(self.devices)), loaded.encoder
+        encoder.backbone.remat = self.remat
+        frozen = nnx.to_flat_state(nnx.state(encoder.backbone, nnx.All(nnx.Param, nnx.Not(learns))))
+        rounded = [parameter for path, parameter in frozen if self.rounds and path[-1] in MATRICES]
+        for parameter in rounded:
+            parameter.set_value(parameter[...].astype(jnp.bfloat16))
+        for path, variable in nnx.to_flat_state(nnx.state(encoder)):  # one by one: never two copies of θ
+            where = spec(mesh.shape, ".".join(map(str, path)), variable.shape)
+            variable.set_value(
+                jax.device_put(variable[...], NamedSharding(mesh, where) if mesh.size > 1 else mesh.devices.flat[0])
+            )
+        return dataclasses.replace(loaded, digest=digest(loaded.digest, "bfloat16")) if rounded else loaded
+
+    def _mesh(self, devices: list[Any]) -> jax.sharding.Mesh:
+        """Raises ConfigError where the devices cannot be arranged so."""
+        if len(devices) % (self.fsdp * self.tensor):
+            raise ConfigError(
+                f"parallel.fsdp: {self.fsdp} × parallel.tensor={self.tensor} does not divide {len(devices)} devices; give numbers whose "
+                "product does, or parallel.devices"
+            )
+        return jax.sharding.Mesh(np.array(devices).reshape(-1, self.fsdp, self.tensor), AXES)
+
+    def over(self, devices: list[Any], step: Step) -> Parallel:
+        mesh = self._mesh(devices)
+        along, everywhere = NamedSharding(mesh, ROWS), NamedSharding(mesh, P())
+        collectives = Collectives(gather=lambda x: x, psum=lambda tree: tree, rows=self.shards)
+
+        @partial(jax.jit, donate_argnums=1)
+        def sharded_step(constants: Tree, state: Tree, batch: Batch) -> tuple[Tree, Tree]:
+            new, record = step(*gather((constants, state), but=("layers", "optimizer")), batch, collectives)
+            where = shardings(mesh, state), jax.tree.map(lambda _: everywhere, record)
+            return jax.lax.with_sharding_constraint((new, record), where)
+
+        def on_mesh(constants: Tree, state: Tree, batch: Batch) -> tuple[Tree, Tree]:
+            with jax.set_mesh(mesh):
+                return sharded_step(constants, state, batch)
+
+        return Parallel(
+            devices=len(devices),
+            replicate=lambda tree: jax.device_put(tree, shardings(mesh, tree)),
+            replicate_state=lambda tree: jax.device_put(jax.tree.map(jnp.copy, tree), shardings(mesh, tree)),
+            unreplicate=lambda tree: tree,
+            shard_batch=lambda batch: Batch(
+                jax.device_put(batch.rows, along), jax.device_put(batch.examples, along), jax.device_put(batch.items, everywhere)
+            ),
+            step=on_mesh,
+        )
