@@ -97,7 +97,7 @@ def eight_devices(all_workers: Path) -> Path:
 
     folder = all_workers / "eight_devices"
     with FileLock(f"{folder}.lock"):
-        if not (folder / "told.json").exists():
+        if not (folder / "report.json").exists():
             folder.mkdir()
             flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
             paths = {"COLD_JAX_CACHE": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}

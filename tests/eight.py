@@ -52,7 +52,7 @@ def go_on(parallel: Any, folder: Path, first: int = 0) -> list[float]:
 
 
 def memory(adapter: Any, dtype: FrozenDtype) -> dict[str, Any]:
-    """Bytes of each array on the first device, of all of them on each device, and what `bytes_per_device` tells."""
+    """Bytes of each array on the first device, of all of them on each device, and what `bytes_per_device` gives."""
     parallel = small.mesh(fsdp=4, tensor=2, frozen_dtype=dtype)
     le = set_up(parallel, adapter)
     step, state = small.step_of(le, small.SOFTMAX, ADAMW(10, 0.5))
@@ -61,7 +61,7 @@ def memory(adapter: Any, dtype: FrozenDtype) -> dict[str, Any]:
     shards = [(name, shard) for name, leaf in leaves(tree).items() for shard in leaf.addressable_shards]
     held = {device.id: sum(shard.data.nbytes for _, shard in shards if shard.device == device) for device in jax.devices()}
     first = {name: shard.data.nbytes for name, shard in shards if shard.device.id == 0}
-    return {"held": sorted(held.values()), "told": bytes_per_device(tree), "first": first}
+    return {"held": sorted(held.values()), "logged": bytes_per_device(tree), "first": first}
 
 
 def leaves(tree: Any) -> dict[str, jax.Array]:
@@ -72,14 +72,14 @@ def main(folder: Path) -> None:
     for name, parallel in {"pmap": Pmap(8), "mesh": WIDE}.items():
         le = set_up(parallel, small.DROPOUT)
         save_file(trained(*small.fit(le, small.SOFTMAX, small.DESCENT, small.STEPS, parallel)), folder / f"{name}.safetensors")
-    told = {
+    report = {
         "devices": small.mesh().count,
         "losses": go_on(small.mesh(), folder / "data_8"),
         "wide": go_on(WIDE, folder / "data_8", SAVED),
         "full": memory(small.FULL, FrozenDtype.float32),
         "lora": memory(small.LORA, FrozenDtype.bfloat16),
     }
-    (folder / "told.json").write_text(json.dumps(told))
+    (folder / "report.json").write_text(json.dumps(report))
 
 
 if __name__ == "__main__":

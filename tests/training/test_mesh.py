@@ -19,14 +19,14 @@ from cold_jax.training.parallel import Pmap
 
 
 @pytest.fixture(scope="module")
-def told(eight_devices: Path) -> dict[str, Any]:
-    return json.loads((eight_devices / "told.json").read_text())
+def report(eight_devices: Path) -> dict[str, Any]:
+    return json.loads((eight_devices / "report.json").read_text())
 
 
 @pytest.mark.parametrize("adapter", ["full", "lora"])
-def test_each_device_holds_what_the_arithmetic_says(told: dict[str, Any], adapter: str) -> None:
+def test_each_device_holds_what_the_arithmetic_says(report: dict[str, Any], adapter: str) -> None:
     """By hand: the bytes of an array over the devices that divide it; the same on every device, and the sum is what is logged."""
-    found = told[adapter]
+    found = report[adapter]
     width, ffn, floats = 16, 24, 4
     matrix, stem = 2 * width * width * floats // 8, "['encoder']['backbone']['layers']"
     if adapter == "full":
@@ -37,18 +37,18 @@ def test_each_device_holds_what_the_arithmetic_says(told: dict[str, Any], adapte
         assert found["first"][f"['frozen']{stem}['attention']['query']['linear']['kernel'].value"] == matrix // 2  # bfloat16
         assert found["first"][f"['frozen']{stem}['attention_norm']['scale'].value"] == 2 * width * floats // 4
         assert found["first"][f"['state'].trainable{stem}['attention']['query']['A'].value"] == 2 * width * 3 * floats // 4
-    assert sum(found["first"].values()) == found["told"]
-    assert found["held"] == [found["told"]] * 8
+    assert sum(found["first"].values()) == found["logged"]
+    assert found["held"] == [found["logged"]] * 8
 
 
-def test_a_checkpoint_goes_on_over_other_devices(told: dict[str, Any], eight_devices: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_goes_on_over_other_devices(report: dict[str, Any], eight_devices: Path, tmp_path: Path) -> None:
     """AdamW in the middle of an accumulation, saved over data=8: the same losses over fsdp=4 × tensor=2, and on one device."""
-    assert told["wide"] == pytest.approx(told["losses"][eight.SAVED :], rel=1e-5)
+    assert report["wide"] == pytest.approx(report["losses"][eight.SAVED :], rel=1e-5)
     shutil.copytree(eight_devices / "data_8", tmp_path / "data_8")
     one = eight.go_on(Pmap(1), tmp_path / "data_8", eight.SAVED)
-    assert one == pytest.approx(told["losses"][eight.SAVED :], rel=1e-5)
+    assert one == pytest.approx(report["losses"][eight.SAVED :], rel=1e-5)
     alone = eight.go_on(Pmap(1), tmp_path / "alone")
-    assert alone == pytest.approx(told["losses"], rel=1e-5)
+    assert alone == pytest.approx(report["losses"], rel=1e-5)
     assert min(np.abs(np.diff(alone))) > 1e-3  # the losses of two steps differ by more
 
 

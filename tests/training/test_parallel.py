@@ -84,7 +84,7 @@ def test_eight_devices_train_as_one(prepared: experiment.Prepared, lora_run: Any
     """The same with Δθ learning and with dropout: the gradient goes back through the gathered vectors, and noise is the text's."""
     le, losses, states = lora_run
     one = trained(losses, states)
-    assert json.loads((eight_devices / "told.json").read_text())["devices"] == 8
+    assert json.loads((eight_devices / "report.json").read_text())["devices"] == 8
     for name in ("pmap", "mesh"):
         many = load_file(eight_devices / f"{name}.safetensors")
         check(many, one)
