@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,7 +120,11 @@ def prepare_process(keep: bool) -> None:
     escape_handlers()
     for library in ("jax", "absl", "orbax"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
+    programs = cache.root() / "programs"
+    jax.config.update("jax_compilation_cache_dir", str(programs))
+    if not os.access(next(path for path in (programs, *programs.parents) if path.exists()), os.W_OK):
+        # JAX warns of each program that it cannot keep; our own cache warns once
+        warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 

@@ -142,12 +142,14 @@ def evaluate(
     names: Sequence[str],
     top: int,
     chunk: int = 256,
+    within: int | None = None,
 ) -> Evaluation:
     """Ranks candidates, or scores rows, by the kind of each task.
 
     Args:
         scorer: gets at most `chunk` users at a time.
         names: metrics of ranking tasks; of pointwise tasks all are computed.
+        within: of `rank_candidates`.
 
     Raises:
         FloatingPointError: a score is NaN.
@@ -165,7 +167,7 @@ def evaluate(
             correlation = metrics.item_correlation(score_N, task.value_N, task.user_N, task.item_N)
             evaluation.whole[name] |= {} if correlation is None else {"item_correlation": correlation}
         else:
-            ranking = rank_candidates(_by_position(scorer, task), task, top, chunk)
+            ranking = rank_candidates(_by_position(scorer, task), task, top, chunk, within)
             offset_U = task.target_UI.indptr
             evaluation.users[name], evaluation.rankings[name] = task.user_U, ranking
             without_U = task.user_U[~metrics.has_negatives(offset_U, ranking.candidates_U)]
@@ -233,7 +235,8 @@ def validate(scorer: Scorer, tasks: Mapping[str, EvalTask], metric: str, chunk: 
     Raises:
         ValueError: a ranking task has no value of the metric.
     """
-    evaluation = evaluate(scorer, tasks, [] if metric in metrics.POINTWISE else [metric], 1, chunk)
+    names = [] if metric in metrics.POINTWISE else [metric]
+    evaluation = evaluate(scorer, tasks, names, 1, chunk, metrics.parse(metric)[1] if names else None)
     means = evaluation.mean()
     pointwise = [name for name, task in tasks.items() if task.kind is TaskKind.pointwise]
     if metric in metrics.POINTWISE and len(pointwise) < len(tasks):

@@ -28,13 +28,16 @@ LEAST = 32  # users in a chunk, however many items: fewer read the items' vector
 BLOCK = 100  # items whose maximum represents them
 
 
+COMPARISONS = 2**30  # of positives with candidates, from which ranks that nobody reads are not computed
+
+
 AHEAD = 4  # chunks that may wait for the device, each with its scores of all candidates
 
 
 class Ranking(NamedTuple):
     """P runs over the entries of a task's target_UI, in its order."""
 
-    rank_P: np.ndarray  # from 1, among the user's unmasked candidates
+    rank_P: np.ndarray  # from 1, among the user's unmasked candidates; beyond `within` the last
     candidates_U: np.ndarray  # number of unmasked candidates
     top_UK: np.ndarray  # item ids, -1 beyond the last candidate
     score_UK: np.ndarray  # their scores, -inf beyond
@@ -67,6 +70,17 @@ def _rank(
     return rank_P, top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
 
 
+@partial(jax.jit, static_argnames="top")
+def _first(score_BI: Array, masked_BI: Array, order_I: Array, top: int) -> tuple[jax.Array, ...]:
+    """What `_rank` gives, without the ranks."""
+    score_BI = jnp.asarray(score_BI, jnp.float32)[:, order_I]
+    nan_B = jnp.isnan(score_BI).any(1)
+    score_BI = jnp.where(score_BI == 0, 0, score_BI)
+    lowest = jnp.finfo(jnp.float32).min
+    top_BK = first_places(jnp.where(masked_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
+    return top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
+
+
 def first_places(score_BI: jax.Array, top: int) -> jax.Array:
     """The positions of the `top` best, equal ones in the order of their positions.
 
@@ -82,13 +96,16 @@ def first_places(score_BI: jax.Array, top: int) -> jax.Array:
     return jnp.take_along_axis(block_BK, at_BK // BLOCK, 1) * BLOCK + at_BK % BLOCK
 
 
-def rank_candidates(score: Callable[[np.ndarray], Array], task: EvalTask, top: int = 100, chunk: int = 256) -> Ranking:
+def rank_candidates(
+    score: Callable[[np.ndarray], Array], task: EvalTask, top: int = 100, chunk: int = 256, within: int | None = None
+) -> Ranking:
     """Ranks all candidates of each of the task's users. Memory holds the scores of a few chunks, never those of all users.
 
     Args:
         score: positions in task.user_U, at most `chunk`, fewer of many candidates → scores of shape (positions, candidates) in the
             order of task.candidate_I; infinite ones are allowed.
         top: places to return.
+        within: ranks up to this one alone are read, as by recall@k: of many candidates the others are not computed.
 
     Raises:
         FloatingPointError: a score is NaN.
@@ -106,7 +123,10 @@ def rank_candidates(score: Callable[[np.ndarray], Array], task: EvalTask, top: i
     offset_U, item_P = task.target_UI.indptr, position_I[task.target_UI.indices]
     if (item_P < 0).any():
         raise ValueError(f"task '{task.name}': {int(np.sum(item_P < 0))} targets are not among its candidates")
-    chunk, places = min(chunk, users, max(LEAST, COMPARED // items)), min(top, items)
+    candidates_U = items - np.diff(history_UI.indptr) if sampled_UI is None else np.diff(sampled_UI.indptr)
+    by_places = within is not None and sampled_UI is None and len(item_P) * items > COMPARISONS
+    by_places = by_places and not history_UI.multiply(task.target_UI[:, candidate_I]).nnz
+    chunk, places = min(chunk, users, max(LEAST, COMPARED // items)), min(max(top, within or 0) if by_places else top, items)
     chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
     most = max(offset_U[user_B[-1] + 1] - offset_U[user_B[0]] for user_B in chunks)
     positives = 1 << int(most - 1).bit_length()
@@ -120,7 +140,10 @@ def rank_candidates(score: Callable[[np.ndarray], Array], task: EvalTask, top: i
         fill = (0, positives - len(user_P))
         at = np.pad(user_P, fill).astype(np.int32), np.pad(item_P[own], fill)
         masked_BI = history_UI[filled_B].toarray() > 0 if sampled_UI is None else sampled_UI[filled_B].toarray() == 0
-        results.append(_rank(score(filled_B), masked_BI, *at, order_I, places, block))
+        if by_places:
+            results.append((user_P, *_first(score(filled_B), masked_BI, order_I, places)))
+        else:
+            results.append(_rank(score(filled_B), masked_BI, *at, order_I, places, block))
         if n >= AHEAD:
             results[n - AHEAD] = jax.device_get(results[n - AHEAD])
     rank_P, top_UK, score_UK = [], [], []
@@ -129,15 +152,23 @@ def rank_candidates(score: Callable[[np.ndarray], Array], task: EvalTask, top: i
         if nan_B.any():
             user = task.user_U[user_B[min(int(np.argmax(nan_B)), len(user_B) - 1)]]
             raise FloatingPointError(f"part '{task.name}': a score of user {user} (integer id) is NaN")
-        rank_P.append(ranks[: offset_U[user_B[-1] + 1] - offset_U[user_B[0]]])
+        own = slice(offset_U[user_B[0]], offset_U[user_B[-1] + 1])
+        rank_P.append(
+            _by_places(ranks, item_P[own], top_BK, candidates_U[user_B]) if by_places else ranks[: own.stop - own.start]
+        )
         top_UK.append(candidate_I[top_BK[: len(user_B)]])
         score_UK.append(score_BK[: len(user_B)])
-    candidates_U = items - np.diff(history_UI.indptr) if sampled_UI is None else np.diff(sampled_UI.indptr)
     beyond_UK = np.arange(top) >= candidates_U[:, None]
-    at = ((0, 0), (0, top - places))
-    top_UK = np.where(beyond_UK, -1, np.pad(np.concatenate(top_UK), at))
-    score_UK = np.where(beyond_UK, -np.inf, np.pad(np.concatenate(score_UK), at)).astype(np.float32)
+    at = ((0, 0), (0, max(top - places, 0)))
+    top_UK = np.where(beyond_UK, -1, np.pad(np.concatenate(top_UK)[:, :top], at))
+    score_UK = np.where(beyond_UK, -np.inf, np.pad(np.concatenate(score_UK)[:, :top], at)).astype(np.float32)
     return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
+
+
+def _by_places(user_P: np.ndarray, item_P: np.ndarray, top_BK: np.ndarray, last_B: np.ndarray) -> np.ndarray:
+    """Ranks of positives by the first places of their users; the last of those that are not among them."""
+    at_PK = top_BK[user_P] == item_P[:, None]
+    return np.where(at_PK.any(1), at_PK.argmax(1) + 1, last_B[user_P])
 
 
 @partial(jax.jit, static_argnames="top")

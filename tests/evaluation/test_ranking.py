@@ -85,6 +85,27 @@ def test_ranks_and_first_places_with_ties(seed: int, values: int, chunk: int):
         check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, top, chunk), top)
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), values=st.integers(1, 8), top=st.sampled_from([1, 5]), within=st.sampled_from([1, 3, 20]))
+def test_of_many_candidates_only_the_ranks_that_are_read_are_computed(seed: int, values: int, top: int, within: int):
+    """They are those of all, as are those within the list; the others are the last. Lists stay, and a target that is masked, which has no place in a list, its rank."""
+    part = make_part(seed)
+    some = np.array([0.0, -0.0, -np.inf, np.inf, 1.5, -2.0, 1e-30, 3.0], np.float32)[:values]
+    score_UI = np.random.default_rng(seed).choice(some, (USERS, len(part.candidate_I)))
+    masked = dataclasses.replace(part, history_UI=sparse.csr_array(part.history_UI + part.target_UI))
+    with pytest.MonkeyPatch.context() as patch:
+        for task in (part, masked):
+            patch.undo()
+            whole = rank_candidates(lambda position_B: score_UI[position_B], task, top, 4, within)
+            patch.setattr(ranking, "COMPARISONS", 0)
+            few = rank_candidates(lambda position_B: score_UI[position_B], task, top, 4, within)
+            np.testing.assert_array_equal(few.top_UK, whole.top_UK)
+            np.testing.assert_array_equal(few.score_UK, whole.score_UK)
+            last_P = np.repeat(whole.candidates_U, np.diff(task.target_UI.indptr))
+            expected_P = whole.rank_P if task is masked else np.where(whole.rank_P <= max(top, within), whole.rank_P, last_P)
+            np.testing.assert_array_equal(few.rank_P, expected_P)
+
+
 @pytest.mark.parametrize("values", [3, 8, 1000])
 def test_the_best_blocks_hold_the_best_of_many(values: int):
     """More items than one sort is good for, in blocks of which the last is not full; many equal scores, or none."""

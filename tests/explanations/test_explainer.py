@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from cold_jax.encoders import Loaded
 from cold_jax.errors import ConfigError
-from cold_jax.evaluation.statistics import bootstrap
 from cold_jax.explanations.explainer import Subject
 from cold_jax.explanations.explanation import Explanation
 from cold_jax.explanations.faithfulness import cascade, shuffled
@@ -56,10 +54,11 @@ def test_words_are_complete(found: Explanation) -> None:
 
 
 def test_randomised_weights_change_the_words(recommender: Recommender) -> None:
-    """Adebayo et al. 2018, arXiv 1810.03292: of an encoder that is shuffled down to its embeddings, or of a head that is.
+    """Adebayo et al. 2018, arXiv 1810.03292: of an encoder that is shuffled from its last layer down, or of a head that is.
 
-    The sign of a text's words may be the run's by chance, so that there are eight draws, and their mean counts. experiments/explanations
-    has the same of MiniLM.
+    A whole encoder's draw moves the values by more than half of their length, and so does a head's in the mean; a layer alone moves them by a
+    tenth: what reads only some of the weights would not. All words of this encoder have about the same place, so that ranks agree or disagree by chance; experiments/explanations has
+    MiniLM's.
     """
     explainer, draw = recommender.explainer, np.random.default_rng(0)
     profiles = ("a 30-year-old engineer", "a 61-year-old retired lawyer", "a 17-year-old student of music", "cooks")
@@ -74,18 +73,21 @@ def test_randomised_weights_change_the_words(recommender: Recommender) -> None:
 
     own = values(explainer.partition, explainer.phi)
 
-    def agreement(partition: Partition, phi: Loaded) -> float:
+    def change(partition: Partition, phi: Loaded) -> float:
+        """By how much of their length the values differ."""
         pairs = zip(own, values(partition, phi), strict=True)
-        return float(np.mean([stats.spearmanr(a_W, b_W).statistic for a_W, b_W in pairs]))
+        return float(np.mean([np.linalg.norm(a_W - b_W) / np.linalg.norm(a_W) for a_W, b_W in pairs]))
 
-    assert agreement(explainer.partition, explainer.phi) == pytest.approx(1)
-    encoders = [list(cascade(explainer.phi.encoder, draw))[-1][1] for _ in range(8)]
-    of_encoders = [agreement(explainer.partition, replace(explainer.phi, encoder=encoder)) for encoder in encoders]
-    heads = [explainer.partition._replace(frozen=shuffled(explainer.partition.frozen, draw)) for _ in range(8)]
-    of_heads = [agreement(head, explainer.phi) for head in heads]
-    for found in (of_encoders, of_heads):
-        assert bootstrap(np.array(found), 1000, draw)[0] < 0.1, found
-        assert np.mean(found) < 0.4, found
+    assert change(explainer.partition, explainer.phi) == pytest.approx(0, abs=1e-5)
+    of_heads = []
+    for _ in range(4):
+        encoders = [encoder for _, encoder in cascade(explainer.phi.encoder, draw)]
+        of_encoders = [change(explainer.partition, replace(explainer.phi, encoder=encoder)) for encoder in encoders]
+        assert min(of_encoders) > 0.1, of_encoders
+        assert of_encoders[-1] > 0.5, of_encoders
+        of_heads.append(change(explainer.partition._replace(frozen=shuffled(explainer.partition.frozen, draw)), explainer.phi))
+    assert np.mean(of_heads) > 0.5, of_heads
+    assert min(of_heads) > 0.2, of_heads
 
 
 def test_nearest_items_are_those_of_the_largest_cosine(recommender: Recommender, found: Explanation) -> None:

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from cold_jax.evaluation.statistics import bootstrap
 from cold_jax.explanations.explainer import Subject
 from cold_jax.explanations.faithfulness import area, cascade, deletion_curve, insertion_curve, shuffled
 from cold_jax.serving.recommender import Recommender
@@ -52,6 +53,47 @@ def test_shuffled_keeps_the_values() -> None:
     other = shuffled(x, np.random.default_rng(0))
     assert sorted(other.ravel()) == sorted(x.ravel())
     assert not np.array_equal(other, x)
+
+
+def test_the_words_with_the_largest_values_move_the_score_most(recommender: Recommender) -> None:
+    """Deletion and insertion in the order of the values, against two random orders, in pairs: whole intervals lie on the good side.
+
+    Another random order is not ahead of those, and the order backwards is behind.
+    """
+    explainer, draw = recommender.explainer, np.random.default_rng(0)
+    subjects = random_subjects(recommender, 6, draw)
+    scores = [explainer.kept_score(subject, texts=2) for subject in subjects]
+    words = [explainer.word_values(subject, texts=2, steps=16) for subject in subjects]
+    random_curves = [
+        np.mean([deletion_curve(score, draw.permutation(len(value_W))) for _ in range(2)], 0)
+        for score, value_W in zip(scores, words, strict=True)
+    ]
+
+    def intervals(orders: list[np.ndarray]) -> tuple[tuple[float, float], tuple[float, float]]:
+        deleted, inserted = [], []
+        for score, order_W, curve in zip(scores, orders, random_curves, strict=True):
+            deleted.append(area(deletion_curve(score, order_W)) - area(curve))
+            inserted.append(area(insertion_curve(score, order_W)) - area(curve[::-1]))
+        return bootstrap(np.array(deleted), 2000, draw), bootstrap(np.array(inserted), 2000, draw)
+
+    order = [np.argsort(-value_W, kind="stable") for value_W in words]
+    deleted, inserted = intervals(order)
+    assert deleted[1] < 0 < inserted[0]
+    chance = intervals([draw.permutation(len(value_W)) for value_W in words])
+    assert chance[0][0] > deleted[1]
+    assert chance[1][1] < inserted[0]
+    backwards = intervals([order_W[::-1] for order_W in order])
+    assert backwards[1][1] < 0 < backwards[0][0]
+
+
+def random_subjects(recommender: Recommender, count: int, draw: np.random.Generator) -> list[Subject]:
+    """New users with the profiles of the data's and two liked items, each with a third item."""
+    text_U = next(iter(recommender._base.dataset.users.texts.values()))
+    made = []
+    for user in draw.permutation(len(text_U))[:count]:
+        items = draw.permutation(len(recommender.explainer.items))[:3].tolist()
+        made.append(Subject(None, recommender._scorer.new_user, text_U[user], items[1:], items[0]))
+    return made
 
 
 def test_kept_words_lie_between_the_masked_texts_and_the_texts(recommender: Recommender) -> None:

@@ -101,6 +101,7 @@ def test_a_cache_that_is_read_only_changes_no_figure(shared: Path, tmp_path: Pat
     command = harness.arguments(tmp_path / "run")
     code, output = harness.train(shared, *command, mounts=harness.read_only(cache), COLD_JAX_CACHE=str(cache))
     assert code == 0, output
-    assert output.count("COLD_JAX_CACHE") == 1, output  # warned once
+    assert output.count("COLD_JAX_CACHE") == (0 if warm else 1), output  # once, where something was to be written
+    assert "persistent compilation cache" not in output
     harness.check_same(tmp_path / "run", shared / "golden")
     assert warm or list(cache.iterdir()) == []

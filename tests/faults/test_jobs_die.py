@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import harness
@@ -13,6 +14,7 @@ import runs
 from cold_jax import sweeps
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
+SWEEP = ["-m", *harness.SMALL, "+launcher=processes", "hydra.sweep.dir=sweep"]
 # Befalls the job whose seed FATES names, where it begins to read its data.
 FAULTS = """
 import os, resource, signal, sys
@@ -23,7 +25,9 @@ def out_of_memory():
     bytearray(2 << 30)
 
 def hang():
-    open(os.environ["HUNG"], "w").write(str(os.getpid()))
+    with open(os.environ["HUNG"] + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(file.name, os.environ["HUNG"])
     os.kill(os.getpid(), signal.SIGSTOP)
 
 def bug():
@@ -53,23 +57,26 @@ SAYS = {
 
 
 def test_the_others_run(shared: Path, tmp_path: Path) -> None:
-    words = [word for word in harness.arguments(tmp_path) if not word.startswith("hydra.run.dir=")]
-    words += ["-m", "loop.max_steps=1", "seed=1,2,3,4,5,6,7,8,9", "+launcher=processes", "hydra.sweep.dir=sweep"]
+    words = [*SWEEP, "loop.max_steps=1", "seed=1,2,3,4,5,6,7,8,9"]
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "sitecustomize.py").write_text(FAULTS)
     hung = tmp_path / "hung"
     paths = os.pathsep.join([str(tmp_path / "faults"), os.environ.get("PYTHONPATH", "")])
     environment = runs.environment(shared / "cache") | {"PYTHONPATH": paths, "HUNG": str(hung)}
-    os.mkfifo(hung)
 
     def run() -> str:
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        with subprocess.Popen(runs.command("train", *words), cwd=tmp_path, env=environment, **pipes) as process:
-            os.kill(int(hung.read_text()), signal.SIGKILL)  # as somebody would who looks for what hangs
-            assert process.stdout is not None
-            output = process.stdout.read()
-        assert process.returncode == 1, output
-        return output
+        with open(tmp_path / "output", "w+") as output:
+            with subprocess.Popen(
+                runs.command("train", *words), cwd=tmp_path, env=environment, stdout=output, stderr=subprocess.STDOUT
+            ) as process:
+                while process.poll() is None and not hung.exists():
+                    time.sleep(0.1)
+                if hung.exists():
+                    os.kill(int(hung.read_text()), signal.SIGKILL)  # as somebody would who looks for what hangs
+                    hung.unlink()
+            written = (tmp_path / "output").read_text()
+        assert process.returncode == 1, written
+        return written
 
     output = run()
     found = sweeps.jobs(tmp_path / "sweep")
@@ -88,8 +95,7 @@ def test_the_others_run(shared: Path, tmp_path: Path) -> None:
 
 def test_a_job_ends_with_its_sweep(shared: Path, tmp_path: Path) -> None:
     """Nothing goes on unseen after kill -9 of the sweep, and the same command goes on with the step that was saved."""
-    words = [word for word in harness.arguments(tmp_path) if not word.startswith("hydra.run.dir=")]
-    words += ["-m", "+launcher=processes", "hydra.sweep.dir=sweep"]
+    words = SWEEP
     environment = runs.environment(shared / "cache")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(runs.command("train", *words), cwd=tmp_path, env=environment, **pipes) as process:

@@ -30,8 +30,7 @@ def task_of(sweep: Path) -> int:
 def test_a_warned_job_is_queued_again_with_its_step_saved(shared: Path, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     sweep = tmp_path / "sweep"
-    words = [word for word in harness.arguments(tmp_path) if not word.startswith("hydra.run.dir=")]
-    command = runs.command("train", "-m", *words, "+launcher=submitit_local", f"hydra.sweep.dir={sweep}")
+    command = runs.command("train", "-m", *harness.SMALL, "+launcher=submitit_local", f"hydra.sweep.dir={sweep}")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=tmp_path, env=runs.environment(shared / "cache"), **pipes) as process:
         metrics, end = sweep / "0" / "metrics.jsonl", time.monotonic() + 200
