@@ -1,13 +1,20 @@
 """Strict settings for every test: silent JAX mistakes become failures (after equinox's own conftest)."""
 
 import atexit
+import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+# Most of the time of a short run is compilation: without LLVM's passes, and with the older of XLA's two emitters, it takes a third.
+os.environ["TEST_XLA_FLAGS"] = (  # of commands
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2 {os.environ['TEST_XLA_FLAGS']}"
+)
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["WANDB_MODE"] = "disabled"
 # Compiled programs are shared by all tests of a session, its workers and the processes they start; nothing else is (own_cache below).
@@ -23,6 +30,7 @@ from hypothesis import settings
 
 settings.register_profile("tests", deadline=None)  # a loaded machine is slow, not wrong
 settings.load_profile("tests")
+NUMBERS = itertools.count()  # of caches
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +52,8 @@ def own_signing_key(all_workers: Path) -> Iterator[None]:
 def own_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests that need no asset get a cache of their own, so that none passes by what an earlier run left."""
     if request.node.get_closest_marker("assets") is None and request.node.get_closest_marker("network") is None:
-        monkeypatch.setenv("COLD_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"  # half the time of the tests was compilation
+        # made by what first writes there: a folder for each of thousands of tests would have to be counted by each mktemp
+        monkeypatch.setenv("COLD_JAX_CACHE", str(tmp_path_factory.getbasetemp() / "caches" / str(next(NUMBERS))))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ import forks
 
 ROOT = Path(__file__).parents[1]
 VOLATILE = ("seconds", "peak_memory", "versions", "devices", "examples_per_second", "sha256")
-XLA_FLAGS = "--xla_backend_optimization_level=0"  # half the time of a short run is compilation
 
 
 def environment(cache: Path) -> dict[str, str]:
@@ -24,8 +23,8 @@ def environment(cache: Path) -> dict[str, str]:
     cache.mkdir(parents=True, exist_ok=True)
     if not (cache / "programs").exists():
         (cache / "programs").symlink_to(os.environ["TEST_PROGRAMS"])
-    settings = {"COLD_JAX_CACHE": str(cache), "WANDB_MODE": "disabled", "PYTHONUNBUFFERED": "1", "XLA_FLAGS": XLA_FLAGS}
-    return {**os.environ, **settings}
+    settings = {"COLD_JAX_CACHE": str(cache), "WANDB_MODE": "disabled", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **settings, "XLA_FLAGS": os.environ["TEST_XLA_FLAGS"]}
 
 
 def command(module: str, *arguments: str) -> list[str]:

@@ -60,7 +60,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
         [sys.executable, "-c", DRIVER],
         input=json.dumps(commands),
         cwd=folder,
-        env=runs.environment(folder / "cache") | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+        env=runs.environment(folder / "cache") | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=900,
