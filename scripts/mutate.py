@@ -3,7 +3,7 @@
     python scripts/mutate.py splits batching training/loop --count 30 --seed 0
 
 plants up to 30 faults in each of the packages or modules named, drawn at random from all that the operators below find, and prints the
-share that a test noticed, and each one that none did. A fault counts as noticed where a test fails or the tests take twice as long.
+share that a test noticed, and each one that none did. A fault counts as noticed where a test fails or the tests take twice the CPU time and 20 s.
 
 The third-party libraries are imported once; each mutant runs in a fork of that process, on a copy of the repository.
 """
@@ -14,6 +14,7 @@ import copy
 import importlib
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -173,27 +174,28 @@ def tests_of(path: Path) -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests" / inside.parent).glob("test_*.py"))
 
 
-def run(copy_of: Path, tests: list[str], timeout: float) -> tuple[bool, float]:
-    """(whether all passed, seconds), in a fork of this process."""
+def run(copy_of: Path, tests: list[str], limit: int) -> tuple[bool, float]:
+    """(whether all passed, seconds of CPU), in a fork of this process; one that takes more than `limit` seconds of CPU has failed."""
     began = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         child = os.fork()
     if child == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))  # of this process; what it waits for is stopped below
         try:
             os._exit(_pytest(copy_of, tests))
         except BaseException:
             traceback.print_exc()
             os._exit(1)
-    while time.monotonic() - began < timeout:
-        done, status = os.waitpid(child, os.WNOHANG)
+    while time.monotonic() - began < 8 * limit:
+        done, status, usage = os.wait4(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status) == 0, time.monotonic() - began
+            return os.waitstatus_to_exitcode(status) == 0, usage.ru_utime + usage.ru_stime
         time.sleep(0.05)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return False, timeout
+    return False, limit
 
 
 def _pytest(copy_of: Path, tests: list[str]) -> int:
@@ -263,7 +265,7 @@ def _score(drawn: list[tuple[str, Mutant]], copies: "Queue[Path]", jobs: int) ->
     scores: dict[str, Score] = {name: Score() for name, _ in drawn}
 
     def baseline(path: Path) -> float | None:
-        """Seconds of a module's tests without a fault, compilation included; None where they fail."""
+        """Seconds of CPU of a module's tests without a fault, compilation included; None where they fail."""
         copy_of = copies.get()
         passed, seconds = run(copy_of, tests_of(path), 600)
         if not passed:
@@ -274,7 +276,7 @@ def _score(drawn: list[tuple[str, Mutant]], copies: "Queue[Path]", jobs: int) ->
         copies.put(copy_of)
         return seconds if passed else None
 
-    def kill(mutant: Mutant, limit: float) -> bool:
+    def kill(mutant: Mutant, limit: int) -> bool:
         copy_of = copies.get()
         module = copy_of / mutant.path
         original = module.read_text()
@@ -288,7 +290,7 @@ def _score(drawn: list[tuple[str, Mutant]], copies: "Queue[Path]", jobs: int) ->
         paths = sorted({mutant.path for _, mutant in drawn})
         times = dict(zip(paths, pool.map(baseline, paths), strict=True))
         usable = [(name, mutant) for name, mutant in drawn if times[mutant.path] is not None]
-        outcomes = pool.map(lambda pair: kill(pair[1], 2 * (times[pair[1].path] or 0) + 20), usable)
+        outcomes = pool.map(lambda pair: kill(pair[1], int(2 * (times[pair[1].path] or 0)) + 20), usable)
         for n, ((name, mutant), killed) in enumerate(zip(usable, outcomes, strict=True), 1):
             if n % 20 == 0:
                 print(f"{n} of {len(usable)}", flush=True)
