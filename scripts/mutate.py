@@ -209,7 +209,8 @@ def _pytest(copy_of: Path, tests: list[str]) -> int:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     marks = "not slow and not faults and not assets and not network"
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", marks, f"--rootdir={copy_of}"]
+    imported = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # hypothesis, by conftest
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", imported, "-m", marks, f"--rootdir={copy_of}"]
     return int(pytest.main([*options, *tests]))
 
 

@@ -1,6 +1,6 @@
 """A process that has imported JAX and all of cold_jax once, and runs each command in a fork of itself: as in a process of its own, without the seconds of imports.
 
-Started by runs.run: one for all commands of a worker. It reads a JSON object a line (module, arguments, cwd, environment, out, err) and answers each with its exit code.
+Started by runs.run: one for all commands of a worker. It reads a JSON object a line (module, arguments, cwd, environment, first, out, err) and answers each with its exit code.
 """
 
 import importlib
@@ -38,6 +38,7 @@ def _command(given: dict) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = ["", *given["arguments"]]
     code = 0
+    exec(given["first"], {})
     sys.modules.pop(f"cold_jax.{given['module']}", None)  # runpy warns of what is imported already
     try:
         runpy.run_module(f"cold_jax.{given['module']}", run_name="__main__", alter_sys=True)

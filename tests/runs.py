@@ -46,9 +46,9 @@ def _end(started: "subprocess.Popen[str]") -> None:
         pass
 
 
-def run(module: str, *arguments: str, cwd: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """How `python -m cold_jax.MODULE ARGUMENTS` ended, started in `cwd`; in a new process where `more` of the environment is given."""
-    if more:
+def run(module: str, *arguments: str, cwd: Path, cache: Path, first: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    """How `python -m cold_jax.MODULE ARGUMENTS` ended, started in `cwd` with `more` in its environment, after the Python of `first`."""
+    if any(name.startswith("PYTHON") for name in more):  # read when Python starts, not in a fork
         return subprocess.run(
             command(module, *arguments),
             cwd=cwd,
@@ -60,7 +60,8 @@ def run(module: str, *arguments: str, cwd: Path, cache: Path, **more: str) -> su
         )
     with tempfile.TemporaryDirectory() as written:
         out, err = Path(written, "out"), Path(written, "err")
-        asked = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment(cache)}
+        asked = {"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment(cache) | more}
+        asked["first"] = first
         talk = server()
         assert talk.stdin is not None
         assert talk.stdout is not None

@@ -1,5 +1,6 @@
 """A small random data set and encoder, and the way from there to a trained model, for the tests that share them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from cold_jax import config, experiment
 from cold_jax.adapters.full import Frozen, Full
 from cold_jax.adapters.lora import Lora
-from cold_jax.batching.batch import Batching, BatchInputs, Examples, Items, TextPlacer
+from cold_jax.batching.batch import Batch, Batching, BatchInputs, Examples, Items, TextPlacer
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.batching.sequences import SequenceBatching
 from cold_jax.data.dataset import Entities
@@ -31,7 +32,7 @@ from cold_jax.splits.tasks import TrainView
 from cold_jax.training.loop import Loop
 from cold_jax.training.mesh import FrozenDtype, Mesh
 from cold_jax.training.objectives import Softmax
-from cold_jax.training.parallel import Pmap
+from cold_jax.training.parallel import Pmap, single_device
 from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step
 
 DATA = Synthetic(name="small", users=40, items=30, interactions_per_user=8, seed=0, positive=None)
@@ -175,6 +176,13 @@ def step_of(
     """The fused step of a setup, and the state before the first."""
     step = fused_step(spec(le, objective, optimizer, seed))
     return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
+
+
+def loss_of(le: experiment.TrainSetup, objective: Any, seed: int = 0) -> tuple[Callable[[State, Batch], jax.Array], State]:
+    """(state, batch) → the loss of a step, and the state before the first. Compiled alone it has no gradient, which is most of a step."""
+    step, state = step_of(le, objective, optax.sgd(0.0), seed)
+    compiled = jax.jit(lambda frozen, state, batch: step(frozen, state, batch, single_device)[1]["loss"])
+    return lambda state, batch: compiled(le.partition.frozen, state, batch), state
 
 
 def perturbed(le: experiment.TrainSetup) -> experiment.TrainSetup:

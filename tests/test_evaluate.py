@@ -6,12 +6,8 @@ import runs
 
 
 def test_a_checkpoint_gives_the_run_s_figures_again_and_nothing_is_unpickled(finished: Path, tmp_path: Path) -> None:
-    trap = tmp_path / "trap"
-    trap.mkdir()
-    (trap / "sitecustomize.py").write_text(
-        "import pickle\ndef loads(*a, **k): raise SystemExit('unpickled')\npickle.loads = pickle.load = loads\n"
-    )
-    again = runs.run("evaluate", f"run={finished}", cwd=tmp_path, cache=finished.parent / "cache", PYTHONPATH=str(trap))
+    trap = "import pickle\ndef loads(*a, **k): raise SystemExit('unpickled')\npickle.loads = pickle.load = loads\n"
+    again = runs.run("evaluate", f"run={finished}", cwd=tmp_path, cache=finished.parent / "cache", first=trap)
     assert again.returncode == 0, again.stderr
     assert "the largest difference" in again.stdout
     assert again.stdout.rstrip().endswith(": 0")

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from fitted import asking, named, small_train
 
-from cold_jax.baselines.base import Additive, Person
+from cold_jax.baselines.base import Additive, Person, Terms
+from cold_jax.data.dataset import Entities
 from cold_jax.data.matrices import binary
 from cold_jax.errors import ConfigError
+from cold_jax.explanations.closed_form import Known, explain_closed_form
+from cold_jax.explanations.explainer import Subject
 from cold_jax.explanations.explanation import Explanation
 from cold_jax.serving.reasons import Reasons
 from cold_jax.serving.recommender import Recommender
@@ -101,11 +104,35 @@ def test_similar_users_who_took_it() -> None:
     assert all(TRAIN.interaction_UI[[u]][:, [2]].toarray()[0, 0] for u, _ in terms.users)
 
 
+class Fixed:
+    """A score of known terms."""
+
+    def __call__(self, *of: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def terms(self, person: Person, history: Any, item: int) -> Terms:
+        return Terms(0.25, np.array([1.0, -3.0, 2.5]), 0.5, [("job=cook", 0.5)], [(1, 0.1), (0, -0.4)])
+
+
+def test_an_explanation_holds_the_terms_by_their_size() -> None:
+    users, items = Entities(("a", "b"), {"profile": ("A", "B")}, {}), Entities(tuple("wxyz"), {"line": tuple("WXYZ")}, {})
+    unit_ID = np.array([[1.0, 0], [0.6, 0.8], [0, 1], [0.8, 0.6]])
+    known = Known(users, items, unit_ID, np.array([True, True, True, False]))
+    subject, person = Subject("a", 0, "A", [2, 0, 1], 3), Person(0, np.zeros(1))
+    found = explain_closed_form("m", Fixed(), subject, person, known, nearest=2)
+    assert [(one.item_id, one.text, one.share) for one in found.shares] == [("w", "W", -3.0), ("x", "X", 2.5), ("y", "Y", 1.0)]
+    assert (found.item, found.profile, found.history, found.score) == (0.25, 0.5, 0.5, 1.25)
+    assert [(one.user_id, one.text, one.share) for one in found.people] == [("a", "A", -0.4), ("b", "B", 0.1)]
+    assert [(one.name, one.share) for one in found.attributes] == [("job=cook", 0.5)]
+    assert [(one.item_id, one.in_history) for one in found.nearest] == [("x", True), ("w", True)]
+
+
 def test_a_run_s_baseline_explains_a_new_user(recommender: Recommender) -> None:
     import copy
 
     scorer = copy.copy(recommender._scorer)
-    scorer.settings = scorer.settings._replace(baselines={name: named(name) for name in ("item_knn", "user_gp", "fold_in")})
+    baselines = {"item_knn": named("item_knn"), "random": named("random"), "fold_in": named("fold_in", rank=4, factors=3)}
+    scorer.settings = scorer.settings._replace(baselines=baselines)
     reasons = Reasons(scorer, lambda: recommender.phi)
     history = [recommender._item(item, "") for item in ("007", "003")]
 
@@ -117,7 +144,7 @@ def test_a_run_s_baseline_explains_a_new_user(recommender: Recommender) -> None:
     assert {one.item_id for one in known.shares} == {"007", "003"}
     assert known.score == pytest.approx(sum(one.share for one in known.shares))
     assert found("fold_in").profile != 0
-    with pytest.raises(ConfigError, match="method=user_gp is no sum over a user's history or profile"):
-        found("user_gp")
+    with pytest.raises(ConfigError, match="method=random is no sum over a user's history or profile"):
+        found("random")
     with pytest.raises(ConfigError, match="the run has no baseline 'ease'"):
         found("ease")

@@ -69,7 +69,7 @@ def test_randomised_weights_change_the_words(recommender: Recommender) -> None:
 
     def values(partition: Partition, phi: Loaded) -> list[np.ndarray]:
         one = explainer.with_weights(partition, phi)
-        return [one.word_values(subject, texts=2, steps=16) for subject in subjects]
+        return [one.word_values(subject, texts=2, steps=8) for subject in subjects]
 
     own = values(explainer.partition, explainer.phi)
 

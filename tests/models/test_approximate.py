@@ -39,7 +39,22 @@ def test_it_finds_nearly_all_and_comes_out_of_the_cache_as_it_was() -> None:
     assert first.tolist() == again.tolist()
     assert ApproximateIndex(target_IV, bias_I, SETTINGS).search(user_UV[:1], 5).shape == (1, 5)
     few = ApproximateIndex(target_IV[:3], bias_I[:3], SETTINGS).search(user_UV[:2], 5)
-    assert sorted(few[0].tolist())[-3:] == [0, 1, 2]
+    for found_K in few.tolist():
+        assert sorted(found_K) == [-1] * (few.shape[1] - 3) + [0, 1, 2]
+
+
+def test_what_is_kept_is_of_the_same_vectors_and_settings() -> None:
+    """Beside it in the cache are indices of other vectors, and of the same ones with other settings."""
+    pytest.importorskip("usearch")
+    target_IV, bias_I = clustered(300, 6)
+    user_UV = np.random.default_rng(1).normal(size=(2, 6)).astype(np.float32)
+    for vector_IV in (target_IV, -target_IV):
+        best_U = np.argmax(user_UV @ vector_IV.T + bias_I, axis=1)
+        assert ApproximateIndex(vector_IV, bias_I, SETTINGS).search(user_UV, 1)[:, 0].tolist() == best_U.tolist()
+    for connectivity in (16, 4):
+        assert (
+            ApproximateIndex(target_IV, bias_I, SETTINGS._replace(connectivity=connectivity)).index.connectivity == connectivity
+        )
 
 
 def test_a_run_s_lists_by_the_index(finished: Path, recommender: Recommender, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from cold_jax.encoders.pooling import Pooling
 from cold_jax.errors import ConfigError, DataError, WeightsError
 from cold_jax.models.likelihood import Likelihood, log_likelihoods
 from cold_jax.splits.tasks import TrainView
-from cold_jax.text.packing import pack
+from cold_jax.text.packing import Rows, pack
 from cold_jax.text.tokens import Tokens
 
 TITLES = ("a dog", "the dog and cat", "cats", "b")
@@ -54,12 +55,17 @@ def encoder(folder: Path, name: str) -> Loaded:
     return replace(loaded, config={**loaded.config, "tie_word_embeddings": True})
 
 
+@jax.jit
+def states_of(backbone: Any, rows: Rows) -> jax.Array:
+    return backbone(rows)
+
+
 def alone(loaded: Loaded, prompt: list[int], after: list[int]) -> float:
     """Σ log p of tokens after a prompt, from the states of the one sequence; softmax by SciPy."""
     both = np.array([*prompt, *after], np.int32)
     rows, _ = pack(Tokens(both, np.array([0, len(both)])), np.array([0]), 64, 1, 1)
     backbone = loaded.encoder.backbone
-    state_LD = np.asarray(jax.jit(lambda backbone, rows: backbone(rows))(backbone, rows))[0]
+    state_LD = np.asarray(states_of(backbone, rows))[0]
     log_p_LX = log_softmax(state_LD.astype(np.float64) @ np.asarray(backbone.embeddings.word.embedding[...]).T, axis=1)
     return sum(log_p_LX[len(prompt) + n - 1, token] for n, token in enumerate(after))
 

@@ -103,7 +103,7 @@ def test_the_gru_ends_with_the_newest_item() -> None:
 def test_every_parameter_learns(prepared: experiment.Prepared, pooling: Pooling) -> None:
     """After three steps, for the corrections' maps begin at 0."""
     config = replace(CONFIG, pooling=pooling, title="title")
-    train_setup = small.train_setup(prepared, small.FULL, config, UserSequences(size=45, history=3, negatives=2))
+    train_setup = small.train_setup(prepared, small.Frozen(), config, UserSequences(size=45, history=3, negatives=2))
     _, states = small.fit(train_setup, small.SOFTMAX, small.DESCENT, 3)
     before, after = (small.leaves(state.trainable) for state in (states[0], states[-1]))
     still = [name for name in before if np.array_equal(before[name], after[name])]
