@@ -17,7 +17,11 @@ from cold_jax.errors import DataError
 TABLES = {
     "a.csv": ('id,name\r\n007,"a\n""b"""\r\n7,x\r\n007,\r\n', "id,name\r\n7,x\r\n", 2),
     "a.tsv": ("name\tid\nx\t007\ny\t0070\n", "name\tid\ny\t0070\n", 1),
-    "a.jsonl": ('{"id": "007", "n": 1.50}\n\n{"id": 7,  "n": "\\u2028"}\n', '\n{"id": 7,  "n": "\\u2028"}\n', 1),
+    "a.jsonl": (
+        '{"id": "007", "n": 1.50}\n\n{"id": 7,  "n": "\u2028"}\n',
+        '\n{"id": 7,  "n": "\u2028"}\n',
+        1,
+    ),  # in JSON no line ends there
     "a.inter": ("id:token\tn:float\n007\t1\n8\t2\r\n", "id:token\tn:float\n8\t2\r\n", 1),
 }
 
@@ -60,6 +64,22 @@ def test_a_database_is_told_of_not_written() -> None:
     ]
     mongo = Mongodb(uri="env:X", database=None, user="who.id", interactions="clicks", items=None, users=None, **shared)  # type: ignore[arg-type]
     assert list(to_delete(mongo, 'a"b')) == ['data.interactions: db.clicks.deleteMany({"who.id": "a\\"b"})']
+
+
+FILES = {  # of each format: those with rows of users among the ones there, and the column that names them
+    "lastfm": (["user_artists.dat", "user_taggedartists.dat", "artists.dat", "tags.dat"], 2, "userID"),
+    "ml_100k": (["ml-100k.inter", "ml-100k.user", "ml-100k.item"], 2, "user_id"),
+    "iisan": (["sequences.txt", "items.jsonl"], 1, None),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_with_rows_of_users_is_found(name: str, tmp_path: Path) -> None:
+    there, users, column = FILES[name]
+    for file in there:
+        (tmp_path / file).touch()
+    found = user_files(config.make(config.compose([f"data={name}", f"data.root={tmp_path}"]).data, "data"))
+    assert [(file.path.name, file.column) for file in found] == [(file, column) for file in there[:users]]
 
 
 def test_what_cannot_be_forgotten_is_said() -> None:

@@ -12,6 +12,9 @@ def test_quality_against_each_price() -> None:
     rows = drawn[0].spec["layer"][0]["data"]["values"]
     assert [(row["name"], row["price"], row["value"]) for row in rows] == [("#1", 100, 0.3), ("#2", 0, 0.4)]
     assert "ease" in drawn[0].caption
+    *_, memory = quality([point._replace(memory=3 * 2**20) for point in points], "cold", "recall@20", None)
+    assert memory.title == "recall@20 and peak memory (MiB)"
+    assert [row["price"] for row in memory.spec["layer"][0]["data"]["values"]] == [3, 3]
     vl_convert = pytest.importorskip("vl_convert")
     for chart in drawn:
         vl_convert.vegalite_to_vega(chart.spec, VEGALITE)
@@ -19,6 +22,7 @@ def test_quality_against_each_price() -> None:
 
 def test_legends_of_few_names_only() -> None:
     assert "legend" not in colour(["a", "b"])
+    assert "legend" not in colour(list(map(str, range(20))))
     assert colour(list(map(str, range(21))))["legend"] is None
     assert short("#12 adapter=lora") == "#12"
     assert short("lora user") == "lora user"
