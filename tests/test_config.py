@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ LORA = {
 }
 
 
+@functools.cache
 def settings(*overrides: str) -> config.Settings:
     with initialize_config_dir(CONF, version_base="1.3"):
         return config.settings(compose("train", list(overrides)))

@@ -3,7 +3,9 @@
 import csv
 import io
 import pickle
+import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +27,33 @@ def rows_of(p) -> Counter:
     )
 
 
+def with_a_row_twice(p):
+    d = p.dataset
+    columns = {name: np.append(x_N := getattr(d, name), x_N[:1]) for name in ("user_N", "item_N", "value_N", "time_N")}
+    split = replace(p.split, part_N=np.append(p.split.part_N, p.split.part_N[:1]))
+    return p._replace(dataset=replace(d, **columns), split=split)
+
+
 def test_recboles_files_hold_the_rows_of_the_split(recommender, tmp_path: Path) -> None:
-    p, folder = recommender.prepared, tmp_path / "shop"
+    p, folder = with_a_row_twice(recommender.prepared), tmp_path / "shop"
     exchange.recbole(folder, p)
-    wanted = {"user_id": "user", "item_id": "item", "part": "part", "timestamp": "time"}
+    wanted = {"user_id": "user", "item_id": "item", "part": "part", "rating": "value", "timestamp": "time"}
     by_stage = {
         stage: [cells for _, cells in recbole.read(folder / f"shop.{stage}.inter", wanted)]
         for stage in ("train", "valid", "test")
     }
-    assert Counter((user, item, part) for rows in by_stage.values() for user, item, part, _ in rows) == rows_of(p)
-    assert {part for _, _, part, _ in by_stage["train"]} == {"train"}
-    assert {part for _, _, part, _ in by_stage["valid"]} == {"warm_val", "cold_val"}
-    assert {part for _, _, part, _ in by_stage["test"]} == {"warm_test", "cold_test"}
+    found = [
+        (user, item, part, float(value), float(time)) for rows in by_stage.values() for user, item, part, value, time in rows
+    ]
+    assert Counter(row[:3] for row in found) == rows_of(p)
+    d = p.dataset
+    expected = [
+        (d.users.ids[u], d.items.ids[i], v, t) for u, i, v, t in zip(d.user_N, d.item_N, d.value_N, d.time_N, strict=True)
+    ]
+    assert Counter((user, item, value, time) for user, item, _, value, time in found) == Counter(expected)
+    assert {row[2] for row in by_stage["train"]} == {"train"}
+    assert {row[2] for row in by_stage["valid"]} == {"warm_val", "cold_val"}
+    assert {row[2] for row in by_stage["test"]} == {"warm_test", "cold_test"}
     name, texts = next(iter(p.dataset.items.texts.items()))
     items = dict(cells for _, cells in recbole.read(folder / "shop.item", {"item_id": "item", name: "text"}))
     assert items == {item: " ".join(text.split()) for item, text in zip(p.dataset.items.ids, texts, strict=True)}
@@ -45,17 +62,24 @@ def test_recboles_files_hold_the_rows_of_the_split(recommender, tmp_path: Path) 
     assert config["load_col"]["item"] == ["item_id", *p.dataset.items.texts]
 
 
-def test_an_id_with_a_tab_is_refused(recommender, tmp_path: Path) -> None:
-    from dataclasses import replace
+def test_an_item_s_id_is_one_column_though_it_is_a_text_too(recommender, tmp_path: Path) -> None:
+    p, folder = recommender.prepared, tmp_path / "shop"
+    items = replace(p.dataset.items, texts={**p.dataset.items.texts, "item_id": p.dataset.items.ids})
+    exchange.recbole(folder, p._replace(dataset=replace(p.dataset, items=items)))
+    header = (folder / "shop.item").read_text().split("\n", 1)[0]
+    assert header.split("\t") == ["item_id:token", *(f"{name}:token_seq" for name in p.dataset.items.texts)]
 
+
+@pytest.mark.parametrize("sign", ["\t", "\n", "\r"])
+def test_an_id_that_would_end_a_cell_or_a_line_is_refused(recommender, tmp_path: Path, sign: str) -> None:
     p = recommender.prepared
-    users = replace(p.dataset.users, ids=("a\tb", *p.dataset.users.ids[1:]))
-    with pytest.raises(DataError, match=r"a\\tb' holds a tab"):
+    users = replace(p.dataset.users, ids=(f"a{sign}b", *p.dataset.users.ids[1:]))
+    with pytest.raises(DataError, match=re.escape(f"{f'a{sign}b'!r} holds a tab or a line's end")):
         exchange.recbole(tmp_path / "shop", p._replace(dataset=replace(p.dataset, users=users)))
 
 
 def test_coldrecs_files_are_those_its_own_scripts_read(recommender, tmp_path: Path) -> None:
-    p, folder = recommender.prepared, tmp_path / "shop"
+    p, folder = with_a_row_twice(recommender.prepared), tmp_path / "shop"
     exchange.coldrec(folder, p)
 
     def read(name: str) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """The wiring of an experiment: what may depend on the test tasks, and what may not; what jobs of a sweep share."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -30,10 +31,12 @@ SMOKE = (
     "batching.size=16",
     "evaluation.resamples=10",
     "evaluation.metric=ndcg@20",
+    "parallel.devices=1",
 )
 BASELINES = "baseline=[popularity,ridge_text,ridge_svd,content_knn,item_knn]"
 
 
+@functools.cache
 def settings(*overrides: str) -> Settings:
     return config.settings(config.compose([*SMOKE, *overrides]))
 

@@ -16,7 +16,10 @@ import transcript
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own_data.md").read_text()
 # a random encoder, and towers as the closed form starts them: most of the rest is compilation
-SHRUNK = {"data": ["encoder=tiny", "--fast"], "train": ["encoder=tiny", "adapter=zero_shot", "loop.max_steps=1", "baseline=[]"]}
+SHRUNK = {
+    "data": ["encoder=tiny", "--fast"],
+    "train": ["encoder=tiny", "adapter=zero_shot", "loop.max_steps=1", "baseline=[]", "parallel.devices=1"],
+}
 OF_ENCODER_AND_MACHINE = ("tokens of ", "baselines: ", "training: ", "in all ", "memory: ", "wrote ", "[")
 
 

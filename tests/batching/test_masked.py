@@ -116,7 +116,9 @@ def test_a_batch_is_a_function_of_seed_and_step(prepared: experiment.Prepared) -
 
 
 def test_rows_have_one_shape(prepared: experiment.Prepared) -> None:
+    """And are packed, so that a step may be made of slices of them."""
     batches = make(prepared)
+    assert batches.packed
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
 
 

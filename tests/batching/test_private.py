@@ -80,6 +80,10 @@ def test_a_row_holds_a_user_and_nobody_else(prepared: experiment.Prepared) -> No
             assert not set(targets) & set(history)
             assert set(np.flatnonzero(rows.seen_BJ[b]).tolist()) == own
             assert rows.weight_BK[b].sum() in (0, 1, 3)
+            assert rows.history_BK.shape[1] == 2  # batching.history, which is less than the longest support
+    users, items = len(train.users), batches.items
+    np.testing.assert_array_equal(items.slot_J, users + np.arange(len(train.items)))
+    np.testing.assert_array_equal(items.length_J, prepared.tokens.length_T[users:])
 
 
 def test_more_users_than_the_shape_holds_get_a_larger_one(prepared: experiment.Prepared) -> None:

@@ -50,6 +50,7 @@ def test_the_history_of_a_target_is_all_before_it(prepared: experiment.Prepared,
             assert tuple(e.recent_BK[b]) == (*before, -1, -1, -1)[:3]
             found.append((e.user_B[b], e.target_B[b], before))
     assert sorted(found) == sorted(expected)
+    assert len({len(batches(step).rows) for step in range(batches.steps_per_epoch)}) == 1  # or every shape would be compiled
 
 
 def test_seeds_and_epochs_have_orders_of_their_own(prepared: experiment.Prepared) -> None:

@@ -75,6 +75,7 @@ def test_a_run_trains_with_all_of_them(placed: Path, tmp_path: Path, monkeypatch
         "batching.support=[1,3]",
         "loop.max_steps=2",
         "evaluation.resamples=10",
+        "parallel.devices=1",
         "logger=none",
         f"hydra.run.dir={tmp_path / 'run'}",
     )

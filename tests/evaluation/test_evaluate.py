@@ -255,6 +255,7 @@ def test_the_order_of_the_items_file_changes_no_metric(split: Any, seed: int, va
         ({"metric": "ndcg@5"}, r"evaluation.metric: ndcg@5 is none of evaluation.metrics, mrr; name it there too"),
         ({"metric": "coverage@2"}, r"evaluation.metrics: metric 'coverage@2' is unknown"),
         ({"metrics": ["coverage@20"]}, r"evaluation.metrics: coverage@20 needs places that evaluation.top 3 does not keep"),
+        ({"metrics": ["coverage@0"]}, r"evaluation.metrics: coverage@0 needs places"),
         ({"top": 0}, r"evaluation.top: 0 must be 1 or more"),
         ({"users": 0}, r"evaluation.users: 0 must be 1 or more"),
     ],

@@ -588,7 +588,7 @@ def test_a_line_that_is_no_record_of_a_step_is_named(run: Run, line: bytes):
 # full disks, kills, races
 
 WRITERS = """
-import resource, sys
+import json, os, resource, sys
 import warnings
 from pathlib import Path
 import numpy as np
@@ -596,64 +596,77 @@ from cold_jax.evaluation.tables import PerUser, Rankings
 from cold_jax.runs.folder import Run
 from cold_jax.splits.files import SplitRows
 
-warnings.simplefilter("error")  # EncodingWarning: nothing depends on the locale
-run, limit = Run(Path(sys.argv[1])), int(sys.argv[2])
-n = 20_000
-noise = np.random.default_rng(0).uniform(size=n)
-names = [repr(x) for x in noise]
-value = {str(x): float(x) for x in noise}
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-writers = {
-    "config": lambda: run.write_config("names: " + str(names)),
-    "split": lambda: run.write_split(SplitRows(names, names, names), np.arange(n)),
-    "metrics": lambda: run.append_metrics({"step": 9, **value}),
-    "per_user": lambda: run.write_per_user(PerUser(names, names, names, names, noise)),
-    "rankings": lambda: run.write_rankings(Rankings(names, names, np.arange(n), names, noise)),
-    "parameters": lambda: run.write_parameters({"a": noise}, {"b": noise}),
-    "results": lambda: run.write_results(
-        {"experiment": "x", "seed": 1, "test": {"cold": value}}
-        | dict.fromkeys(["versions", "devices", "seconds", "baselines", "versus", "protocol"], {})
-    ),
-}
-for name, write in writers.items():
+def write(run, limit):
+    n = 20_000
+    noise = np.random.default_rng(0).uniform(size=n)
+    names = [repr(x) for x in noise]
+    value = {str(x): float(x) for x in noise}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    writers = {
+        "config": lambda: run.write_config("names: " + str(names)),
+        "split": lambda: run.write_split(SplitRows(names, names, names), np.arange(n)),
+        "metrics": lambda: run.append_metrics({"step": 9, **value}),
+        "per_user": lambda: run.write_per_user(PerUser(names, names, names, names, noise)),
+        "rankings": lambda: run.write_rankings(Rankings(names, names, np.arange(n), names, noise)),
+        "parameters": lambda: run.write_parameters({"a": noise}, {"b": noise}),
+        "results": lambda: run.write_results(
+            {"experiment": "x", "seed": 1, "test": {"cold": value}}
+            | dict.fromkeys(["versions", "devices", "seconds", "baselines", "versus", "protocol"], {})
+        ),
+    }
+    raised = {}
+    for name, write in writers.items():
+        try:
+            write()
+            sys.exit(f"{name} wrote more than {limit} bytes without an error")
+        except OSError as error:
+            raised[name] = error.errno
+    step = 10
     try:
-        write()
-        sys.exit(f"{name} wrote more than {limit} bytes without an error")
-    except OSError as error:
-        print(name, error.errno)
-step = 10
-try:
-    while True:
-        step += 1
-        run.append_metrics({"step": step, "loss": step / 7})
-except OSError:
-    print("steps", step)
+        while True:
+            step += 1
+            run.append_metrics({"step": step, "loss": step / 7})
+    except OSError:
+        raised["steps"] = step
+    print(json.dumps(raised), flush=True)
+
+for folder, limit in zip(sys.argv[1::2], sys.argv[2::2]):
+    if child := os.fork():
+        if os.waitpid(child, 0)[1]:
+            sys.exit("a writer failed")
+    else:
+        warnings.simplefilter("error")  # EncodingWarning: nothing depends on the locale
+        write(Run(Path(folder)), int(limit))
+        os._exit(0)
 """
 
 
-@pytest.mark.parametrize("kilobytes", [1, 4, 64])
-@pytest.mark.parametrize("before", [False, True])
-def test_a_full_disk_raises_and_leaves_no_half_file(run: Run, kilobytes: int, before: bool):
-    old: dict[str, bytes] = {}
-    if before:
-        run.write_split(SplitRows(["a"], ["b"], ["train"]), np.zeros(1, int))
-        run.append_metrics({"step": 1})
-        run.write_per_user(per_user(["a"]))
-        run.write_rankings(rankings(["a"]))
-        run.write_results(results())
-        old = {path.name: path.read_bytes() for path in run.path.iterdir()}
-    command = [sys.executable, "-X", "warn_default_encoding", "-c", WRITERS, str(run.path), str(kilobytes * 1024)]
+def test_a_full_disk_raises_and_leaves_no_half_file(tmp_path: Path):
+    """Files that may have so many bytes, in a process that has imported everything once; in new folders, and in some with files."""
+    cases = [(before, kilobytes) for before in (False, True) for kilobytes in (1, 4, 64)]
+    runs, old = [create(tmp_path / f"run{number}") for number in range(len(cases))], []
+    for run, (before, _) in zip(runs, cases, strict=True):
+        if before:
+            run.write_split(SplitRows(["a"], ["b"], ["train"]), np.zeros(1, int))
+            run.append_metrics({"step": 1})
+            run.write_per_user(per_user(["a"]))
+            run.write_rankings(rankings(["a"]))
+            run.write_results(results())
+        old.append({path.name: path.read_bytes() for path in run.path.iterdir()})
+    given = [word for run, (_, kilobytes) in zip(runs, cases, strict=True) for word in (str(run.path), str(kilobytes * 1024))]
+    command = [sys.executable, "-X", "warn_default_encoding", "-c", WRITERS, *given]
     child = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert child.returncode == 0, child.stderr
-    raised = dict(line.split() for line in child.stdout.splitlines())
-    assert set(raised) == {"config", "split", "metrics", "per_user", "rankings", "parameters", "results", "steps"}
-    now = {path.name: path.read_bytes() for path in run.path.iterdir()}
-    lines = now.pop("metrics.jsonl")
-    assert now == {name: data for name, data in old.items() if name != "metrics.jsonl"}
-    assert lines.endswith(b"\n")
-    assert len(lines) <= kilobytes * 1024
-    steps = [json.loads(line)["step"] for line in lines.splitlines()]
-    assert steps == [1] * before + list(range(11, int(raised["steps"])))
+    for run, (before, kilobytes), files, line in zip(runs, cases, old, child.stdout.splitlines(), strict=True):
+        raised = json.loads(line)
+        assert set(raised) == {"config", "split", "metrics", "per_user", "rankings", "parameters", "results", "steps"}
+        now = {path.name: path.read_bytes() for path in run.path.iterdir()}
+        lines = now.pop("metrics.jsonl")
+        assert now == {name: data for name, data in files.items() if name != "metrics.jsonl"}
+        assert lines.endswith(b"\n")
+        assert len(lines) <= kilobytes * 1024
+        steps = [json.loads(line)["step"] for line in lines.splitlines()]
+        assert steps == [1] * before + list(range(11, raised["steps"]))
 
 
 @pytest.mark.parametrize("fails", ["write", "fsync", "replace"])

@@ -63,6 +63,7 @@ def with_canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("COLD_JAX_CACHE", str(folder / "cache"))
         patch.setenv("WANDB_MODE", "offline")
         words = ["+experiment=smoke", "logger=[wandb]", "data.users=41", "data.seed=7", "loop.max_steps=2", "adapter=frozen"]
+        words += ["parallel.devices=1", "batching.size=16", "batching.negatives=16"]
         cfg = config.compose([*words, "logger.wandb.finish_timeout=60"])
         s = config.settings(cfg)
         run = Run(folder / "run")

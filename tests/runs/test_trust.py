@@ -1,5 +1,6 @@
 """Somebody else's run names nothing that is read: every such setting has to be given again."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import runs
 from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from cold_jax import CONF
 from cold_jax.errors import ConfigError, RunError
@@ -21,10 +22,15 @@ SMALL = ["data=synthetic", "encoder=tiny"]
 TABLES = ["data=tables", "data.interactions=a.csv", "data.items=b.csv", "data.item_texts={line: '{title}'}", "encoder=tiny"]
 
 
-def config_of(*overrides: str) -> dict[str, Any]:
+@functools.cache
+def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("train", list(overrides))
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+        return compose("train", list(overrides))
+
+
+def config_of(*overrides: str) -> dict[str, Any]:
+    """A new one, which may be changed."""
+    return OmegaConf.to_container(composed(*overrides), resolve=True)  # type: ignore[return-value]
 
 
 def run_of(folder: Path, config: dict[str, Any]) -> Run:

@@ -64,6 +64,12 @@ def test_lines_are_counted_over_ids_with_line_breaks(tmp_path: Path):
         from_file(path)(dataset)
 
 
+def test_a_byte_that_is_no_utf_8_is_found_in_its_line(tmp_path: Path):
+    (tmp_path / "split.csv").write_bytes("user_id,item_id,part\na,b,train\nc,é,train\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"split\.csv:3: byte 0xe9 is not UTF-8; save the file as UTF-8"):
+        read_split_rows(tmp_path / "split.csv")
+
+
 def test_an_absent_file_is_named():
     with pytest.raises(
         DataError,

@@ -57,3 +57,6 @@ def test_sampled_candidates_need_users_and_items():
         dataclasses.replace(SAMPLED, candidates=44)(dataset)
     with pytest.raises(ValueError, match=r"split\.positives: 12 must be 1 or more, and less than split\.candidates 12"):
         dataclasses.replace(SAMPLED, positives=12)
+    for wrong in ({"users": 0}, {"validation_users": -1}):
+        with pytest.raises(ValueError, match=rf"split\.{next(iter(wrong))}: "):
+            dataclasses.replace(SAMPLED, **wrong)

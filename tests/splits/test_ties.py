@@ -26,6 +26,11 @@ def test_rows_and_other_items_change_no_pair(item_ids, random):
     assert sorted(fewer, key=place.__getitem__) == [item for item in order if item in place]
 
 
+def test_the_order_is_the_one_of_all_runs_so_far():
+    """Another hash would rank ties in another way than in every results.json that is compared with."""
+    assert tie_break(list("abcdefgh")).tolist() == [6, 7, 5, 1, 2, 4, 3, 0]
+
+
 def test_the_order_is_as_good_as_random():
     position_I = tie_break([str(n) for n in range(2000)])
     assert abs(stats.spearmanr(np.arange(2000), position_I).statistic) < 4 / 2000**0.5

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cold_jax.runs.loggers import NullLogger, combine
+from cold_jax.runs.loggers import NullLogger, combine, is_due, metric_values
 
 
 def test_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -15,6 +15,12 @@ def test_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     logger.finish({})
     assert not list(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_first_step_every_nth_and_the_last_are_shown() -> None:
+    assert [step for step in range(1, 8) if is_due({"step": step, "steps": 7}, 3)] == [1, 3, 6, 7]
+    place = {"step": 3, "steps": 7, "epoch": 1, "best_step": 0}
+    assert metric_values({**place, "loss": 0.5}) == {"loss": 0.5}
 
 
 class Failing:
@@ -44,7 +50,7 @@ class Failing:
 @pytest.mark.parametrize("harmed", ["start", "step", "validation", "finish"])
 def test_one_logger_that_raises_leaves_the_others(harmed: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bad, good = Failing(harmed), Failing("none of them")
-    logger = combine([bad, NullLogger()(), good])
+    logger = combine([bad, good, NullLogger()()])
     logger.start({}, tmp_path, name="name", group="group", job_type="train")
     for step in (1, 2):
         logger.step({"step": step})

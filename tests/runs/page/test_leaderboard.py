@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from test_compare import BASE_U, write
 
-from cold_jax.runs.compare import compare_runs, scan_runs
-from cold_jax.runs.page.leaderboard import Page, page
+from cold_jax.evaluation.statistics import Comparison
+from cold_jax.runs.compare import Difference, compare_runs, scan_runs
+from cold_jax.runs.page.leaderboard import Page, difference_text, first_cold, outcome, page
 
 
 def shown(folder: Path) -> Page:
@@ -34,6 +35,22 @@ def test_methods_are_sorted_and_compared_with_the_strongest_baseline(tmp_path: P
     assert [name for name, _ in table.pairs] == [f"{table.rows[0].name} − {table.rows[2].name}"]
     assert [cost.name for cost in section.costs] == [table.rows[0].name, table.rows[2].name]
     assert len(section.origins) == 3
+
+
+def test_a_difference_is_judged_by_the_corrected_p() -> None:
+    def of(difference: float, p: float, **corrected: float) -> Difference:
+        found: Comparison = {"difference": difference, "ratio": None, "ci95": [0.01, 0.03], "p": p, **corrected}  # type: ignore[typeddict-item]
+        return {"a": "a", "b": "b", "part": "cold", "metric": "recall@20", "found": found}
+
+    assert [outcome(of(0.02, 0.01)), outcome(of(-0.02, 0.01)), outcome(of(0.02, 0.05))] == ["better", "below", "none"]
+    assert outcome(of(0.02, 0.01, p_holm=0.2)) == "none"
+    assert difference_text(of(0.02, 0.01, p_holm=0.2)) == "+0.0200 [+0.0100, +0.0300], p 0.2000"
+
+
+def test_methods_are_sorted_by_the_first_cold_part() -> None:
+    assert first_cold(["warm", "cold", "support_5"]) == "cold"
+    assert first_cold(["all", "warm", "x"]) == "x"
+    assert first_cold(["warm"]) == "warm"
 
 
 def test_other_data_and_other_protocols_are_other_sections(tmp_path: Path) -> None:
