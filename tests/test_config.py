@@ -77,6 +77,18 @@ def test_a_number_has_a_range(change: dict, message: str) -> None:
         config.make(OmegaConf.create({"_target_": "cold_jax.data.synthetic.Synthetic", **data, **change}), "data")
 
 
+def test_whole_numbers_have_63_bits() -> None:
+    node = {"_target_": "cold_jax.data.synthetic.Synthetic", "name": "x", "users": (1 << 63) - 1, "items": 4, "seed": 1}
+    assert config.make(OmegaConf.create({**node, "interactions_per_user": 2, "positive": None}), "data").users == (1 << 63) - 1
+
+
+def test_an_interpolation_is_resolved_in_the_whole_config() -> None:
+    cfg = OmegaConf.create({"rank": 5, "adapter": {**LORA, "rank": "${rank}", "alpha": "${.rank}"}})
+    made = config.make(cfg.adapter, "adapter")
+    assert isinstance(made, Lora)
+    assert (made.rank, made.alpha) == (5, 5.0)
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(ConfigError, match="adapter.rank: is missing"):
         config.make(OmegaConf.create({key: value for key, value in LORA.items() if key != "rank"}), "adapter")
@@ -118,8 +130,10 @@ def test_a_misspelt_key_of_an_experiment_file_is_refused() -> None:
 def test_a_seed_is_a_number() -> None:
     with pytest.raises(ConfigError, match="seed: 'one'"):
         settings("seed=one")
-    with pytest.raises(ConfigError, match="seed: -1 is not a seed"):
-        settings("seed=-1")
+    for wrong in (-1, 2**32):
+        with pytest.raises(ConfigError, match=f"seed: {wrong} is not a seed"):
+            settings(f"seed={wrong}")
+    assert settings(f"seed={2**32 - 1}").seed == 2**32 - 1
 
 
 def test_an_experiment_has_a_name() -> None:

@@ -129,14 +129,8 @@ def test_mistakes_are_named_before_any_data_are_read(words: dict[str, str], mess
         export(words, OmegaConf.create())
 
 
-def test_coldrec_has_one_cold_side(prepared, tmp_path: Path) -> None:
-    cold = np.zeros_like(prepared.split.cold_U)
+@pytest.mark.parametrize("cold", [False, True])
+def test_coldrec_has_one_cold_side(prepared, tmp_path: Path, cold: bool) -> None:
+    sides = {name: np.full_like(getattr(prepared.split, name), cold) for name in ("cold_U", "cold_I")}
     with pytest.raises(ConfigError, match="ColdRec has cold users or cold items"):
-        exchange.coldrec(
-            tmp_path / "x",
-            prepared._replace(
-                split=prepared.split.__class__(
-                    **{**vars(prepared.split), "cold_U": cold, "cold_I": np.zeros_like(prepared.split.cold_I)}
-                )
-            ),
-        )
+        exchange.coldrec(tmp_path / "x", prepared._replace(split=replace(prepared.split, **sides)))

@@ -50,6 +50,12 @@ def test_a_batch_is_a_function_of_seed_and_step(
         assert_same(a, b)
 
 
+def test_a_step_has_room_for_its_targets_their_supports_and_the_negatives(prepared: experiment.Prepared):
+    few = InBatchSampling(size=2, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False)
+    assert len(make(prepared, few)(0).items.item_J) == 2 * (1 + 3) + 2
+    assert len(make(prepared, STEP)(0).items.item_J) == prepared.train.warm_I.sum()  # more than there are
+
+
 def test_seeds_steps_and_epochs_differ(prepared: experiment.Prepared):
     batches = make(prepared, STEP)
     epoch = batches.steps_per_epoch

@@ -101,6 +101,9 @@ def test_the_protocol_of_cold_items():
     z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
     assert cold["minimum_detectable_difference"] == pytest.approx(z * stats.sem(difference_U))
     assert describe_protocol(split, ours, {}, "mrr")["cold"]["minimum_detectable_difference"] is None
+    for one in (ours, weak):
+        one.per_user["cold"]["mrr"] = one.per_user["cold"]["mrr"][:1]
+    assert describe_protocol(split, ours, {"weak": weak}, "mrr")["cold"]["minimum_detectable_difference"] is None  # of one user
 
 
 def test_the_mask_of_cold_users():

@@ -196,7 +196,7 @@ def test_scores_of_many_users_are_never_held_together():
 def test_best_items_are_those_of_the_ranking(top: int) -> None:
     """Lists of users are the ranking's, ties and all; beyond the last candidate there is nothing."""
     part, ids = make_part(7, users=3), [str(n) for n in range(ITEMS)]
-    score_UI = np.random.default_rng(7).integers(0, 3, (3, ITEMS)).astype(np.float32)
+    score_UI = np.random.default_rng(7).choice(np.array([-1, -0.0, 0.0, 1], np.float32), (3, ITEMS))
     score_UI[0, :2] = -np.inf  # a score like another
     everything = dataclasses.replace(part, candidate_I=np.arange(ITEMS), tie_break_I=tie_break(ids))
     got = rank_candidates(lambda position_B: score_UI[position_B], everything, top)

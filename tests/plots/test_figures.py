@@ -22,6 +22,10 @@ def test_the_curve_has_start_band_and_kept_step(finished: Path) -> None:
     assert list(drawn["kept"].get_xdata()) == [found.best_step]
     corner = right.collections[0].get_paths()[0].vertices
     assert corner[:, 1].max() == pytest.approx(max(found.unsure.high or []))
+    assert corner[:, 1].min() == pytest.approx(min(found.unsure.low or []))
+    _, right = figures.draw_learning_curve(found._replace(best_step=int(found.metric.x[-1])), "recall@20").axes
+    kept = next(line for line in right.lines if line.get_label() == "kept")
+    np.testing.assert_array_equal(kept.get_xydata(), [[found.metric.x[-1], found.metric.y[-1]]])
 
 
 def test_a_line_for_each_method(finished: Path) -> None:
@@ -31,6 +35,15 @@ def test_a_line_for_each_method(finished: Path) -> None:
     assert set(drawn) == {"model", "popularity", "random"}
     for line in lines:
         np.testing.assert_array_equal(drawn[line.label].get_xydata(), np.column_stack([line.x, line.y]))
+
+
+def test_the_model_has_a_band_along_k_and_bars_beside_parts() -> None:
+    model = series.Series("model", [0.0, 5.0], [0.2, 0.3], [0.1, 0.25], [0.3, 0.35])
+    (ax,) = figures.draw_quality(["support_0", "support_5"], [model], "recall@20").axes
+    corners = {(x, round(y, 6)) for x, y in ax.collections[0].get_paths()[0].vertices.tolist()}
+    assert corners == {(0, 0.1), (0, 0.3), (5, 0.25), (5, 0.35)}
+    (ax,) = figures.draw_quality(["warm", "cold"], [model], "recall@20").axes
+    assert [path.vertices.tolist() for path in ax.collections[0].get_paths()] == [[[0, 0.1], [0, 0.3]], [[5, 0.25], [5, 0.35]]]
 
 
 def test_bars_and_points(finished: Path) -> None:

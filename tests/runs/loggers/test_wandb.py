@@ -30,6 +30,7 @@ RESULTS: dict[str, Any] = {
 
 
 CONFIG = {"adapter": {"_target_": "cold_jax.adapters.lora.Lora", "rank": 8}, "data": {"name": "ml_100k"}, "seed": 1}
+WHOLE = {**CONFIG, "resume": "/a/folder", "hydra": {"run": {"dir": "/a/folder"}}}  # what a run's config has besides
 
 
 def record(step: int, steps: int = STEPS) -> dict[str, float]:
@@ -39,7 +40,7 @@ def record(step: int, steps: int = STEPS) -> dict[str, float]:
 def run(logger: Logger, folder: Path, pause: float = 0.0) -> tuple[float, float]:
     """A run of a few steps; (seconds of the loop, seconds of the finish)."""
     begin = time.monotonic()
-    logger.start(CONFIG, folder, "lora_user_cold seed 1", "lora_user_cold", "train")
+    logger.start(WHOLE, folder, "lora_user_cold seed 1", "lora_user_cold", "train")
     for step in range(1, STEPS + 1):
         print("canary-of-the-console")
         logger.step(record(step))
@@ -279,7 +280,7 @@ def test_no_path_reaches_wandb(tmp_path: Path) -> None:
         "data": {"_target_": "cold_jax.data.tables.Tables", "root": str(tmp_path), "items": "~/items.csv", "users": "../u.csv"},
         "encoder": {"id": f"{tmp_path}/encoder", "dtype": "float32"},
         "split": {"path": "C:\\split.csv", "seed": 1},
-        "model": {"ask": "a {age}-year-old"},
+        "model": {"ask": "a {age}-year-old", "files": ["../a", "b"]},
         "resume": str(tmp_path),
         "logger": {"wandb": {"project": "x"}},
     }
@@ -289,9 +290,24 @@ def test_no_path_reaches_wandb(tmp_path: Path) -> None:
         "data": {"_target_": "cold_jax.data.tables.Tables", "root": "(a path)", "items": "(a path)", "users": "(a path)"},
         "encoder": {"id": "(a path)", "dtype": "float32"},
         "split": {"path": "(a path)", "seed": 1},
-        "model": {"ask": "a {age}-year-old"},
+        "model": {"ask": "a {age}-year-old", "files": ["(a path)", "b"]},
     }
     assert public({"encoder": {"id": "sentence-transformers/all-MiniLM-L6-v2"}})["encoder"]["id"].startswith("sentence")
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(2, ["delta.safetensors", "head.safetensors"]), (1, []), (0, [])])
+def test_parameters_have_a_largest_size(tmp_path: Path, limit: int, kept: list[str]) -> None:
+    """Both files together, in millions of bytes."""
+    for name in ("delta.safetensors", "head.safetensors"):
+        (tmp_path / name).write_bytes(bytes(10**6 - 100))
+    added, logged = [], []
+    made = SimpleNamespace(add_file=lambda path, **_: added.append(Path(path).name))
+    logger = wandb_logger(Mode.offline, artifact_mb=limit)
+    logger.folder = tmp_path  # type: ignore[attr-defined]
+    logger.wandb = SimpleNamespace(Artifact=lambda *_, **__: made)  # type: ignore[attr-defined]
+    logger.run = SimpleNamespace(id="x", offline=True, log_artifact=logged.append)  # type: ignore[attr-defined]
+    logger._log_parameters({})  # type: ignore[attr-defined]
+    assert (added, logged) == (kept, [made] if kept else [])
 
 
 @pytest.mark.parametrize("environment", [{"WANDB_MODE": "off"}, {"WANDB_DISABLED": "true", "WANDB_MODE": "online"}])

@@ -18,6 +18,11 @@ def test_lines_of_validation_and_loss(tmp_path: Path) -> None:
     for step in (0, 5):
         Run(folder).append_metrics({"step": step, "epoch": 0.0, "metric": step / 10})
     [run] = scan_runs([tmp_path]).finished
+    other = Run(write(tmp_path / "b", seed=2))
+    for step in range(2):
+        other.append_metrics({"step": step, "epoch": 0.0, "loss": 7.0})
+    _, of_both = curves.learning_curves({"#1 a": sorted(scan_runs([tmp_path]).finished, key=lambda one: one.path)})
+    assert [point["value"] for point in of_both.spec["data"]["values"]][-3:] == [1 / 6, 7, 7]
     validation, loss = curves.learning_curves({"#1 a": [run]})
     assert [(point["step"], point["value"]) for point in validation.spec["data"]["values"]] == [(0, 0), (5, 0.5)]
     assert [point["value"] for point in loss.spec["data"]["values"]] == [1 / (step + 1) for step in range(6)]

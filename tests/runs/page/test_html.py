@@ -15,6 +15,8 @@ from test_compare import BASE_U, write
 
 from cold_jax.report import main
 from cold_jax.runs.folder import Run
+from cold_jax.runs.page.charts import Chart
+from cold_jax.runs.page.html import _embedded
 
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
@@ -89,6 +91,13 @@ def test_it_is_well_formed_and_fetches_nothing(hostile: Path) -> None:
     assert len(json.loads(specs)) == sum("data-chart" in attributes for _, attributes in page.elements)
     assert "49" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL).partition("{{7*7}}")[0][-50:]
     assert "</script><script>document" not in text
+
+
+def test_no_name_in_a_chart_ends_the_element_that_holds_it() -> None:
+    spec = {"data": {"values": [{"name": "</script><!--&\u2028\u2029>"}]}}
+    text = _embedded([Chart("", "", spec)])
+    assert not set("<>&\u2028\u2029") & set(text)
+    assert json.loads(text) == [spec]
 
 
 @pytest.mark.slow
