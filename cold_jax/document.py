@@ -23,7 +23,7 @@ def results_document(
     """results.json."""
     from importlib.metadata import version
 
-    from cold_jax import seeds
+    from cold_jax import __version__, seeds
     from cold_jax.evaluation.protocol import compare_to_baselines, describe_protocol
     from cold_jax.training.parallel import device_info
 
@@ -31,7 +31,7 @@ def results_document(
     document = {
         "experiment": s.experiment,
         "seed": s.seed,
-        "versions": {name: version(name) for name in ("cold-jax", "jax", "jaxlib", "flax", "optax", "numpy")},
+        "versions": {"cold-jax": __version__, **{name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}},
         "devices": device_info(s.parallel.count),
         "seconds": dict(seconds),
         "test": tested.mean(),

@@ -16,7 +16,8 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from string import Template
@@ -56,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", metavar="NAME", help="a folder of experiments/")
     parser.add_argument("given", metavar="KEY=VALUE", nargs="*", help="for $KEY in experiment.yaml, or an override of every run")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once; for a GPU with memory and processors for several")
     args = parser.parse_args()
     folder = EXPERIMENTS / args.name
     if not (folder / "experiment.yaml").is_file():
@@ -67,12 +69,16 @@ def main() -> None:
     committed: list[Row] = json.loads(path.read_text()) if path.exists() else []
 
     found: list[Row] = []
+    keys, runs, submitted = {key for table in tables for key in wanted(table)}, Runs(args.jobs), {}
     for table in tables:
         if missing := wanted(table) - given.keys():
             print(f"{table['title']}: as committed; {', '.join(f'{key}=…' for key in sorted(missing))} was not given (README.md)")
-            found += [row for row in committed if row["data"] == table["title"]]
         else:
-            found += rows(table, measured(table, folder, given, {key for other in tables for key in wanted(other)}))
+            submitted[table["title"]] = submit(table, folder, given, keys, runs)
+    for table in tables:
+        title = table["title"]
+        committed_rows = [row for row in committed if row["data"] == title]
+        found += rows(table, measured(submitted[title])) if title in submitted else committed_rows
     outside = [line for row in found if (line := beyond(row, committed))]
     there = [table for table in tables if any(row["data"] == table["title"] for row in found)]
     print(text := "\n\n".join(markdown(table, found) for table in there))
@@ -104,6 +110,7 @@ def read(folder: Path) -> list[Any]:
             "against": None,
             "pretrained": {},
             "exported": {},
+            "deterministic": [],
             **table,
         }
         for table in tables["tables"]
@@ -114,31 +121,73 @@ def wanted(table: Mapping[str, Any]) -> set[str]:
     """The keys that its runs need."""
     commands = [*table["runs"].values(), *table["pretrained"].values()]
     keys = {key for overrides in commands for override in overrides for key in Template(override).get_identifiers()}
-    return keys - {*table["pretrained"], *table["exported"], "split"}
+    return keys - {*table["pretrained"], *table["exported"], "split", "seed"}
 
 
 def commands(
-    table: Mapping[str, Any], given: Mapping[str, str], keys: set[str]
+    table: Mapping[str, Any], given: Mapping[str, str], keys: set[str], encoders: Mapping[int, Mapping[str, str]]
 ) -> Iterator[tuple[str, int | None, int, list[str]]]:
-    """(run, split seed, training seed, arguments of cold_jax.train) of all the table's runs."""
+    """(run, split seed, training seed, arguments of cold_jax.train) of all the table's runs; `encoders` are those of a training seed."""
     everywhere = [f"{key}={value}" for key, value in given.items() if key not in keys]
     for (name, overrides), split, seed in product(table["runs"].items(), table["split_seeds"], table["seeds"]):
-        arguments = [Template(override).substitute(given, split=split) for override in overrides] + everywhere
+        own_seed = table["seeds"][0] if name in table["deterministic"] else seed
+        arguments = [Template(override).substitute(given, **encoders[seed], split=split) for override in overrides] + everywhere
         has_split = split is None or any("$split" in override for override in overrides)
-        yield name, split, seed, [*arguments, f"seed={seed}", *([] if has_split else [f"split.seed={split}"])]
+        yield name, split, seed, [*arguments, f"seed={own_seed}", *([] if has_split else [f"split.seed={split}"])]
 
 
-def measured(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], keys: set[str]) -> pl.DataFrame:
-    """A value in each row, with its run, split, seed and draw (both), method, part, metric, user (null: of no user), and protocol."""
-    frames, encoders = [], {}
-    for name, overrides in table["pretrained"].items():
-        arguments = [Template(override).substitute(given) for override in overrides]
-        encoders[name] = str(pretrained(folder / "runs" / f"{name}-{_digest(arguments)}", arguments))
+class Runs:
+    """Folders made in order, at most `jobs` at once and each once."""
+
+    def __init__(self, jobs: int):
+        self.pool, self.futures = ThreadPoolExecutor(jobs), {}
+
+    def make(
+        self, folder: Path, make: Callable[..., object], *args: object, after: Iterable[Future[object]] = ()
+    ) -> Future[object]:
+        """`make(folder, *args)`, begun when those before it are done. They must have been given earlier, so that none waits for ever."""
+        earlier = list(after)
+        if folder not in self.futures:
+            self.futures[folder] = self.pool.submit(lambda: ([other.result() for other in earlier], make(folder, *args)))
+        return self.futures[folder]
+
+
+def submit(
+    table: Mapping[str, Any], folder: Path, given: Mapping[str, str], keys: set[str], runs: Runs
+) -> list[tuple[str, int | None, int, Run, Future[object]]]:
+    """(name, split, seed, run, when it is made) of each run of a table."""
+    encoders: dict[int, dict[str, str]] = {seed: {} for seed in table["seeds"]}
+    before: dict[str, Future[object]] = {}
+    for seed, (name, overrides) in product(table["seeds"], table["pretrained"].items()):
+        arguments = [Template(override).substitute(given, seed=seed) for override in overrides]
+        path = folder / "runs" / f"{name}-{_digest(arguments)}"
+        encoders[seed][name] = str(path / "encoder")
+        before[encoders[seed][name]] = runs.make(path, pretrained, arguments)
+
+    def submitted(arguments: list[str], name: str, split: int | None, seed: int) -> tuple[Run, Future[object]]:
+        own_seed = table["seeds"][0] if name in table["deterministic"] else seed
+        path = folder / "runs" / f"{name}-{split}-{own_seed}-{_digest(arguments)}"
+        needed = [done for encoder, done in before.items() if any(encoder in argument for argument in arguments)]
+        return Run(path), runs.make(path, trained, arguments, after=needed)
+
     for name, of in table["exported"].items():
         only = {**table, "runs": {of: table["runs"][of]}, "split_seeds": table["split_seeds"][:1], "seeds": table["seeds"][:1]}
-        encoders[name] = str(exported(folder, *next(commands(only, given, keys))))
-    for name, split, seed, arguments in commands(table, {**given, **encoders}, {*keys, *encoders}):
-        run = trained(folder, name, split, seed, arguments)
+        *labels, arguments = next(commands(only, given, keys, encoders))
+        run, done = submitted(arguments, *labels)
+        before[str(run.path / "encoder")] = runs.make(run.path / "encoder", exported, run, after=[done])
+        for of_seed in encoders.values():
+            of_seed[name] = str(run.path / "encoder")
+    return [
+        (name, split, seed, *submitted(arguments, name, split, seed))
+        for name, split, seed, arguments in commands(table, given, keys, encoders)
+    ]
+
+
+def measured(submitted: Sequence[tuple[str, int | None, int, Run, Future[object]]]) -> pl.DataFrame:
+    """A value in each row, with its run, split, seed and draw (both), method, part, metric, user (null: of no user), and protocol."""
+    frames = []
+    for name, split, seed, run, done in submitted:
+        done.result()
         results = run.read_results()
         of_users = pl.DataFrame(run.read_per_user()._asdict()).rename({"user_id": "user"})
         whole = [
@@ -171,28 +220,22 @@ def costs(results: Mapping[str, Any]) -> list[tuple[str, str, None, str, float]]
     return [("run", "model", None, name, float(value)) for name, value in zip(COSTS, values, strict=True)]
 
 
-def pretrained(folder: Path, arguments: Sequence[str]) -> Path:
-    """The encoder of a pre-training, made where it isn't there."""
+def pretrained(folder: Path, arguments: Sequence[str]) -> None:
+    """A pre-training, made where it isn't there."""
     if not (folder / "encoder").exists():
         make("pretrain", folder, arguments)
-    return folder / "encoder"
 
 
-def trained(folder: Path, name: str, split: int | None, seed: int, arguments: Sequence[str]) -> Run:
+def trained(folder: Path, arguments: Sequence[str]) -> None:
     """A finished run, made where it isn't there."""
-    run = Run(folder / "runs" / f"{name}-{split}-{seed}-{_digest(arguments)}")
-    if not run.finished:
-        make("train", run.path, arguments)
-    return run
+    if not Run(folder).finished:
+        make("train", folder, arguments)
 
 
-def exported(folder: Path, *of: Any) -> Path:
+def exported(encoder: Path, run: Run) -> None:
     """The encoder φ of a run, exported where it isn't there."""
-    run = trained(folder, *of)
-    encoder = run.path / "encoder"
     if not encoder.exists():
         subprocess.run([sys.executable, "-m", "cold_jax.export", f"run={run.path}", f"to={encoder}"], check=True)
-    return encoder
 
 
 def make(command: str, folder: Path, arguments: Sequence[str]) -> None:

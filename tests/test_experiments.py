@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import sys
+from itertools import product
 from pathlib import Path
 from string import Template
 
@@ -85,13 +86,15 @@ def test_the_split_seed_stands_where_it_is_asked_for() -> None:
         "seeds": [5],
         "pretrained": {},
         "exported": {},
+        "deterministic": [],
     }
     assert experiment.wanted(table) == {"root"}
     on_phi = {**table, "runs": {**table["runs"], "on": ["encoder.id=$phi"]}}
     assert experiment.wanted(on_phi | {"exported": {"phi": "own"}}) == {"root"}
     assert experiment.wanted(on_phi) == {"root", "phi"}
     made = [
-        (name, split, arguments) for name, split, _, arguments in experiment.commands(table, {"root": "r", "k": "v"}, {"root"})
+        (name, split, arguments)
+        for name, split, _, arguments in experiment.commands(table, {"root": "r", "k": "v"}, {"root"}, {5: {}})
     ]
     assert made == [
         ("of", 1, ["split.path=r/b_1.csv", "k=v", "seed=5"]),
@@ -99,6 +102,38 @@ def test_the_split_seed_stands_where_it_is_asked_for() -> None:
         ("own", 1, ["a=r", "k=v", "seed=5", "split.seed=1"]),
         ("own", 2, ["a=r", "k=v", "seed=5", "split.seed=2"]),
     ]
+
+
+def test_each_seed_has_its_own_encoder_and_is_read_after_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {
+        "pretrained": {"pairs": ["seed=$seed"], "other": ["k=1"]},
+        "runs": {"theta": ["a=1"], "phi": ["encoder.id=$pairs"], "transfer": ["encoder.id=$other"]},
+        "split_seeds": [None],
+        "seeds": [3, 4],
+        "exported": {},
+        "deterministic": ["theta", "transfer"],
+    }
+    made: list[tuple[str, str, list[str]]] = []
+
+    def make(command: str, folder: Path, arguments: list[str]) -> None:
+        needed = [Path(argument.removeprefix("encoder.id=")) for argument in arguments if argument.startswith("encoder.id=")]
+        assert all(encoder.is_dir() for encoder in needed)
+        (folder / "encoder").mkdir(parents=True)
+        made.append((command, folder.name, [argument.replace(f"{tmp_path}/runs/", "") for argument in arguments]))
+
+    monkeypatch.setattr(experiment, "make", make)
+    found = experiment.submit(table, tmp_path, {}, set(), experiment.Runs(3))
+    assert [(name, seed) for name, _, seed, _, done in found if done.result()] == list(product(table["runs"], table["seeds"]))
+    encoder_of = {tuple(arguments): name for command, name, arguments in made if command == "pretrain"}
+    assert set(encoder_of) == {("seed=3",), ("seed=4",), ("k=1",)}
+    assert sorted(arguments for command, _, arguments in made if command == "train") == sorted(
+        [
+            ["a=1", "seed=3"],
+            [f"encoder.id={encoder_of['k=1',]}/encoder", "seed=3"],
+            *([f"encoder.id={encoder_of[f'seed={seed}',]}/encoder", f"seed={seed}"] for seed in (3, 4)),
+        ]
+    )
+    assert len({run.path for name, *_, run, _ in found if name == "theta"}) == 1
 
 
 TABLE = {"title": "t", "parts": ["cold"], "metrics": ["recall@20"], "ratio": "base.ridge"}

@@ -203,6 +203,17 @@ class PostNormLayer(_Layer):
         return self.mlp_norm(x_RLD + self.mlp(x_RLD, noise_RL))
 
 
+class Embed(nnx.Embed):
+    """Rows of a table, cast to the compute dtype once they are looked up.
+
+    nnx.Embed casts the table first, so that in bfloat16 the gradients of a token's many occurrences are added up in bfloat16: a sum stops
+    growing at 256 of its addends, and on a GPU every addition waits for the one before it.
+    """
+
+    def __call__(self, index_X: jax.Array) -> jax.Array:
+        return jnp.take(self.embedding[...], index_X, axis=0).astype(self.dtype)
+
+
 class Embeddings(nnx.Module):
     """What a token is, plus where it stands in its text and which part of it it belongs to, where there are tables for these."""
 
@@ -219,7 +230,7 @@ class Embeddings(nnx.Module):
         norm: Callable[[jax.Array], jax.Array] | None = None,
         factor: float | None = None,
     ):
-        embed = partial(nnx.Embed, features=width, dtype=dtype, rngs=rngs)
+        embed = partial(Embed, features=width, dtype=dtype, rngs=rngs)
         self.word = embed(tokens)
         self.place = embed(places) if places else None
         self.type = embed(types) if types else None

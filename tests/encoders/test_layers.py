@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from scipy.special import ndtr
 
-from cold_jax.encoders.layers import Attention, AttentionContext, LayerNorm, Linear, Mlp, scan_layers, stack_layers
+from cold_jax.encoders.layers import Attention, AttentionContext, Embed, LayerNorm, Linear, Mlp, scan_layers, stack_layers
 
 
 def _linear(*args: int, rngs: nnx.Rngs) -> Linear:
@@ -52,6 +52,14 @@ def test_mlp(name, formula) -> None:
     hidden = formula(x @ np.float64(mlp.up.kernel[...]) + np.float64(mlp.up.bias[...]))
     expected = hidden @ np.float64(mlp.down.kernel[...]) + np.float64(mlp.down.bias[...])
     np.testing.assert_allclose(mlp(jnp.asarray(x, jnp.float32)), expected, atol=1e-5)
+
+
+def test_gradients_of_an_embedding_are_summed_in_float32() -> None:
+    embed = Embed(3, 2, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    index = jnp.asarray([1] * 1000 + [2])
+    assert embed(index).dtype == jnp.bfloat16
+    gradient = nnx.grad(lambda module: module(index).astype(jnp.float32).sum())(embed)
+    np.testing.assert_array_equal(gradient.embedding[...], [[0, 0], [1000, 1000], [1, 1]])  # in bfloat16 256 + 1 is 256
 
 
 def test_layer_norm_computes_in_float32_and_keeps_the_dtype() -> None:
