@@ -58,6 +58,9 @@ def test_the_readme_shows_the_table_and_its_command(folder: Path) -> None:
     assert f"make experiment NAME={folder.name}" in readme
 
 
+VALUES = {"seed": "1", "rows": "8", "dtype": "float32"}  # for $KEY that are no folders
+
+
 @functools.cache
 def baselines(command: str, *overrides: str) -> set[str]:
     """Of a run; many tables have the same."""
@@ -71,7 +74,7 @@ def test_every_run_composes_and_every_row_is_of_one(folder: Path) -> None:
         for command_of, commands in (("pretrain", table.get("pretrained", {})), ("train", table["runs"])):
             for name, overrides in commands.items():
                 templates = map(Template, overrides)
-                given = [each.substitute(dict.fromkeys(each.get_identifiers(), ".")) for each in templates]
+                given = [each.substitute(dict.fromkeys(each.get_identifiers(), ".") | VALUES) for each in templates]
                 asked[name] = baselines(command_of, *given)
         for row in table["rows"]:
             run, _, method = row.get("method", "").partition(".")
