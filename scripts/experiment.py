@@ -164,7 +164,7 @@ def submit(
         encoders[seed][name] = str(path / "encoder")
         before[encoders[seed][name]] = runs.make(path, pretrained, arguments)
 
-    def submitted(arguments: list[str], name: str, split: int | None, seed: int) -> tuple[Run, Future[object]]:
+    def submitted(name: str, split: int | None, seed: int, arguments: list[str]) -> tuple[Run, Future[object]]:
         own_seed = table["seeds"][0] if name in table["deterministic"] else seed
         path = folder / "runs" / f"{name}-{split}-{own_seed}-{_digest(arguments)}"
         needed = [done for encoder, done in before.items() if any(encoder in argument for argument in arguments)]
@@ -172,13 +172,12 @@ def submit(
 
     for name, of in table["exported"].items():
         only = {**table, "runs": {of: table["runs"][of]}, "split_seeds": table["split_seeds"][:1], "seeds": table["seeds"][:1]}
-        *labels, arguments = next(commands(only, given, keys, encoders))
-        run, done = submitted(arguments, *labels)
+        run, done = submitted(*next(commands(only, given, keys, encoders)))
         before[str(run.path / "encoder")] = runs.make(run.path / "encoder", exported, run, after=[done])
         for of_seed in encoders.values():
             of_seed[name] = str(run.path / "encoder")
     return [
-        (name, split, seed, *submitted(arguments, name, split, seed))
+        (name, split, seed, *submitted(name, split, seed, arguments))
         for name, split, seed, arguments in commands(table, given, keys, encoders)
     ]
 

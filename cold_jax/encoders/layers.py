@@ -210,8 +210,8 @@ class Embed(nnx.Embed):
     growing at 256 of its addends, and on a GPU every addition waits for the one before it.
     """
 
-    def __call__(self, index_X: jax.Array) -> jax.Array:
-        return jnp.take(self.embedding[...], index_X, axis=0).astype(self.dtype)
+    def __call__(self, inputs: jax.Array, out_sharding: None = None) -> jax.Array:
+        return jnp.take(self.embedding[...], inputs, axis=0).astype(self.dtype)
 
 
 class Embeddings(nnx.Module):
