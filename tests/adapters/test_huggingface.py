@@ -50,3 +50,21 @@ def test_a_tokenizer_without_a_token_for_padding_gets_one(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "hf/config.json").read_text())["vocab_size"] == max(120, vocabulary + 1)
     again = states.load(tmp_path / "hf")
     assert again.embeddings.word.embedding.shape[0] == max(120, vocabulary + 1)
+
+
+def test_a_token_for_padding_gets_a_row_where_there_is_none(tmp_path: Path) -> None:
+    """Of an embedding that has a row for each token, and no more."""
+    folder = tmp_path / "read"
+    folder.mkdir()
+    states.write(folder, "bert_small")
+    content = (folder / "tokenizer.json").read_text().replace("[PAD]", "[NIL]")
+    (folder / "tokenizer.json").write_text(content)
+    loaded = replace(HUB, id=str(folder))()
+    huggingface.write_encoder(tmp_path / "hf", loaded, loaded.encoder)
+    rows = len(json.loads(content)["model"]["vocab"])
+    before, after = (states.load(at).embeddings.word.embedding[...] for at in (folder, tmp_path / "hf"))
+    assert before.shape[0] == rows
+    np.testing.assert_array_equal(after, np.pad(before, ((0, 1), (0, 0))))
+    added = json.loads((tmp_path / "hf/tokenizer.json").read_text())["added_tokens"][-1]
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    assert added == {"id": rows, "content": "[PAD]", "special": True, **flags}
