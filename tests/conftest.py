@@ -1,6 +1,7 @@
 """Strict settings for every test: silent JAX mistakes become failures (after equinox's own conftest)."""
 
 import atexit
+import gc
 import itertools
 import os
 import shutil
@@ -21,6 +22,8 @@ os.environ["WANDB_MODE"] = "disabled"
 if "TEST_PROGRAMS" not in os.environ:
     os.environ["TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="programs-")
     atexit.register(shutil.rmtree, os.environ["TEST_PROGRAMS"], ignore_errors=True)
+os.environ["TEST_PROGRAMS"] = os.path.abspath(os.environ["TEST_PROGRAMS"])
+os.makedirs(os.environ["TEST_PROGRAMS"], exist_ok=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["TEST_PROGRAMS"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
@@ -31,6 +34,13 @@ from hypothesis import settings
 settings.register_profile("tests", deadline=None)  # a loaded machine is slow, not wrong
 settings.load_profile("tests")
 NUMBERS = itertools.count()  # of caches
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: the collector need not look at it again, nor as often as in a small program."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")
