@@ -23,7 +23,6 @@ if "TEST_PROGRAMS" not in os.environ:
     os.environ["TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="programs-")
     atexit.register(shutil.rmtree, os.environ["TEST_PROGRAMS"], ignore_errors=True)
 os.environ["TEST_PROGRAMS"] = os.path.abspath(os.environ["TEST_PROGRAMS"])
-os.makedirs(os.environ["TEST_PROGRAMS"], exist_ok=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["TEST_PROGRAMS"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
@@ -34,6 +33,10 @@ from hypothesis import settings
 settings.register_profile("tests", deadline=None)  # a loaded machine is slow, not wrong
 settings.load_profile("tests")
 NUMBERS = itertools.count()  # of caches
+
+
+def pytest_configure() -> None:
+    os.makedirs(os.environ["TEST_PROGRAMS"], exist_ok=True)
 
 
 def pytest_collection_finish() -> None:
