@@ -123,7 +123,7 @@ def plot(rows: dict, curves: dict[str, dict[str, list[np.ndarray]]], path: Path)
     ends = np.array([rows[name]["values"]["ci95"] for name in names])
     left.errorbar(range(len(names)), means, np.abs(ends.T - means), fmt="o", markersize=3, capsize=2, color="tab:blue")
     left.axhline(0, color="black", linewidth=0.6)
-    left.set(ylim=(-0.4, 1), ylabel="rank correlation with the trained run's words")
+    left.set(ylim=(-0.4, 1), ylabel="rank correlation")
     left.set_xticks(range(len(names)), [name.removeprefix("encoder down to ") for name in names], rotation=60, fontsize="small")
     left.set_title("shuffled weights", fontsize="medium")
     for axis, (kind, made) in zip((middle, right), curves.items(), strict=True):
