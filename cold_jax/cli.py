@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cold_jax import config
+from cold_jax import config, processes
 from cold_jax.errors import ConfigError
 from cold_jax.storage.files import atomic, digest
 from cold_jax.storage.logs import FileHandler, Formatter
@@ -34,6 +35,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
 # on resuming, besides longer loop.epochs and loop.max_steps
 RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
 LENGTH = ("loop.epochs", "loop.max_steps")  # may grow
+PATH_LARGEST = 4096  # bytes
 OVERRIDES, OVERRIDES_LARGEST = "overrides.json", 2**20  # of a run: what was typed for it
 NOT_OF_A_RUN = ("hydra", "resume=", "+sweep=", "+launcher=")  # what is typed, but makes no run what it is
 APART = (
@@ -107,8 +109,11 @@ def choose_device() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[(int(number) - 1) % len(devices)]
 
 
-def prepare_process(keep: bool) -> None:
-    """JAX as every command wants it: compiled programs are kept on disk, libraries log warnings alone."""
+def prepare_process(keep: bool, parallel: Mapping[str, Any] = {}) -> None:
+    """JAX as every command wants it: compiled programs are kept on disk, libraries log warnings alone.
+
+    parallel: this block of the config, where a run may have many processes.
+    """
     if keep:
         keep_memory()
     choose_device()
@@ -126,15 +131,22 @@ def prepare_process(keep: bool) -> None:
         # JAX warns of each program that it cannot keep; our own cache warns once
         warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    if parallel:
+        processes.start(parallel)
 
 
 def train(cfg: DictConfig, job: Invocation) -> Path:
     """Trains, or goes on with a run, and returns its folder. A run that ends before its first checkpoint leaves none behind."""
     from cold_jax import experiment
 
-    cfg, settings, run = open_run_dir(cfg, job)
+    cfg, settings, run = open_run_dir(cfg, job := of_all(job))
     if experiment.is_language_modelling(settings):
         raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
+    if processes.count() > 1:
+        done = run.finished and not _trains_on(cfg, run)
+        processes.wait("all have opened the folder")
+        if not processes.first():
+            return run.path if done else take_part(settings, run)
     with working_in(run, cfg, job):
         longer = _trains_on(cfg, run)
         if run.finished and not longer:
@@ -143,6 +155,26 @@ def train(cfg: DictConfig, job: Invocation) -> Path:
         logger.finish(experiment.train_run(settings, run, logger, typed(run, job)))
         if longer:  # last: after a kill before it, the same command still trains on
             run.write_config(OmegaConf.to_yaml(OmegaConf.merge(cfg, {"resume": None}), resolve=True), replace=True)
+    processes.wait("the end of the run")
+    return run.path
+
+
+def of_all(job: Invocation) -> Invocation:
+    """The same job for all processes of a run: the first one's folder, whose name may hold the time. Raises ConfigError in a sweep."""
+    if processes.count() > 1 and job.sweep is not None:
+        raise ConfigError("parallel.coordinator: a job of a sweep is one process; start one run in many processes")
+    return job._replace(folder=Path(os.fsdecode(processes.share(lambda: os.fsencode(job.folder), PATH_LARGEST))))
+
+
+def take_part(settings: config.Settings, run: Run) -> Path:
+    """The steps of a run whose folder the first process writes."""
+    from cold_jax import experiment
+    from cold_jax.runs.folder import Run
+
+    logging.getLogger("cold_jax").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as own:
+        experiment.take_part(settings, Run(Path(own), run.path))
+    processes.wait("the end of the run")
     return run.path
 
 
@@ -152,7 +184,7 @@ def train_from(overrides: Sequence[str]) -> Path:
     folder = Path(cfg.hydra.run.dir)
     with open_dict(cfg):
         del cfg["hydra"]
-    prepare_process(cfg.keep_memory is True)
+    prepare_process(cfg.keep_memory is True, cfg.parallel)
     return train(cfg, Invocation(folder, tuple(overrides), None))
 
 
@@ -160,10 +192,16 @@ def pretrain(cfg: DictConfig, job: Invocation) -> Path:
     """Pre-trains, or goes on with a run, and returns its folder, in which `encoder` is φ."""
     from cold_jax import experiment
 
-    cfg, settings, run = open_run_dir(cfg, job)
+    cfg, settings, run = open_run_dir(cfg, job := of_all(job))
+    if processes.count() > 1:
+        done = (run.path / "encoder").exists()
+        processes.wait("all have opened the folder")
+        if not processes.first():
+            return run.path if done else take_part(settings, run)
     with working_in(run, cfg, job):
         if not (run.path / "encoder").exists():
             experiment.pretrain_run(settings, run, start_logger(cfg, settings, run, job))
+    processes.wait("the end of the run")
     return run.path
 
 

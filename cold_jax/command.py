@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from cold_jax import CONF, cli, config, jobs, progress, sweeps, usage
+from cold_jax import CONF, cli, config, jobs, processes, progress, sweeps, usage
 from cold_jax.arguments import Request, explain, require_no_password, take_request
 from cold_jax.errors import UserError
 from cold_jax.storage.logs import Formatter, escape_control
@@ -57,10 +57,12 @@ def run(job: Callable[[DictConfig], Objective], cfg: DictConfig, name: str = "",
     with progress.shown() if wants_progress(cfg) else nullcontext(), log_lines():
         try:
             with progress.stage("loading JAX"):
-                cli.prepare_process("keep_memory" in cfg and cfg.keep_memory is True)
+                keep, parallel = "keep_memory" in cfg and cfg.keep_memory is True, cfg.parallel if "parallel" in cfg else {}
+                cli.prepare_process(keep, parallel)
             objective = job(cfg)
         except Exception as error:
-            report(error)
+            report(processes.lost(error) or error)
+            processes.leave(1)
             if this.sweep is None:
                 sys.exit(1)
             sweeps.note(this.sweep, job_of("failed", one_line(error)))

@@ -14,6 +14,10 @@ class ConfigError(UserError, ValueError):
     """A setting is unknown, missing or of another type; the message names the key."""
 
 
+class ProcessLost(UserError, RuntimeError):
+    """A process of a run of many has stopped; the message says which, on which machine."""
+
+
 class DataError(UserError, ValueError):
     """The data, or a file of it, is wrong; the message names file, line and value, and says what to do."""
 

@@ -365,6 +365,14 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
     return results
 
 
+def take_part(s: Settings, run: Run) -> None:
+    """The steps alone: what the processes of a run do besides the first, which `train_run` or `pretrain_run` is for."""
+    from cold_jax.runs.loggers import combine
+
+    p = prepare(s)
+    training(s, p, setup(s, p), run, combine([])).fit()
+
+
 def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
     """Data → training → RUN/encoder, φ in a folder for transformers, sentence-transformers and encoder=hub."""
     import os

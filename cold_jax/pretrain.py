@@ -2,13 +2,15 @@
 
 from omegaconf import DictConfig
 
-from cold_jax import cli, command
+from cold_jax import cli, command, processes
 
 
 def pretrain(cfg: DictConfig) -> None:
     from cold_jax.runs.folder import Run
 
     folder = cli.pretrain(cfg, cli.invocation())
+    if not processes.first():
+        return
     checks = [line for line in Run(folder).read_metrics() if "best_step" in line]
     step = checks[-1]["best_step"]
     kept = next(line["metric"] for line in checks if line["step"] == step)

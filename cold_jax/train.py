@@ -7,7 +7,7 @@ from types import ModuleType
 from omegaconf import DictConfig
 
 import cold_jax
-from cold_jax import cli, command
+from cold_jax import cli, command, processes
 
 
 def train(cfg: DictConfig) -> float | None:
@@ -16,6 +16,8 @@ def train(cfg: DictConfig) -> float | None:
     from cold_jax.runs.render import show
 
     run = FinishedRun(cli.train(cfg, cli.invocation()))
+    if not processes.first():
+        return kept_metric(run.path)
     show(run.table().tables)
     folder, user = shlex.quote(str(run.path)), shlex.quote(run.per_user["user_id"][0])
     print(f"run: {run.path}")

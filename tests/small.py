@@ -95,7 +95,7 @@ ONE = Pmap(1)
 
 def mesh(devices: int | None = None, fsdp: int = 1, tensor: int = 1, frozen_dtype: FrozenDtype = FrozenDtype.float32) -> Mesh:
     """A choice of conf/parallel/mesh.yaml."""
-    return Mesh(devices, fsdp, tensor, frozen_dtype, Remat.products)
+    return Mesh(devices, fsdp, tensor, frozen_dtype, Remat.products, coordinator=None, processes=None, process=None)
 
 
 def in_batch_choices() -> st.SearchStrategy[InBatchSampling]:

@@ -32,6 +32,7 @@ ORDER = [
     "seeds",
     "timing",
     "progress",
+    "processes",
     "storage",
     "text",
     "data",

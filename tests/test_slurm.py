@@ -1,5 +1,6 @@
 """Sweeps on a real Slurm: scripts/slurm.sh makes one of this machine."""
 
+import json
 import os
 import re
 import shutil
@@ -98,3 +99,20 @@ def test_an_array_of_twenty_with_two_slots(tmp_path: Path) -> None:
     output, _ = process.communicate()
     assert finished(sweep) == list(range(20)), output
     assert most == 2
+
+
+def test_two_tasks_of_one_run(tmp_path: Path) -> None:
+    """srun -n 2: jax.distributed finds itself by Slurm's variables; the losses are those of one process."""
+    cache, smoke = tmp_path / "cache", ("+experiment=smoke", "logger=none", "parallel=mesh", "baseline=[popularity]")
+    alone, both = (tmp_path / name for name in ("alone", "both"))
+    done = runs.run("train", *smoke, f"hydra.run.dir={alone}", cwd=tmp_path, cache=cache)
+    assert done.returncode == 0, done.stderr
+    line = ["srun", "-n", "2", "--cpus-per-task=1", *runs.command("train", *smoke, f"hydra.run.dir={both}")]
+    done = subprocess.run(
+        line, cwd=tmp_path, env=runs.environment(cache), capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [json.loads((folder / "results.json").read_text()) for folder in (alone, both)]
+    assert results[1]["devices"]["processes"] == 2
+    for part, values in results[0]["test"].items():
+        assert results[1]["test"][part] == pytest.approx(values, rel=1e-5)

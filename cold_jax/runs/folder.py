@@ -107,7 +107,14 @@ def flat_config(value: Any, path: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
+    """whole: of a process that takes part in another one's run, that run's folder, which has the checkpoints."""
+
     path: Path
+    whole: Path | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        return (self.whole or self.path) / "checkpoints"
 
     @property
     def finished(self) -> bool:

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cold_jax import processes
 from cold_jax.errors import CheckpointError
 from cold_jax.storage.files import array_digest, room
 from cold_jax.storage.limits import MiB, read_json
@@ -37,7 +38,7 @@ class Checkpoints:
     def __init__(self, folder: Path, read_only: bool):
         self.folder = folder.resolve()  # orbax fails in the background on a relative path
         self.read_only = read_only
-        if not read_only:
+        if not read_only and processes.first():
             for left in self.folder.glob("*.orbax-checkpoint-tmp*"):  # by a save that was killed; orbax does it in the background
                 shutil.rmtree(left, ignore_errors=True)
 
@@ -61,11 +62,11 @@ class Checkpoints:
         Raises:
           CheckpointError: the disk takes no more, or, before the first step, has no room for as many as are kept at once.
         """
-        arrays = _flat(state)
+        arrays = _flat(state) if processes.count() == 1 else _by_name(state)
         if not self.steps():
             self._require_room(sum(array.nbytes for array in arrays.values()))
         record = {"step": step, "fingerprint": dict(fingerprint), "progress": dict(progress)}
-        record["leaves"] = {name: array_digest(array) for name, array in arrays.items()}
+        record["leaves"] = {name: array_digest(processes.to_host(array)) for name, array in arrays.items()}
         record["shapes"] = {name: list(array.shape) for name, array in arrays.items()}
         meta = {"record": json.dumps(record, sort_keys=True)}
         meta["digest"] = hashlib.sha256(meta["record"].encode()).hexdigest()
@@ -152,7 +153,7 @@ class Checkpoints:
     def _set_aside(self, step: int) -> None:
         """Renames a step, so that nobody takes it for whole; what is in it stays."""
         broken = self.folder / str(step)
-        if broken.is_dir():
+        if broken.is_dir() and processes.first():
             broken.rename(self.folder / f"broken-{step}-{len(list(self.folder.glob('broken-*')))}")
         self.__dict__.pop("_manager", None)  # it knows of the step
 
@@ -166,7 +167,11 @@ def _one_line(error: Exception) -> str:
 
 
 def _flat(tree: Tree) -> dict[str, np.ndarray]:
-    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {name: np.asarray(leaf) for name, leaf in _by_name(tree).items()}
+
+
+def _by_name(tree: Tree) -> dict[str, Any]:
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _check_same(folder: Path, record: Mapping[str, Any], like: Tree, fingerprint: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The one training loop: steps, validation, early stopping, checkpoints, resuming."""
 
+import json
 import logging
 import math
 import os
@@ -18,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cold_jax import processes
 from cold_jax.batching.batch import Batch, Batches
 from cold_jax.batching.private import PrivateBatches
 from cold_jax.errors import CheckpointError, NonFinite
@@ -25,7 +27,7 @@ from cold_jax.evaluation.evaluate import Validation
 from cold_jax.models.base import Partition
 from cold_jax.progress import stage
 from cold_jax.ranges import require
-from cold_jax.runs.folder import Run
+from cold_jax.runs.folder import SECRET_BYTES, Run
 from cold_jax.runs.loggers import Logger
 from cold_jax.timing import timed
 from cold_jax.training.checkpoints import Checkpoints
@@ -112,7 +114,7 @@ class Training:
         self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
         self.run, self.logger = run, logger
         self.profiler = _Profiler(run.path / "profile") if profile else None
-        self.checkpoints = Checkpoints(run.path / "checkpoints", read_only=True)
+        self.checkpoints = Checkpoints(run.checkpoints, read_only=True)
         self.steps = loop.steps(batches.steps_per_epoch) if jax.tree.leaves(partition.trainable) else 0
         updates = max(self.steps // optimizer.accumulate, 1)
         self.learning_rate = lambda step: optimizer.learning_rate_schedule(updates)(step // optimizer.accumulate)
@@ -121,7 +123,8 @@ class Training:
         mode = resolve_mode(loop.step, batches.devices, batches.packed)
         fused = fused_step(spec) if privacy is None else private_step(spec, privacy.mechanism, privacy.microbatch)
         self.parallel = microbatched_step(spec) if mode is StepMode.microbatched else parallelise(fused)
-        self.fingerprint = {**fingerprint, "loop.step": mode.name}
+        # auto is another form on other devices, and a run may go on, or be evaluated, on any
+        self.fingerprint = {**fingerprint, **({} if loop.step is StepMode.auto else {"loop.step": mode.name})}
         if privacy is not None:  # its noise is measured for this number of steps
             self.fingerprint["privacy"] = repr(privacy.mechanism)
         self.step, self.progress = 0, Progress(-math.inf, 0, -math.inf, 0, False)
@@ -135,13 +138,14 @@ class Training:
 
         Raises NonFinite before an update that is not finite, and SystemExit(143) after SIGTERM, once the step is finished and saved.
         """
-        self.checkpoints = Checkpoints(self.run.path / "checkpoints", read_only=False)
+        processes.wait("the first step")  # the first process has fitted baselines meanwhile
+        self.checkpoints = Checkpoints(self.run.checkpoints, read_only=False)
         resumed = bool(self.checkpoints.steps())
         if resumed:
             self._restore()
             log.info("resuming at step %d of %d", self.step, self.steps)
         if isinstance(self.batches, PrivateBatches) and self.step < self.steps:
-            self.batches = self.batches.with_secret(self.run.secret(new=not resumed))
+            self.batches = self.batches.with_secret(processes.share(lambda: self.run.secret(new=not resumed), SECRET_BYTES))
         self.run.cut_metrics(self.step if resumed else -1)
         self.state = self.parallel.replicate_state(self.state)
         if not resumed:
@@ -192,6 +196,7 @@ class Training:
                 self._log_pending()  # the step before, while the device works on this one
                 self.step, self.pending = self.step + 1, (batch, record)
                 self.terminate.install()
+                self.terminate.look(self.step)
                 if self.step == self.steps or self.step % self.loop.validate_every == 0:
                     self._log_pending()
                     self._validate_and_save()
@@ -230,7 +235,7 @@ class Training:
         significant = gain is None or gain[0] > self.loop.min_gain * gain[1]
         best = (found.metric, self.step) if found.metric > self.progress.best and significant else self.progress[:2]
         stopped = self.loop.patience is not None and bad_validations >= self.loop.patience
-        self.progress = Progress(*best, max(found.metric, self.progress.peak), bad_validations, stopped)
+        self.progress = _of_first(Progress(*best, max(found.metric, self.progress.peak), bad_validations, stopped))
         entry = {
             "step": self.step,
             "epoch": self.step / self.batches.steps_per_epoch,
@@ -257,7 +262,7 @@ class Training:
     def _save(self) -> None:
         log.info("saving step %d", self.step)
         self.checkpoints.save(
-            self.step, self.parallel.unreplicate(self.state), self.fingerprint, self.progress._asdict(), self.progress.best_step
+            self.step, self.parallel.to_save(self.state), self.fingerprint, self.progress._asdict(), self.progress.best_step
         )
         log.info("saved step %d", self.step)
 
@@ -297,6 +302,11 @@ class Training:
         )
 
 
+def _of_first(progress: Progress) -> Progress:
+    """What the first process makes of its validation decides for all."""
+    return Progress(**json.loads(processes.share(lambda: json.dumps(progress._asdict()).encode(), 1024)))
+
+
 class _Profiler:
     """JAX's trace of three steps after the compilation, for TensorBoard's profile plugin and Perfetto."""
 
@@ -324,7 +334,8 @@ class _Terminate:
     """After SIGTERM the step is finished and saved; a second one ends the process at once.
 
     A handler that was there before is called as well. SIGUSR2 is left alone unless somebody handles it: submitit, which is warned by it of
-    preemption and of the time limit, queues the job again and exits; here once the step is saved. Forked children leave signals to their parent.
+    preemption and of the time limit, queues the job again and exits; here once the step is saved. Forked children leave signals to their
+    parent. Of many processes all stop at one step, which jax's own handler finds.
     """
 
     def __init__(self) -> None:
@@ -335,10 +346,14 @@ class _Terminate:
 
     def install(self) -> None:
         # After the first step: until it is compiled there is nothing to save, and the signal may end the process.
-        if self.before is None:
+        if self.before is None and processes.count() == 1:
             self.before = signal.signal(signal.SIGTERM, self._request)
             if WARNING is not None and callable(signal.getsignal(WARNING)):
                 self.warned = signal.signal(WARNING, self._request_requeue)
+
+    def look(self, step: int) -> None:
+        if processes.count() > 1:
+            self.requested |= processes.stop_wanted(step)
 
     def remove(self) -> None:
         if self.before is not None:

@@ -5,6 +5,7 @@ alone. N devices train on one device's loss.
 """
 
 import dataclasses
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -18,10 +19,11 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from cold_jax import processes
 from cold_jax.batching.batch import Batch
 from cold_jax.encoders import Loaded
 from cold_jax.encoders.layers import Remat
-from cold_jax.encoders.sharding import AXES, ROWS, gather, shardings, spec
+from cold_jax.encoders.sharding import AXES, ROWS, dotted, gather, shardings, spec
 from cold_jax.errors import ConfigError
 from cold_jax.ranges import require
 from cold_jax.storage.files import digest
@@ -42,17 +44,28 @@ class FrozenDtype(Enum):
 class Mesh(DataParallel):
     """jax.jit over a mesh of data × fsdp × tensor devices, of which `fsdp` and `tensor` are given and `data` is what is left.
 
-    frozen_dtype: see FrozenDtype. remat: what the backward pass finds in memory, and what it computes again; see Remat.
+    frozen_dtype: see FrozenDtype. remat: what the backward pass finds in memory, and what it computes again; see Remat. coordinator: HOST:PORT of
+    process 0, in a run of many processes, of which this one is `process`; null: one process, or as srun has it.
     """
 
     fsdp: int
     tensor: int
     frozen_dtype: FrozenDtype
     remat: Remat
+    coordinator: str | None
+    processes: int | None
+    process: int | None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require("parallel", self, at_least_1=["fsdp", "tensor"])
+        require("parallel", self, at_least_1=["fsdp", "tensor", "processes"], at_least_0=["process"])
+        given = (self.coordinator, self.processes, self.process)
+        if None in given and given != (None, None, None):
+            raise ValueError("parallel.coordinator: give it with parallel.processes and parallel.process, or none of them")
+        if self.coordinator is not None and not re.fullmatch(r".+:[0-9]{1,5}", self.coordinator):
+            raise ValueError(f"parallel.coordinator: {self.coordinator!r} is not HOST:PORT, as in node1:9876")
+        if self.process is not None and self.processes is not None and self.process >= self.processes:
+            raise ValueError(f"parallel.process: {self.process} of {self.processes} processes; they are numbered from 0")
 
     @property
     def shards(self) -> int:
@@ -70,7 +83,7 @@ class Mesh(DataParallel):
 
     def place(self, loaded: Loaded, learns: nnx.filterlib.Filter) -> Loaded:
         """θ in parts on the devices, and its matrices in frozen_dtype, but for the parameters that the filter `learns` picks."""
-        mesh, encoder = self._mesh(find_devices(self.devices)), loaded.encoder
+        mesh, encoder = self._home(), loaded.encoder
         encoder.backbone.remat = self.remat
         frozen = nnx.to_flat_state(nnx.state(encoder.backbone, nnx.All(nnx.Param, nnx.Not(learns))))
         rounded = [parameter for path, parameter in frozen if self.rounds and path[-1] in MATRICES]
@@ -109,11 +122,48 @@ class Mesh(DataParallel):
 
         return Parallel(
             devices=len(devices),
-            replicate=lambda tree: jax.device_put(tree, shardings(mesh, tree)),
-            replicate_state=lambda tree: jax.device_put(jax.tree.map(jnp.copy, tree), shardings(mesh, tree)),
-            unreplicate=lambda tree: tree,
+            replicate=lambda tree: _put(tree, shardings(mesh, tree)),
+            replicate_state=lambda tree: _put(_of_first(tree), shardings(mesh, tree)),
+            unreplicate=self._to_home,
+            to_save=lambda tree: tree,
             shard_batch=lambda batch: Batch(
-                jax.device_put(batch.rows, along), jax.device_put(batch.examples, along), jax.device_put(batch.items, everywhere)
+                *(_put(part, jax.tree.map(lambda _: along, part)) for part in (batch.rows, batch.examples)),
+                _put(batch.items, jax.tree.map(lambda _: everywhere, batch.items)),
             ),
             step=on_mesh,
         )
+
+    def _home(self) -> jax.sharding.Mesh:
+        """Of this process's own devices, for θ and what is validated: the run's mesh, where the run has one process."""
+        devices, both = (find_devices(self.devices) if processes.count() == 1 else jax.local_devices()), self.fsdp * self.tensor
+        if processes.count() > 1 and len(devices) % both:
+            return jax.sharding.Mesh(np.array(devices).reshape(1, -1, 1), AXES)
+        return self._mesh(devices)
+
+    def _to_home(self, tree: Tree) -> Tree:
+        if processes.count() == 1:
+            return tree
+        home = self._home()
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: jax.device_put(
+                processes.to_host(leaf), NamedSharding(home, spec(home.shape, dotted(path), leaf.shape))
+            ),
+            tree,
+        )
+
+
+def _put(tree: Tree, where: Tree) -> Tree:
+    """Arrays that each process has whole, its part of them on its devices."""
+    if processes.count() == 1:
+        return jax.device_put(tree, where)
+
+    def parts(x: jax.Array | np.ndarray, sharding: NamedSharding) -> jax.Array:
+        host = np.asarray(x)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(parts, tree, where)
+
+
+def _of_first(tree: Tree) -> Tree:
+    """A copy of the first process's numbers: another kind of CPU may have computed other last bits."""
+    return jax.tree.map(jnp.copy if processes.count() == 1 else processes.from_first, tree)

@@ -19,6 +19,7 @@ from flax import nnx
 from jax.sharding import Mesh as DeviceMesh
 from jax.sharding import NamedSharding, PartitionSpec
 
+from cold_jax import processes
 from cold_jax.batching.batch import Batch
 from cold_jax.encoders import Loaded
 from cold_jax.errors import ConfigError
@@ -48,7 +49,8 @@ class Parallel:
     devices: int
     replicate: Callable[[Tree], Tree]  # constants, to the devices
     replicate_state: Callable[[Tree], Tree]  # a copy of the state, which may be donated, to the devices
-    unreplicate: Callable[[Tree], Tree]  # the one copy back
+    unreplicate: Callable[[Tree], Tree]  # the one copy back, on this process's devices
+    to_save: Callable[[Tree], Tree]  # the state as a checkpoint takes it: each process has its part
     shard_batch: Callable[[Batch], Batch]
     step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]]
 
@@ -121,6 +123,9 @@ class Pmap(DataParallel):
             stacked = lambda x: np.broadcast_to(np.asarray(x)[None], (n, *np.shape(x)))  # noqa: E731
             return jax.tree.map(lambda x: jax.device_put(stacked(x), along), tree)
 
+        def first(tree: Tree) -> Tree:
+            return jax.tree.map(lambda x: x[0], tree)
+
         def shard(tree: Tree) -> Tree:
             return jax.tree.map(lambda x: jax.device_put(x.reshape(n, -1, *x.shape[1:]), along), tree)
 
@@ -128,7 +133,8 @@ class Pmap(DataParallel):
             devices=n,
             replicate=replicate,
             replicate_state=replicate,
-            unreplicate=lambda tree: jax.tree.map(lambda x: x[0], tree),
+            unreplicate=first,
+            to_save=first,
             shard_batch=lambda batch: Batch(shard(batch.rows), shard(batch.examples), replicate(batch.items)),
             step=jax.pmap(
                 lambda constants, state, batch: step(constants, state, batch, collectives),
@@ -146,12 +152,15 @@ def _single(step: Step) -> Parallel:
 
 def on_single_device(step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]], shard: Callable[[Batch], Batch]) -> Parallel:
     """Parallel of an already compiled step, on one device."""
-    return Parallel(1, jax.device_put, lambda tree: jax.tree.map(jnp.copy, tree), lambda tree: tree, shard, step)
+    same, copy = lambda tree: tree, lambda tree: jax.tree.map(jnp.copy, tree)
+    return Parallel(1, jax.device_put, copy, same, same, shard, step)
 
 
 def find_devices(count: int | None) -> list[Any]:
     """Raises ConfigError where there are fewer than `count`."""
-    devices = jax.local_devices()
+    devices = jax.devices()
+    if processes.count() > 1 and count is not None:
+        raise ConfigError("parallel.devices: a run of many processes takes all their devices; leave it null")
     if count is not None and not 1 <= count <= len(devices):
         raise ConfigError(
             f"parallel.devices: {count} is not possible with {len(devices)} {devices[0].platform} devices; give 1 to {len(devices)}, or null"
@@ -178,6 +187,7 @@ def device_info(count: int) -> dict[str, Any]:
         "platform": device.platform,
         "kind": device.device_kind,
         "count": count,
+        **({"processes": processes.count()} if processes.count() > 1 else {}),
         "cpu": names[0] if names else platform.processor(),
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
