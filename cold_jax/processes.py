@@ -71,7 +71,9 @@ def start(parallel: Mapping[str, Any]) -> None:
     name = f"{socket.gethostname()}, process {os.getpid()}".encode()[:NAME].ljust(NAME)
     names = [bytes(row).decode(errors="replace").strip() for row in process_allgather(np.frombuffer(name, np.uint8))]
     _place[0] = Place(jax.process_index(), tuple(names))
-    log.info("process %d of %s", jax.process_index(), "; ".join(f"{n}: {name}" for n, name in enumerate(names)))
+    # "leader" is what XLA calls process 0, in the message with which it ends the others at once when that one is gone
+    rest = "".join(f"; {n}: {name}" for n, name in enumerate(names) if n)
+    log.info("this is process %d of %d: 0, the leader: %s%s", jax.process_index(), len(names), names[0], rest)
 
 
 def wait(what: str) -> None:
