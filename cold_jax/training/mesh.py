@@ -120,16 +120,16 @@ class Mesh(DataParallel):
             with jax.set_mesh(mesh):
                 return sharded_step(constants, state, batch)
 
+        def put(part: Tree, where: NamedSharding) -> Tree:
+            return _put(part, jax.tree.map(lambda _: where, part))
+
         return Parallel(
             devices=len(devices),
             replicate=lambda tree: _put(tree, shardings(mesh, tree)),
             replicate_state=lambda tree: _put(_of_first(tree), shardings(mesh, tree)),
             unreplicate=self._to_home,
             to_save=lambda tree: tree,
-            shard_batch=lambda batch: Batch(
-                *(_put(part, jax.tree.map(lambda _: along, part)) for part in (batch.rows, batch.examples)),
-                _put(batch.items, jax.tree.map(lambda _: everywhere, batch.items)),
-            ),
+            shard_batch=lambda batch: Batch(put(batch.rows, along), put(batch.examples, along), put(batch.items, everywhere)),
             step=on_mesh,
         )
 
