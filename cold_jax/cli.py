@@ -37,7 +37,8 @@ RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
 LENGTH = ("loop.epochs", "loop.max_steps")  # may grow
 PATH_LARGEST = 4096  # bytes
 OVERRIDES, OVERRIDES_LARGEST = "overrides.json", 2**20  # of a run: what was typed for it
-NOT_OF_A_RUN = ("hydra", "resume=", "+sweep=", "+launcher=")  # what is typed, but makes no run what it is
+# what is typed, but makes no run what it is
+NOT_OF_A_RUN = ("hydra", "resume=", "+sweep=", "+launcher=", "parallel.coordinator=", "parallel.process")
 APART = (
     "COLD_JAX_APART"  # in the environment of a sweep whose jobs are to have processes of their own: conf/launcher/processes.yaml
 )
