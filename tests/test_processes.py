@@ -127,6 +127,9 @@ def test_the_first_process_writes_and_all_save(two: Path) -> None:
     assert re.search(r"this is process 1 of 2: 0, the leader: .*, process \d+; 1: .*, process \d+", second)
     written = {path.name for path in (two / "checkpoints").rglob("ocdbt.process_*")}
     assert written == {"ocdbt.process_0", "ocdbt.process_1"}
+    typed = json.loads((two / "results.json").read_text())["overrides"]
+    assert "parallel=mesh" in typed
+    assert not [word for word in typed if "coordinator" in word or "process" in word]
 
 
 @pytest.mark.slow
