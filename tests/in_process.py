@@ -74,7 +74,7 @@ def run(module: str, *arguments: str, cwd: Path, **environment: str) -> Done:
     global _events
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, own_logging():
-        patch.setattr(cli, "prepare_process", lambda keep: None)  # of a process of its own
+        patch.setattr(cli, "prepare_process", lambda keep, parallel: None)  # of a process of its own
         patch.setattr(sys, "argv", [module, *arguments])
         patch.setenv("HYDRA_FULL_ERROR", "0")
         patch.chdir(cwd)
