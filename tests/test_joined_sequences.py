@@ -17,11 +17,16 @@ def test_ids_of_shops_are_kept_apart_and_orders_kept(tmp_path: Path, monkeypatch
         folder.mkdir()
     (a / "items.jsonl").write_text('{"item": 1, "title": "a &amp; b"}\n{"item": 2, "title": null}\n')
     (a / "sequences.txt").write_text("u 2 1 2\n\n")
-    (b / "items.jsonl").write_text('{"item_id": "1", "title": "c"}\n')
-    (b / "interactions.csv").write_text("user_id,item_id,order\nu,1,10\nu,1,9\n")
+    (b / "items.jsonl").write_text('{"item_id": "1", "title": "c"}\n{"item_id": "2", "title": "d"}\n')
+    (b / "interactions.csv").write_text("user_id,item_id,order\nu,1,10\nu,2,9\n")
     monkeypatch.setattr(sys, "argv", ["join_sequences.py", *map(str, (out, a, b))])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert (out / "sequences.txt").read_text() == "0_u 0_2 0_1 0_2\n1_u 1_1 1_1\n"
+    assert (out / "sequences.txt").read_text() == "0_u 0_2 0_1 0_2\n1_u 1_2 1_1\n"
     overrides = ["data=sequences", f"data.root={out}", "data.item_texts={title: '{title}'}"]
     dataset = config.settings(config.compose(overrides)).data()
-    assert dict(zip(dataset.items.ids, dataset.items.texts["title"], strict=True)) == {"0_1": "a & b", "0_2": "", "1_1": "c"}
+    assert dict(zip(dataset.items.ids, dataset.items.texts["title"], strict=True)) == {
+        "0_1": "a & b",
+        "0_2": "",
+        "1_1": "c",
+        "1_2": "d",
+    }
