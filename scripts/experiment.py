@@ -124,16 +124,21 @@ def wanted(table: Mapping[str, Any]) -> set[str]:
     return keys - {*table["pretrained"], *table["exported"], "split", "seed"}
 
 
+def seed_of(table: Mapping[str, Any], name: str, seed: int) -> int:
+    """The training seed that a run is made with: the first for one that doesn't depend on it."""
+    return table["seeds"][0] if name in table["deterministic"] else seed
+
+
 def commands(
     table: Mapping[str, Any], given: Mapping[str, str], keys: set[str], encoders: Mapping[int, Mapping[str, str]]
 ) -> Iterator[tuple[str, int | None, int, list[str]]]:
     """(run, split seed, training seed, arguments of cold_jax.train) of all the table's runs; `encoders` are those of a training seed."""
     everywhere = [f"{key}={value}" for key, value in given.items() if key not in keys]
     for (name, overrides), split, seed in product(table["runs"].items(), table["split_seeds"], table["seeds"]):
-        own_seed = table["seeds"][0] if name in table["deterministic"] else seed
         arguments = [Template(override).substitute(given, **encoders[seed], split=split) for override in overrides] + everywhere
         has_split = split is None or any("$split" in override for override in overrides)
-        yield name, split, seed, [*arguments, f"seed={own_seed}", *([] if has_split else [f"split.seed={split}"])]
+        seeds = [f"seed={seed_of(table, name, seed)}", *([] if has_split else [f"split.seed={split}"])]
+        yield name, split, seed, [*arguments, *seeds]
 
 
 class Runs:
@@ -165,8 +170,7 @@ def submit(
         before[encoders[seed][name]] = runs.make(path, pretrained, arguments)
 
     def submitted(name: str, split: int | None, seed: int, arguments: list[str]) -> tuple[Run, Future[object]]:
-        own_seed = table["seeds"][0] if name in table["deterministic"] else seed
-        path = folder / "runs" / f"{name}-{split}-{own_seed}-{_digest(arguments)}"
+        path = folder / "runs" / f"{name}-{split}-{seed_of(table, name, seed)}-{_digest(arguments)}"
         needed = [done for encoder, done in before.items() if any(encoder in argument for argument in arguments)]
         return Run(path), runs.make(path, trained, arguments, after=needed)
 
