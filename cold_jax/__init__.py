@@ -44,6 +44,9 @@ def compose(*overrides: str) -> DictConfig:
 
     Raises:
         hydra.errors.HydraException: an override is wrong.
+
+    >>> cold_jax.compose("+experiment=smoke", "adapter.rank=4").adapter.rank
+    4
     """
     from cold_jax.config import compose
 
@@ -59,6 +62,10 @@ def train(*overrides: str) -> FinishedRun:
         hydra.errors.HydraException: an override is wrong.
         cold_jax.errors.ConfigError: a setting is wrong, before any data is read.
         cold_jax.errors.DataError: the data is wrong.
+
+    >>> run = cold_jax.train("resume=runs/smoke", "logger=none")
+    >>> 0 < run.results["test"]["support_5"]["recall@20"] < 1
+    True
     """
     from cold_jax import cli
     from cold_jax.runs.finished import FinishedRun
@@ -76,6 +83,10 @@ def load(folder: str | Path, *overrides: str) -> Recommender:
     Raises:
         cold_jax.errors.ConfigError: the folder does not hold a finished run, or an override is not a KEY=VALUE of its config.
         cold_jax.errors.RunError: the run was made by somebody else, and its config names what no override gives; or it is damaged.
+
+    >>> recommender = cold_jax.load("runs/smoke")
+    >>> recommender.recommend(profile="a 24-year-old engineer", liked=["050"], k=3).columns
+    ['rank', 'item_id', 'text', 'score']
     """
     from cold_jax.errors import ConfigError
     from cold_jax.serving.recommender import Recommender
@@ -92,6 +103,10 @@ def compare(runs: Sequence[FinishedRun | str | Path], metrics: Sequence[str] = (
     Args:
         runs: finished runs, or folders that hold any.
         metrics: to show, such as `recall@20`; none: that and `ndcg@20`.
+
+    >>> table = cold_jax.compare(["runs/smoke"], ["recall@20"])
+    >>> "popularity" in str(table)
+    True
     """
     from cold_jax.runs.render import compare_folders
 

@@ -63,7 +63,11 @@ class LeakError(UserError, ValueError):
 
 
 def nearest_name(name: str, names: Sequence[str]) -> str:
-    """A phrase for the end of an error message: the name that was probably meant, or some of those that exist."""
+    """A phrase for the end of an error message: the name that was probably meant, or some of those that exist.
+
+    >>> nearest_name("adaptor", ["adapter", "encoder"])
+    'did you mean adapter?'
+    """
     short = [known for known in names if len(known) <= _LONGEST]
     close = difflib.get_close_matches(name, short, 1) if len(name) <= _LONGEST else []
     if close:

@@ -1,4 +1,7 @@
-"""python scripts/notebooks.py [NAME …]: runs docs/notebooks/NAME.py and writes NAME.ipynb beside it, with what its cells show."""
+"""python scripts/notebooks.py [NAME …]: runs docs/notebooks/NAME.py and writes NAME.ipynb beside it, with what its cells show.
+
+With --update nothing is run: the cells of code that have not changed keep what they showed.
+"""
 
 import argparse
 import tempfile
@@ -6,6 +9,7 @@ import time
 from pathlib import Path
 
 import jupytext  # pyright: ignore[reportMissingImports]
+from jupytext.combine import combine_inputs_with_outputs  # pyright: ignore[reportMissingImports]
 from nbclient import NotebookClient  # pyright: ignore[reportMissingImports]
 from nbformat import NotebookNode  # pyright: ignore[reportMissingImports]
 
@@ -42,10 +46,15 @@ def tidy(notebook: NotebookNode, folder: Path) -> NotebookNode:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="without its ending; none: all")
+    parser.add_argument("--update", action="store_true", help="run nothing")
     args = parser.parse_args()
     for source in sorted(FOLDER.glob("*.py")):
         if not args.names or source.stem in args.names:
             start = time.monotonic()
+            if args.update:
+                notebook = combine_inputs_with_outputs(jupytext.read(source), jupytext.read(source.with_suffix(".ipynb")))
+                jupytext.write(tidy(notebook, FOLDER), source.with_suffix(".ipynb"))
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 notebook = tidy(run(source, Path(folder)), Path(folder))
             jupytext.write(notebook, source.with_suffix(".ipynb"))

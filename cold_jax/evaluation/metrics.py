@@ -48,7 +48,11 @@ def require_known(key: str, name: str) -> None:
 
 
 def parse(name: str) -> tuple[str, int | None]:
-    """`recall@20` → ("recall", 20), `mrr` → ("mrr", None). Raises ConfigError for a name that `per_user` does not know."""
+    """Name and k. Raises ConfigError for a name that `per_user` does not know.
+
+    >>> parse("recall@20"), parse("mrr")
+    (('recall', 20), ('mrr', None))
+    """
     at_k = re.fullmatch(rf"({'|'.join(AT_K)})@([1-9][0-9]*)", name)
     if at_k:
         return at_k[1], int(at_k[2])
@@ -66,6 +70,11 @@ def per_user(rank_P: np.ndarray, offset_U: np.ndarray, candidates_U: np.ndarray,
     Of users who took every candidate auc is undefined: its values are of the others alone (`has_negatives`).
 
     ValueError: an unknown name, a user without positives, a rank outside 1 … candidates.
+
+    Positives at ranks 1 and 4 for the first user, at rank 2 for the second, of ten candidates each:
+
+    >>> per_user(np.array([1, 4, 2]), np.array([0, 2, 3]), np.array([10, 10]), ["recall@3", "mrr"])
+    {'recall@3': array([0.5, 1. ]), 'mrr': array([1. , 0.5])}
     """
     require_numbers(rank_P=rank_P, candidates_U=candidates_U)
     size_U = np.diff(offset_U).astype(np.int64)
@@ -105,14 +114,22 @@ def has_negatives(offset_U: np.ndarray, candidates_U: np.ndarray) -> np.ndarray:
 
 
 def coverage(top_UK: np.ndarray, k: int, candidates: int) -> float:
-    """Share of the `candidates` items that are among the first k of at least one user; -1 in top_UK is an empty place."""
+    """Share of the `candidates` items that are among the first k of at least one user; -1 in top_UK is an empty place.
+
+    >>> coverage(np.array([[0, 1], [0, 2]]), k=2, candidates=4)
+    0.75
+    """
     if not 1 <= k <= top_UK.shape[1]:
         raise ValueError(f"coverage@{k}: the rankings have {top_UK.shape[1]} places")
     return len(np.setdiff1d(top_UK[:, :k], [-1])) / candidates
 
 
 def gini(top_UK: np.ndarray, k: int, candidates: int) -> float:
-    """Gini's coefficient of how often each of the `candidates` items is among the first k; -1 in top_UK is an empty place."""
+    """Gini's coefficient of how often each of the `candidates` items is among the first k; -1 in top_UK is an empty place.
+
+    >>> gini(np.array([[0, 1], [0, 2]]), k=1, candidates=4)  # one of four items, for both users
+    0.75
+    """
     if not 1 <= k <= top_UK.shape[1]:
         raise ValueError(f"gini@{k}: the rankings have {top_UK.shape[1]} places")
     first = top_UK[:, :k]
@@ -158,6 +175,9 @@ def pointwise(score_N: np.ndarray, label_N: np.ndarray, user_N: np.ndarray) -> d
 
     auc over all rows; uauc, the plain mean over users with both labels; accuracy of score > 0; base_rate, the share of ones.
     ValueError where auc or uauc is not defined.
+
+    >>> pointwise(np.array([2.0, -1.0, 1.0, 0.5]), np.array([1, 0, 0, 1]), np.array([0, 0, 1, 1]))
+    {'auc': 0.75, 'uauc': 0.5, 'accuracy': 0.75, 'base_rate': 0.5}
     """
     _, auc = user_auc(score_N, label_N, np.zeros(len(score_N), np.int64))
     _, auc_U = user_auc(score_N, label_N, user_N)

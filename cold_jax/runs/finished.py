@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 
 class FinishedRun:
-    """What a training left in its folder. Each file is read on first use."""
+    """What a training left in its folder. Each file is read on first use.
+
+    >>> run = FinishedRun("runs/smoke")
+    >>> 0 < run.results["test"]["support_5"]["recall@20"] < 1
+    True
+    >>> run.per_user.columns
+    ['part', 'method', 'user_id', 'metric', 'value']
+    >>> run.rankings.columns
+    ['part', 'user_id', 'rank', 'item_id', 'score']
+    """
 
     def __init__(self, folder: str | Path):
         """Raises ConfigError where the folder holds no finished run."""

@@ -50,7 +50,14 @@ class Answer(NamedTuple):
 
 
 class Recommender:
-    """Data, encoder and items are read and encoded once. A request then costs one user's text and one row of scores."""
+    """Data, encoder and items are read and encoded once. A request then costs one user's text and one row of scores.
+
+    >>> recommender = cold_jax.load("runs/smoke")
+    >>> recommender.add_items([{"item_id": "new", "text": "robots and planets"}])
+    ['new']
+    >>> recommender.who_likes(["new"], k=2).columns
+    ['item_id', 'rank', 'user_id', 'text', 'score', 'place']
+    """
 
     def __init__(self, folder: Path, given: Mapping[str, Any], search: Search | None = None, index: IndexSettings | None = None):
         """`given`: settings of the run's config that are to be other ones, {"data.root": "DIR"}. `index`: None for exact lists always.
@@ -111,6 +118,10 @@ class Recommender:
 
         Raises:
             ConfigError: an id, an attribute or a value is not in the data, or nothing is known of the user.
+
+        >>> found = recommender.recommend(user="007", where=["genre=space"], k=3)
+        >>> found["rank"].to_list()
+        [1, 2, 3]
         """
         import polars as pl
 
@@ -133,6 +144,10 @@ class Recommender:
         """An answer for each request, in their order, as soon as its chunk of users is scored.
 
         `among`: ids of the only items that are ranked; none: all. `k` and `where` as in `recommend`; errors name the request's place.
+
+        >>> requests = [UserRequest("007"), UserRequest(profile="a 24-year-old engineer", liked=("050",))]
+        >>> [len(answer.item_ids) for answer in recommender.recommend_many(requests, k=5)]
+        [5, 5]
         """
         from cold_jax.data.filters import matching
 
@@ -185,7 +200,11 @@ class Recommender:
     def score(
         self, items: Sequence[str], user: str | None = None, *, profile: str | None = None, liked: Sequence[str] = ()
     ) -> dict[str, float]:
-        """Item id → score, for a user as in `recommend`. Scores of one user compare with each other alone."""
+        """Item id → score, for a user as in `recommend`. Scores of one user compare with each other alone.
+
+        >>> list(recommender.score(["050", "101"], user="007"))
+        ['050', '101']
+        """
         places = {item: self._item(item, "items") for item in items}
         score_UI, _ = self._scores([UserRequest(user, profile, tuple(liked))])
         return {item: float(score_UI[0, i]) for item, i in places.items()}
@@ -198,6 +217,9 @@ class Recommender:
         have taken the item are left out.
 
         Raises ConfigError where an id is not in the data, nor among the items that were added.
+
+        >>> recommender.who_likes(["050", "101"], k=2)["item_id"].to_list()
+        ['050', '050', '101', '101']
         """
         from cold_jax.serving.who_likes import who_likes
 

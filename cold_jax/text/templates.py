@@ -42,7 +42,11 @@ Pieces = list[str | Field | Brackets]
 
 
 def columns_of(template: str) -> tuple[str, ...]:
-    """The names of a template's columns."""
+    """The names of a template's columns.
+
+    >>> columns_of("{title} ({year})")
+    ('title', 'year')
+    """
     return tuple(_FIELD.findall(template))
 
 
@@ -58,6 +62,9 @@ def render_template(
 
     Raises:
       ValueError: the template names a column that does not exist.
+
+    >>> render_template("{title} ({year}). Genres: {genres}", {"title": ["Heat", "Alien"], "year": ["1995", ""], "genres": ["", "Horror"]}, {})
+    ('Heat (1995)', 'Alien. Genres: Horror')
     """
     names = columns_of(template)
     for name in names:

@@ -17,16 +17,24 @@
 # Train a recommender on texts and interactions, read its table, look at its curve, ask it for recommendations, and ask why.
 
 # %% [markdown]
-# On Colab, install first. For a GPU or TPU choose the runtime before this cell; JAX is there already, and cold_jax uses what
-# `jax.devices()` shows. On your own machine `pip install "cold_jax[cuda]"` or `"cold_jax[tpu]"` brings JAX for the device.
+# [![Open in Colab](../badges/colab.svg)](https://colab.research.google.com/) (*File → Upload notebook*: this file)
+#
+# **On Colab**, the next cell installs cold_jax from the package index. For a **GPU or TPU**, first choose it under *Runtime → Change runtime
+# type*; the cell then installs JAX for the device that it finds. If Colab asks for a restart afterwards, restart and go on with the
+# cell below.
 
 # %%
 import importlib.util
+import shutil
+from pathlib import Path
 
 if importlib.util.find_spec("cold_jax") is None:
     from IPython import get_ipython
 
-    get_ipython().run_line_magic("pip", "install --quiet cold_jax matplotlib")
+    has_gpu = shutil.which("nvidia-smi") is not None
+    has_tpu = any(Path("/dev", name).exists() for name in ("accel0", "vfio/0"))
+    extras = "plot,cuda" if has_gpu else "plot,tpu" if has_tpu else "plot"
+    get_ipython().run_line_magic("pip", f"install --quiet 'cold_jax[{extras}]'")
 
 
 # %%
@@ -44,6 +52,14 @@ import cold_jax
 
 run = cold_jax.train(f"+experiment={EXPERIMENT}", "baseline=[random,popularity,item_knn,fold_in]", "logger=none")
 run
+
+# %% [markdown]
+# It was trained on:
+
+# %%
+import jax
+
+f"{jax.device_count()} × {jax.default_backend()}"
 
 # %% [markdown]
 # ## The table
