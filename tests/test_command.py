@@ -11,7 +11,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from cold_jax import command, errors
+from cold_jax import command, errors, sweeps
+from cold_jax.cli import Invocation
+from cold_jax.storage.sealed import seal
 
 
 @pytest.mark.parametrize(
@@ -136,3 +138,31 @@ def test_what_is_written_is_utf_8_in_every_locale(encoding: str, monkeypatch: py
         command.show_list(("text",), [("Größe −1 茶",)], "csv")
     sys.stdout.flush()
     assert written.getvalue().decode().split() == ["text", "Größe", "−1", "茶"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "noted", "objective"),
+    [
+        (None, [], 0.25),  # done: the objective of a search is that of the step kept
+        ("", [], None),  # failed, and has noted why
+        ("SIGKILL ended its process", ["SIGKILL ended its process"], None),
+    ],
+)
+def test_a_job_in_a_process_of_its_own(
+    reason: str | None, noted: list[str], objective: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    lines = ({"step": step, "metric": metric, "best_step": 1} for step, metric in [(1, 0.25), (2, 0.125)])
+    (folder / "metrics.jsonl").write_bytes(b"".join(seal(line) + b"\n" for line in lines))
+    monkeypatch.setattr(command.cli, "invocation", lambda: Invocation(folder, ("seed=2",), tmp_path, 3))
+    monkeypatch.setattr(command.cli, "wants_own_process", lambda: True)
+    monkeypatch.setattr(command.jobs, "run_apart", lambda *given: reason)
+
+    def job(cfg: object) -> None:
+        raise AssertionError("a job of another process ran in this one")
+
+    assert command.run(job, OmegaConf.create(), "train") == objective
+    assert [(job.number, job.overrides, job.state, job.reason) for job in sweeps.jobs(tmp_path)] == [
+        (3, ["seed=2"], "failed", why) for why in noted
+    ]
