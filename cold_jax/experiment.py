@@ -230,11 +230,16 @@ def _validate(s: Settings, p: Prepared, scorer: ModelScorer, trainable: Tree) ->
 
     if not jax.tree.leaves(trainable):
         return Validation(0.0, {})  # nothing learns, and nothing is chosen
+    return validate(s, p, scorer(trainable))
+
+
+def validate(s: Settings, p: Prepared, scorer: Scorer) -> Validation:
+    """A scorer on the validation tasks. Raises ConfigError where the split has none."""
     if not p.split.validation:
         raise ConfigError(
             "split: it has no validation part, by which a step is chosen; label some interactions warm_val or cold_val"
         )
-    return s.evaluation.validate(scorer(trainable), p.split.validation)
+    return s.evaluation.validate(scorer, p.split.validation)
 
 
 def training(s: Settings, p: Prepared, t: TrainSetup, run: Run, logger: Logger) -> Training:

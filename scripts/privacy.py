@@ -68,7 +68,7 @@ class Trainer:
         mechanism = self.mechanism(variant, len(of))
         optimizer = self.s.optimizer(mechanism.steps, 1.0)
         if mechanism not in self._compiled:
-            spec = StepSpec(self.t.partition.graph, self.s.objective, optimizer, 1, False, 0)
+            spec = StepSpec(self.t.partition.graph, self.s.objective, optimizer, 1, False, 0, 0.0)
             self._compiled[mechanism] = Pmap(1)(private_step(spec, mechanism, None))
         step, leaves = self._compiled[mechanism], self.t.partition.trainable
         batches: PrivateBatches = self.t.batches.with_secret(seeds.secret_bits(b"an attacker's own", variant, seed))  # type: ignore[attr-defined]

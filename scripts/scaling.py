@@ -71,17 +71,16 @@ def padded(settings: Any, pairs: int, long: int, short: int) -> tuple[Any, list[
 def stepper(settings: Any, model: Any, objective: Any, optimizer: Any) -> Callable[[Any], float]:
     """Batch → loss of a step, in the form that a run would take on this machine."""
     import jax
-    import jax.numpy as jnp
 
     from cold_jax.models.base import partition_model
-    from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
+    from cold_jax.training.step import StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
 
     partition = partition_model(model, settings.adapter.trainable_filter, settings.adapter.head_filter)
-    recipe = StepSpec(partition.graph, objective, optimizer, settings.loop.microbatch_rows, False, 0)
+    recipe = StepSpec(partition.graph, objective, optimizer, settings.loop.microbatch_rows, False, 0, 0.0)
     form = resolve_mode(settings.loop.step, settings.parallel.count, True)
     on = microbatched_step(recipe) if form is StepMode.microbatched else settings.parallel(fused_step(recipe))
     frozen = on.replicate(partition.frozen)
-    state = [on.replicate_state(State(partition.trainable, optimizer.init(partition.trainable), jnp.zeros((), jnp.int32)))]
+    state = [on.replicate_state(recipe.start(partition.trainable))]
 
     def step(batch: Any) -> float:
         state[0], record = on.step(frozen, state[0], on.shard_batch(batch))

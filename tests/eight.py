@@ -17,7 +17,7 @@ from cold_jax.training.optimizers import AdamW, Schedule
 from cold_jax.training.parallel import Pmap, bytes_per_device
 
 SAVED = 3  # steps before the checkpoint
-ADAMW = AdamW(0.02, Schedule.constant, warmup=0, weight_decay=0.01, b1=0.9, b2=0.99, clip=1.0, accumulate=2)
+ADAMW = AdamW(0.02, Schedule.constant, warmup=0, weight_decay=0.01, b1=0.9, b2=0.99, clip=1.0, accumulate=2, ema=0.0)
 WIDE = small.mesh(fsdp=4, tensor=2)
 ABOUT = {"data": "small"}
 

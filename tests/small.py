@@ -84,8 +84,9 @@ METRIC = TextMetric(
 )
 PREFIXES = SequenceBatching(size=45, history=3, cold_negatives=False)
 DROPOUT = replace(LORA, dropout=0.3)
+NO_HARD: dict[str, Any] = {"hard_negatives": 0, "hard_range": [10, 50], "hard_share": None}
 # In-batch negatives. 45: no number of devices divides it, and an epoch's last batch of 36 is not full.
-IN_BATCH = InBatchSampling(size=45, support=[1, 3], history=2, negatives=2, full_softmax=False, group_by_item=False)
+IN_BATCH = InBatchSampling(size=45, support=[1, 3], history=2, negatives=2, full_softmax=False, group_by_item=False, **NO_HARD)
 STEPS = 6  # an epoch of five, and one more
 DESCENT = optax.sgd(0.3)  # unlike Adam it shows a gradient that is some times too large
 SOFTMAX = Softmax(temperature=1.0, log_q=True)
@@ -100,14 +101,25 @@ def mesh(devices: int | None = None, fsdp: int = 1, tensor: int = 1, frozen_dtyp
 
 def in_batch_choices() -> st.SearchStrategy[InBatchSampling]:
     """Any that a config may hold."""
-    return st.builds(
-        InBatchSampling,
-        size=st.integers(1, 60),
-        support=st.lists(st.integers(0, 9), max_size=3),
-        history=st.none() | st.integers(1, 4),
-        negatives=st.integers(0, 40),
-        full_softmax=st.booleans(),
-        group_by_item=st.booleans(),
+    hard = st.builds(
+        dict,
+        full_softmax=st.just(False),
+        hard_negatives=st.integers(1, 3),
+        hard_range=st.tuples(st.integers(0, 2), st.integers(3, 30)),
+        hard_share=st.none() | st.just("genre"),
+    )
+    return (
+        st.builds(dict, full_softmax=st.booleans(), **{key: st.just(value) for key, value in NO_HARD.items()}) | hard
+    ).flatmap(
+        lambda chosen: st.builds(
+            InBatchSampling,
+            size=st.integers(1, 60),
+            support=st.lists(st.integers(0, 9), max_size=3),
+            history=st.none() | st.integers(1, 4),
+            negatives=st.integers(0, 40),
+            group_by_item=st.booleans(),
+            **{key: st.just(value) for key, value in chosen.items()},
+        )
     )
 
 
@@ -166,16 +178,18 @@ def train_setup(
     return experiment.setup(chosen, q)
 
 
-def spec(le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0) -> StepSpec:
-    return StepSpec(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed)
+def spec(
+    le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0, ema: float = 0.0
+) -> StepSpec:
+    return StepSpec(le.partition.graph, objective, optimizer, ROWS_AT_ONCE, le.dropout, seed, ema)
 
 
 def step_of(
-    le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0
+    le: experiment.TrainSetup, objective: Any, optimizer: optax.GradientTransformation, seed: int = 0, ema: float = 0.0
 ) -> tuple[Any, State]:
     """The fused step of a setup, and the state before the first."""
-    step = fused_step(spec(le, objective, optimizer, seed))
-    return step, State(le.partition.trainable, optimizer.init(le.partition.trainable), jnp.zeros((), jnp.int32))
+    recipe = spec(le, objective, optimizer, seed, ema)
+    return fused_step(recipe), recipe.start(le.partition.trainable)
 
 
 def loss_of(le: experiment.TrainSetup, objective: Any, seed: int = 0) -> tuple[Callable[[State, Batch], jax.Array], State]:
@@ -208,10 +222,11 @@ def fit(
     count: int,
     parallel: Any = ONE,
     mode: StepMode = StepMode.fused,
+    ema: float = 0.0,
 ) -> tuple[np.ndarray, list[State]]:
     """The losses of `count` steps, and the states on the host, beginning with the one before the first."""
-    step, state = step_of(le, objective, optimizer)
-    many = parallel(step) if mode is StepMode.fused else microbatched_step(spec(le, objective, optimizer))
+    step, state = step_of(le, objective, optimizer, ema=ema)
+    many = parallel(step) if mode is StepMode.fused else microbatched_step(spec(le, objective, optimizer, ema=ema))
     frozen, state = many.replicate(le.partition.frozen), many.replicate_state(state)
     host = lambda tree: jax.tree.map(np.array, many.unreplicate(tree))  # noqa: E731  # a copy: the step is given the arrays themselves
     losses, states = [], [host(state)]
@@ -283,7 +298,9 @@ def private(**changes: Any) -> config.Settings:
         model=replace(TWO_TOWER, item_source_residual=False, item_target_residual=False),
         init=ContentInit(logit_scale=3.0),
         objective=Softmax(temperature=1.0, log_q=False),
-        batching=InBatchSampling(size=9, support=[0, 1, 3], history=2, negatives=0, full_softmax=True, group_by_item=False),
+        batching=InBatchSampling(
+            size=9, support=[0, 1, 3], history=2, negatives=0, full_softmax=True, group_by_item=False, **NO_HARD
+        ),
         privacy=UserLevelPrivacy(**(chosen | changes)),
         loop=replace(LOOP, epochs=100, max_steps=6, validate_every=2, log_every=1),
         baselines={},

@@ -59,7 +59,9 @@ def merge(adapter: Adapter, encoder: TextEncoder, delta: Mapping[str, np.ndarray
 
 
 def interpolate(theta: TextEncoder, phi: TextEncoder, alpha: float) -> TextEncoder:
-    """A copy of φ with the parameters θ + α (φ − θ) (WiSE-FT; Wortsman et al., CVPR 2022, arXiv 2109.01903)."""
+    """A copy with the parameters θ + α (φ − θ), at 0 θ's and at 1 φ's to the bit (WiSE-FT; Wortsman et al., CVPR 2022, arXiv 2109.01903)."""
+    if alpha in (0, 1):
+        return nnx.clone(phi if alpha else theta)
     between = nnx.clone(phi)
     before = parameters(theta, nnx.Param)
     for path, parameter in nnx.to_flat_state(nnx.state(between, nnx.Param)):

@@ -3,7 +3,8 @@
 R is the binary matrix of training interactions, c_j the number of item j's; w marks the warm entities, * those that are scored.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -20,12 +21,14 @@ from cold_jax.baselines.item_item import ease_weights
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.baselines.neighbours import top_weights
 from cold_jax.errors import ConfigError
-from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.evaluation.evaluate import Scorer, validate
 from cold_jax.ranges import require
 from cold_jax.splits.folds import pseudo_cold_folds
 from cold_jax.splits.tasks import TrainView
 
 DAY = 86_400.0  # seconds
+PENALTY = "λ"  # beside the blocks' names
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,16 @@ class ItemKernel(Baseline):
     Where `popularity_scaled` is true, share × popularity, with y_j = (c_j + 10)^½ and their mean m:
 
         S = [W diag(c + 10)^-½ (K_ww + λI)⁻¹ K_w*] · max(m + (y − m)(K_ww + ½λI)⁻¹ K_w*, 0.3)
+
+    Where `grid` holds numbers, each block's weight is chosen from it, and then λ, one after another, by folds of pseudo-cold items;
+    `kernel` is where this begins.
     """
 
     kernel: dict[str, float]
     shrink: float | None  # ρ
     popularity_scaled: bool
     penalties: list[float]
+    grid: list[float]
     metric: str
     folds: int
     seed: int
@@ -49,29 +56,22 @@ class ItemKernel(Baseline):
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
         blocks.check_formula(self.kernel, "baseline.kernel")
-        require("baseline", self, at_least_0=["shrink"], at_least_1=["folds"])
+        require("baseline", self, at_least_0=["shrink", "grid"], at_least_1=["folds"])
+        object.__setattr__(self, "grid", tuple(self.grid))
 
     def needs(self, train: TrainView) -> int:
         users, items = len(train.users), len(train.items)
-        return DOUBLE * items * (2 * users + 9 * items)
+        return DOUBLE * items * (2 * users + (9 + len(self.kernel) * bool(self.grid)) * items)
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
-        kernel_II = blocks.item_kernel(train, self.kernel, "baseline.kernel")
+        folds = pseudo_cold_folds(train, "items", self.folds, self.seed, ())
+        formula, penalties = (self.kernel, self.penalties) if not self.grid else self._searched(train, folds)
+        kernel_II = blocks.item_kernel(train, formula, "baseline.kernel")
 
         def fit(train: TrainView) -> Callable[[float], Scorer]:
-            warm_I = np.flatnonzero(train.warm_I)
-            taken_UI = train.interaction_UI[:, warm_I].toarray().astype(np.float64)
-            count_I = taken_UI.sum(0)
-            source_II = np.eye(len(warm_I))
-            if self.shrink is not None:
-                root_I = (count_I + 1) ** -0.5
-                gram_II = gram(taken_UI.T)
-                filtered_II = root_I[:, None] * gram_II * root_I
-                filtered_II[np.diag_indices_from(filtered_II)] += self.shrink
-                source_II = root_I[:, None] * solve(filtered_II, root_I[:, None] * gram_II, assume_a="pos")
+            warm_I, source_II, fame_I = self._sources(train)
             value_I, vector_II = eigh(kernel_II[np.ix_(warm_I, warm_I)])
             rotated_II = vector_II.T @ kernel_II[warm_I]
-            fame_I = (count_I + 10) ** 0.5
             mean = fame_I.mean()
             projected_II = (source_II / fame_I if self.popularity_scaled else source_II) @ vector_II
 
@@ -85,7 +85,67 @@ class ItemKernel(Baseline):
 
             return of_penalty
 
-        return tuned(fit, self.penalties, train, pseudo_cold_folds(train, "items", self.folds, self.seed, ()), self.metric)
+        return tuned(fit, penalties, train, folds, self.metric)
+
+    def _sources(self, train: TrainView) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(warm items, A's part of W: a history's row of W is the sum of its items' rows, (c + 10)^½)."""
+        warm_I = np.flatnonzero(train.warm_I)
+        taken_UI = train.interaction_UI[:, warm_I].toarray().astype(np.float64)
+        count_I = taken_UI.sum(0)
+        source_II = np.eye(len(warm_I))
+        if self.shrink is not None:
+            root_I = (count_I + 1) ** -0.5
+            gram_II = gram(taken_UI.T)
+            filtered_II = root_I[:, None] * gram_II * root_I
+            filtered_II[np.diag_indices_from(filtered_II)] += self.shrink
+            source_II = root_I[:, None] * solve(filtered_II, root_I[:, None] * gram_II, assume_a="pos")
+        return warm_I, source_II, (count_I + 10) ** 0.5
+
+    def _searched(self, train: TrainView, folds: Iterable[tuple[TrainView, Tasks]]) -> tuple[dict[str, float], list[float]]:
+        """(weights of the blocks, [λ]), chosen on folds of the training items alone."""
+        block_II = {block: blocks.item_kernel(train, {block: 1.0}, "baseline.kernel") for block in self.kernel}
+        fits = [(known, tasks, *self._sources(known)) for known, tasks in folds]
+
+        def value(setting: dict[str, float]) -> float:
+            kernel_II = sum((setting[block] * own_II for block, own_II in block_II.items()), np.zeros(()))
+            reached = []
+            for known, tasks, warm_I, source_II, fame_I in fits:
+                target_II = source_II / fame_I if self.popularity_scaled else source_II
+                weight_II = np.zeros(kernel_II.shape)
+                for task in tasks.values():
+                    own, at = np.ix_(warm_I, warm_I), np.ix_(warm_I, task.candidate_I)
+                    ridge_II = solve(kernel_II[own] + setting[PENALTY] * np.eye(len(warm_I)), kernel_II[at], assume_a="pos")
+                    weight_II[at] = target_II @ ridge_II
+                    if self.popularity_scaled:
+                        halved_II = kernel_II[own] + setting[PENALTY] / 2 * np.eye(len(warm_I))
+                        rise_I = (fame_I - fame_I.mean()) @ solve(halved_II, kernel_II[at], assume_a="pos")
+                        weight_II[at] *= np.maximum(fame_I.mean() + rise_I, 0.3)
+                of_fold = history_scorer(known, lambda history_UI, candidate_I, w_II=weight_II: history_UI @ w_II[:, candidate_I])
+                reached.append(validate(of_fold, tasks, self.metric)[0])
+            return float(np.mean(reached))
+
+        grids = {**dict.fromkeys(self.kernel, self.grid), PENALTY: self.penalties}
+        chosen = coordinate_search({**self.kernel, PENALTY: self.penalties[0]}, grids, value)
+        log.info("weights by folds: %s", ", ".join(f"{name} {weight:g}" for name, weight in chosen.items()))
+        return {block: chosen[block] for block in self.kernel}, [chosen[PENALTY]]
+
+
+def coordinate_search(
+    start: Mapping[str, float], grids: Mapping[str, Sequence[float]], value: Callable[[dict[str, float]], float], rounds: int = 2
+) -> dict[str, float]:
+    """Each number in turn becomes that of its grid, or stays as it is, with which `value` is largest; the first of equals, staying before all."""
+    at, known = dict(start), {}
+
+    def valued(setting: dict[str, float]) -> float:
+        key = tuple(setting.values())
+        if key not in known:
+            known[key] = value(setting)
+        return known[key]
+
+    for _ in range(rounds):
+        for name, grid in grids.items():
+            at[name] = max(dict.fromkeys([at[name], *grid]), key=lambda number, name=name: valued(at | {name: number}))
+    return at
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import numpy as np
 
 from cold_jax import seeds
 from cold_jax.batching.batch import Batch, Batching, BatchInputs, SomeItemsBatches, row_count
+from cold_jax.batching.hard_negatives import draw_hard_negatives, nearest_items
+from cold_jax.errors import ConfigError
 from cold_jax.ranges import require
 
 
@@ -19,6 +21,8 @@ class InBatchSampling(Batching):
     negatives      items sampled in addition, uniformly from the warm ones
     full_softmax   every step scores every warm item
     group_by_item  an epoch takes the items in random order, each with all of its interactions, so that a step encodes few texts
+    hard_negatives  items sampled for each example from the neighbours of its target in θ, whose numbers begin and end at `hard_range`;
+                   hard_share: an attribute that these have in common with the target, as its brand; null: any
     """
 
     size: int
@@ -27,10 +31,24 @@ class InBatchSampling(Batching):
     negatives: int
     full_softmax: bool
     group_by_item: bool
+    hard_negatives: int
+    hard_range: list[int]
+    hard_share: str | None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "support", tuple(self.support))
-        require("batching", self, at_least_1=["size", "history"], at_least_0=["support", "negatives"])
+        object.__setattr__(self, "hard_range", tuple(self.hard_range))
+        require(
+            "batching", self, at_least_1=["size", "history"], at_least_0=["support", "negatives", "hard_negatives", "hard_range"]
+        )
+        if len(self.hard_range) != 2 or self.hard_range[0] >= self.hard_range[1]:
+            raise ConfigError(
+                f"batching.hard_range: {list(self.hard_range)} is not where it begins and where it ends, as in [10,50]"
+            )
+        if self.full_softmax and self.hard_negatives:
+            raise ConfigError(
+                "batching.hard_negatives: with full_softmax every item is a negative already; set one of the two to 0 or false"
+            )
 
     def __call__(self, inputs: BatchInputs) -> "SampledBatches":
         return SampledBatches(self, inputs)
@@ -44,7 +62,12 @@ class SampledBatches(SomeItemsBatches):
         self.batching, train = batching, inputs.train
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
         largest = max(batching.support, default=batching.history or len(self.trained_I))
-        wanted = len(self.trained_I) if batching.full_softmax else batching.size * (1 + largest) + batching.negatives
+        of_example = 1 + largest + batching.hard_negatives
+        wanted = len(self.trained_I) if batching.full_softmax else batching.size * of_example + batching.negatives
+        self.near_IK = np.zeros((0, 0), int)
+        if batching.hard_negatives:
+            self.near_IK = nearest_items(train, self.trained_I, *batching.hard_range, batching.hard_share)
+            self.taken_N = np.unique(self._pairs(train.user_N, train.item_N))
         self.capacity = min(wanted, len(self.trained_I))
         # One compiled shape: room for the fullest of 32 batches. A fuller one is padded to twice that, and compiled once more.
         self.multiple = max(row_count(self(step).rows) for step in range(32))
@@ -54,7 +77,9 @@ class SampledBatches(SomeItemsBatches):
         user_B, target_B = self.train.user_N[row_B], self.train.item_N[row_B]
         draw = seeds.generator(self.seed, "draw", step)
         supports = [self._support(draw, row) for row in row_B]
-        item_J = self._items(draw, np.concatenate([target_B, *(items for items, _ in supports)]))
+        item_J = self._items(
+            draw, np.concatenate([target_B, *(items for items, _ in supports), self._hard(draw, user_B, target_B)])
+        )
         user_T, profile_B = np.unique(user_B, return_inverse=True)
         rows, slot_T = self.place_texts(np.concatenate([user_T, len(self.train.users) + item_J]), self.multiple)
 
@@ -82,6 +107,17 @@ class SampledBatches(SomeItemsBatches):
         count = min(sizes[draw.integers(len(sizes))], len(others)) if sizes else len(others)
         kept = count if self.batching.history is None else min(count, self.batching.history)
         return draw.permutation(others)[:kept], count / max(kept, 1)
+
+    def _hard(self, draw: np.random.Generator, user_B: np.ndarray, target_B: np.ndarray) -> np.ndarray:
+        """The step's hard negatives, which are negatives of its other examples as well."""
+        if not self.batching.hard_negatives:
+            return target_B[:0]
+        taken_BK = np.isin(self._pairs(user_B[:, None], self.near_IK[target_B]), self.taken_N)
+        return draw_hard_negatives(self.near_IK, target_B, taken_BK, self.batching.hard_negatives, draw)
+
+    def _pairs(self, user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
+        """A number for each pair of a user and an item."""
+        return user_N.astype(np.int64) * len(self.train.items) + item_N
 
     def _items(self, draw: np.random.Generator, needed: np.ndarray) -> np.ndarray:
         if self.batching.full_softmax:

@@ -29,13 +29,14 @@ class TwoTowerModule(DotProductModel):
     def __init__(self, encoder: Any, config: "TwoTower", train: TrainView, init: TowerInit | None, seed: int):
         attribute_IF = attribute_features(train)
         D, V, F = encoder.width, config.width, encoder.width + attribute_IF.shape[1] + 1
+        feature_IF = np.asarray(tower_features(jnp.asarray(next(iter(train.item_vectors.values()))), jnp.asarray(attribute_IF)))
         if init is None:
             draw = seeds.generator(seed, "towers")
             source_FV, target_FV = (draw.normal(0, 0.02, (F, V)).astype(np.float32) for _ in range(2))
-            zero_IV = np.zeros((len(train.items), V), np.float32)
+            # Residuals of zero: vectors of zero would be a saddle, where no map and no residual has a gradient.
             init = TowerInit(
-                zero_IV,
-                zero_IV,
+                feature_IF @ source_FV,
+                feature_IF @ target_FV,
                 log_popularity(train),
                 source_FV,
                 target_FV,
@@ -53,7 +54,6 @@ class TwoTowerModule(DotProductModel):
         self.bias_F = nnx.Param(jnp.asarray(init.bias_F))
         self.log_scale = nnx.Param(jnp.zeros(()))
         # A warm item's residuals: the closed form less what its features predict.
-        feature_IF = np.asarray(tower_features(jnp.asarray(next(iter(train.item_vectors.values()))), jnp.asarray(attribute_IF)))
         residual = lambda wanted, target, map: nnx.Param(jnp.asarray(target - feature_IF @ map)) if wanted else None  # noqa: E731
         self.item_source_residual_IV = residual(config.item_source_residual, init.source_IV, init.source_FV)
         self.item_target_residual_IV = residual(config.item_target_residual, init.target_IV, init.target_FV)

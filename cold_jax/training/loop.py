@@ -16,7 +16,6 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cold_jax import processes
@@ -119,7 +118,7 @@ class Training:
         updates = max(self.steps // optimizer.accumulate, 1)
         self.learning_rate = lambda step: optimizer.learning_rate_schedule(updates)(step // optimizer.accumulate)
         transformation = optimizer(updates, lr_scale)
-        spec = StepSpec(partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed)
+        spec = StepSpec(partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed, optimizer.ema)
         mode = resolve_mode(loop.step, batches.devices, batches.packed)
         fused = fused_step(spec) if privacy is None else private_step(spec, privacy.mechanism, privacy.microbatch)
         self.parallel = microbatched_step(spec) if mode is StepMode.microbatched else parallelise(fused)
@@ -129,7 +128,7 @@ class Training:
             self.fingerprint["privacy"] = repr(privacy.mechanism)
         self.step, self.progress = 0, Progress(-math.inf, 0, -math.inf, 0, False)
         self.start_U: np.ndarray | None = None  # the start's validation, by user
-        self.state = State(partition.trainable, transformation.init(partition.trainable), jnp.zeros((), jnp.int32))
+        self.state = spec.start(partition.trainable)
         self.pending: tuple[Batch, Tree] | None = None  # the newest step's, not yet logged
         self.terminate = _Terminate()
 
@@ -175,7 +174,7 @@ class Training:
     def _best(self) -> tuple[Tree, int]:
         best = self.progress.best_step
         state = self.state if best == self.step else self.checkpoints.restore(self.state, self.fingerprint, best)[1]
-        return state.trainable, best
+        return state.kept, best
 
     def _train(self) -> None:
         frozen = self.parallel.replicate(self.partition.frozen)
@@ -207,6 +206,8 @@ class Training:
 
     def _log_memory(self, frozen: Tree) -> None:
         parts = {"what trains": self.state.trainable, "optimizer state": self.state.optimizer, "gradients": self.state.trainable}
+        if self.state.average is not None:
+            parts["average"] = self.state.average
         held = {name: bytes_per_device(tree) / 1e6 for name, tree in ({"frozen": frozen} | parts).items()}
         each = ", ".join(f"{name} {size:,.1f} MB" for name, size in held.items())
         log.info("memory of each of %d devices: %s; and the activations of a step", self.parallel.devices, each)
@@ -225,7 +226,7 @@ class Training:
             self._save()
             return
         with timed("validate"), stage("validating"):
-            found = self.validate(self.parallel.unreplicate(self.state).trainable)
+            found = self.validate(self.parallel.unreplicate(self.state).kept)
             gain = self._gain_over_start(found)
         if not math.isfinite(found.metric):
             raise NonFinite(

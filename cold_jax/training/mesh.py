@@ -112,7 +112,7 @@ class Mesh(DataParallel):
 
         @partial(jax.jit, donate_argnums=1)
         def sharded_step(constants: Tree, state: Tree, batch: Batch) -> tuple[Tree, Tree]:
-            new, record = step(*gather((constants, state), but=("layers", "optimizer")), batch, collectives)
+            new, record = step(*gather((constants, state), but=("layers", "optimizer", "average")), batch, collectives)
             where = shardings(mesh, state), jax.tree.map(lambda _: everywhere, record)
             return jax.lax.with_sharding_constraint((new, record), where)
 

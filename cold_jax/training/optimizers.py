@@ -24,7 +24,8 @@ class AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
     learning_rate is the head's; warmup counts updates; weight_decay applies to matrices only, never to biases, norms and scalars;
-    clip is the largest global norm of a gradient; accumulate is the number of steps per update.
+    clip is the largest global norm of a gradient; accumulate is the number of steps per update. ema is the decay of an average of the
+    weights over the steps (Polyak & Juditsky 1992), which is validated and kept in their place; 0: the weights themselves are.
     """
 
     learning_rate: float
@@ -35,10 +36,11 @@ class AdamW:
     b2: float
     clip: float
     accumulate: int
+    ema: float
 
     def __post_init__(self) -> None:
         require("optimizer", self, above_0=["learning_rate", "clip"], at_least_1=["accumulate"])
-        require("optimizer", self, at_least_0=["warmup", "weight_decay"], fractions=["b1", "b2"])
+        require("optimizer", self, at_least_0=["warmup", "weight_decay"], fractions=["b1", "b2", "ema"])
 
     def learning_rate_schedule(self, updates: int) -> optax.Schedule:
         """The head's learning rate at each of `updates` updates."""

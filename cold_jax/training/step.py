@@ -4,6 +4,7 @@ There are two forms with the same losses. `fused_step` is one program, for any n
 and a Python loop over microbatches of packed rows, for one CPU: activations stay in the cache, and it is compiled once, whatever the batch.
 """
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -35,6 +36,12 @@ class State(NamedTuple):
     trainable: Tree
     optimizer: Tree
     step: jax.Array
+    average: Tree = None  # of the trainable leaves over the steps; None: there is none
+
+    @property
+    def kept(self) -> Tree:
+        """What is validated, and kept of a step: the average, where there is one."""
+        return self.trainable if self.average is None else self.average
 
 
 class StepSpec(NamedTuple):
@@ -46,6 +53,11 @@ class StepSpec(NamedTuple):
     microbatch_rows: int
     dropout: bool
     seed: int
+    ema: float  # decay of the average of the trainable leaves; 0: there is none
+
+    def start(self, trainable: Tree) -> State:
+        """The state before the first step."""
+        return State(trainable, self.optimizer.init(trainable), jnp.zeros((), jnp.int32), trainable if self.ema else None)
 
     def key(self, step: jax.Array) -> jax.Array | None:
         return seeds.key(self.seed, "dropout", step) if self.dropout else None
@@ -60,8 +72,17 @@ class StepSpec(NamedTuple):
         """(next state, {loss, finite}). Where the loss or a gradient is not finite the state is returned unchanged."""
         finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in [loss, *jax.tree.leaves(gradient)]])
         updates, moments = self.optimizer.update(gradient, state.optimizer, state.trainable)
-        new = State(optax.apply_updates(state.trainable, updates), moments, state.step + 1)
+        trainable: Any = optax.apply_updates(state.trainable, updates)
+        new = State(trainable, moments, state.step + 1, self._averaged(trainable, state))
         return jax.tree.map(lambda a, b: jnp.where(finite.all(), a, b), new, state), {"loss": loss, "finite": finite}
+
+    def _averaged(self, trainable: Tree, state: State) -> Tree:
+        """m_t = (1 − β) Σ_{s ≤ t} β^(t−s) θ_s / (1 − β^t), step by step: after the first it is θ_1, whatever the start."""
+        if not self.ema:
+            return None
+        log_decay = math.log(self.ema)
+        share = math.expm1(log_decay) / jnp.expm1(log_decay * (state.step + 1).astype(jnp.float32))
+        return optax.incremental_update(trainable, state.average, share)
 
 
 def fused_step(spec: StepSpec) -> Step:

@@ -110,7 +110,7 @@ def test_frozen_leaves_theta_as_it_is_and_moves_the_head(prepared: experiment.Pr
 @pytest.mark.parametrize("adapter", [FULL, Frozen(), LORA])
 def test_the_optimizer_has_state_of_what_trains_alone(prepared: experiment.Prepared, adapter: Any):
     partition = small.train_setup(prepared, adapter, TWO_TOWER).partition
-    config = AdamW(0.1, Schedule.constant, 0, 0.1, 0.9, 0.999, 1.0, 1)
+    config = AdamW(0.1, Schedule.constant, 0, 0.1, 0.9, 0.999, 1.0, 1, 0.0)
     shapes = jax.eval_shape(config(9, 1.0).init, partition.trainable)
     moments = sorted(leaf.shape for leaf in jax.tree.leaves(shapes) if leaf.dtype == jnp.float32)
     trains = sorted(leaf.shape for leaf in jax.tree.leaves(partition.trainable))

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fitted import named, scores
+from fitted import asking, named, scores
 from scipy import sparse
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
 
 from cold_jax.baselines.features import earliest_history, item_gram
 from cold_jax.baselines.item_item import ease_weights
+from cold_jax.baselines.kernels import coordinate_search
 from cold_jax.errors import ConfigError
+from cold_jax.splits.folds import pseudo_cold_folds
 from cold_jax.splits.tasks import TrainView
 
 GENRE_ONLY = {"kernel": {"text(line)": 0.5, "text(title)": 0.5, "rbf(line)": 0.9, "overlap3(genre)": 0.75, "constant": 0.1}}
@@ -54,6 +56,48 @@ def test_without_shrinking_each_user_has_a_ridge(train: TrainView):
     score_UI = scores(named("item_kernel", penalties=[2.0], shrink=None, **GENRE_ONLY), train)
     expected_IU = kernel_ridge(item_kernel(train), train.interaction_UI.toarray().astype(float)[:25, :16].T, 2.0)
     np.testing.assert_allclose(score_UI[:25], expected_IU.T, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["item_kernel", "item_popularity_scaled"])
+def test_weights_are_those_of_a_search_on_folds_of_warm_items(train: TrainView, name: str):
+    """One number after another, of fits with given weights; the targets of the task that is scored are not read."""
+    start, grid, penalties = {"text(line)": 0.5, "overlap3(genre)": 0.5}, [0.0, 0.25, 4.0], [2.0, 16.0]
+    folds = list(pseudo_cold_folds(train, "items", 2, 1, ()))
+
+    def reached(setting: dict[str, float]) -> float:
+        fixed = named(name, kernel={block: setting[block] for block in start}, penalties=[setting["λ"]])
+        hits = []
+        for known, tasks in folds:
+            task = tasks["cold"]
+            score_UI = np.asarray(fixed(known, {})(task.user_U, task.history_UI, task.candidate_I))
+            top_UK = task.candidate_I[np.argsort(-score_UI, 1)[:, :3]]
+            wanted = [set(row.indices.tolist()) for row in task.target_UI]
+            hits.append(
+                np.mean([len(own & set(top)) / len(own) for own, top in zip(wanted, top_UK.tolist(), strict=True) if own])
+            )
+        return float(np.mean(hits))
+
+    at = {**start, "λ": 2.0}
+    for _ in range(2):
+        for key, numbers in {**dict.fromkeys(start, grid), "λ": penalties}.items():
+            at[key] = max([at[key], *numbers], key=lambda number, key=key: reached(at | {key: number}))
+    assert at != {**start, "λ": 2.0}
+    searched = named(name, kernel=start, penalties=penalties, grid=grid, folds=2, metric="recall@3")
+    expected = named(name, kernel={block: at[block] for block in start}, penalties=[at["λ"]])
+    np.testing.assert_allclose(scores(searched, train), scores(expected, train), rtol=1e-9)
+    np.testing.assert_array_equal(scores(searched, train, asking(train, 3)), scores(searched, train))
+
+
+def test_a_coordinate_search_stays_where_nothing_is_better() -> None:
+    tried = []
+
+    def value(at: dict[str, float]) -> float:
+        tried.append((at["a"], at["b"]))
+        return -abs(at["a"] - at["b"]) - abs(at["b"] - 2)
+
+    assert coordinate_search({"a": 0.5, "b": 1.0}, {"a": [0.0, 1.0, 2.0], "b": [1.0, 2.0]}, value) == {"a": 1.0, "b": 1.0}
+    assert len(tried) == len(set(tried)) == 5  # a setting is valued once
+    assert coordinate_search({"a": 0.5}, {"a": [1.0, 2.0]}, lambda at: 0.0) == {"a": 0.5}
 
 
 def test_neighbours_by_a_kernel_are_those_of_content_knn(train: TrainView):

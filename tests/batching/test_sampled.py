@@ -13,7 +13,9 @@ from cold_jax.batching.batch import Batch, PackedTexts, table_rows
 from cold_jax.batching.sampled import InBatchSampling, SampledBatches
 
 CHOICES = small.in_batch_choices()
-STEP = InBatchSampling(size=13, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False)
+STEP = InBatchSampling(
+    size=13, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False, **small.NO_HARD
+)
 
 
 def make(
@@ -51,7 +53,9 @@ def test_a_batch_is_a_function_of_seed_and_step(
 
 
 def test_a_step_has_room_for_its_targets_their_supports_and_the_negatives(prepared: experiment.Prepared):
-    few = InBatchSampling(size=2, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False)
+    few = InBatchSampling(
+        size=2, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False, **small.NO_HARD
+    )
     assert len(make(prepared, few)(0).items.item_J) == 2 * (1 + 3) + 2
     assert len(make(prepared, STEP)(0).items.item_J) == prepared.train.warm_I.sum()  # more than there are
 
@@ -125,7 +129,9 @@ def test_every_size_and_every_other_item_is_drawn(prepared: experiment.Prepared)
 
 def test_every_step_draws_anew(prepared: experiment.Prepared) -> None:
     """With one example and no support the items are the target and three of the 21 warm ones: hardly ever the same three."""
-    one = InBatchSampling(size=1, support=[0], history=None, negatives=3, full_softmax=False, group_by_item=False)
+    one = InBatchSampling(
+        size=1, support=[0], history=None, negatives=3, full_softmax=False, group_by_item=False, **small.NO_HARD
+    )
     drawn = []
     for seed in (0, 1):
         batches = make(prepared, one, seed)
@@ -138,7 +144,12 @@ def test_every_step_draws_anew(prepared: experiment.Prepared) -> None:
 def test_nothing_hidden_is_in_a_batch(prepared: experiment.Prepared):
     """Neither a cold item nor a held-out interaction, as a target, support, known positive or candidate."""
     q = prepared
-    batches = make(q, InBatchSampling(size=30, support=[], history=None, negatives=30, full_softmax=False, group_by_item=False))
+    batches = make(
+        q,
+        InBatchSampling(
+            size=30, support=[], history=None, negatives=30, full_softmax=False, group_by_item=False, **small.NO_HARD
+        ),
+    )
     hidden = set(zip(q.dataset.user_N, q.dataset.item_N, strict=True)) - set(zip(q.train.user_N, q.train.item_N, strict=True))
     assert len(hidden) > 50
     for step in range(batches.steps_per_epoch):
@@ -173,7 +184,9 @@ def test_rows_have_one_shape(prepared: experiment.Prepared):
     place_texts = PackedTexts(prepared.tokens, small.ENCODER.row_length, 4)
     batches = make(
         prepared,
-        InBatchSampling(size=20, support=[0, 5], history=None, negatives=3, full_softmax=False, group_by_item=False),
+        InBatchSampling(
+            size=20, support=[0, 5], history=None, negatives=3, full_softmax=False, group_by_item=False, **small.NO_HARD
+        ),
         place_texts=place_texts,
         multiple=2,
     )
@@ -188,7 +201,10 @@ def test_the_target_of_a_repeated_interaction_is_not_in_its_support(prepared: ex
     }
     q = prepared._replace(train=small.replace(train, **repeated))
     pair, seen = (train.user_N[twice], train.item_N[twice]), 0
-    batches = make(q, InBatchSampling(size=10, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False))
+    batches = make(
+        q,
+        InBatchSampling(size=10, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.NO_HARD),
+    )
     for step in range(batches.steps_per_epoch):
         batch = batches(step)
         for b, found in enumerate(pairs(batch)):
@@ -211,6 +227,40 @@ def test_an_epoch_grouped_by_item(prepared: experiment.Prepared):
     assert epochs[0] != epochs[1]
 
 
+def test_hard_negatives_are_beside_what_a_step_had_without_them(prepared: experiment.Prepared) -> None:
+    """The nearest in θ to each target that its user did not take, with as many as that of neighbours; supports are the same draws."""
+    plain = InBatchSampling(
+        size=3, support=[1], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.NO_HARD
+    )
+    one, other = make(prepared, plain), make(prepared, small.replace(plain, hard_negatives=1, hard_range=[0, 1]))
+    warm_I, known_UI = np.flatnonzero(prepared.train.warm_I), prepared.train.interaction_UI.toarray() > 0
+    vector_ID = next(iter(prepared.train.item_vectors.values()))  # of unit length
+    cosine_II = vector_ID @ vector_ID.T - 2 * np.eye(len(vector_ID))
+    added = 0
+    for step in range(10):
+        without, batch = one(step), other(step)
+        items = {name: set(b.items.item_J[b.items.valid_J].tolist()) for name, b in (("without", without), ("with", batch))}
+        near = {target: int(warm_I[np.argmax(cosine_II[target, warm_I])]) for _, target in pairs(batch)}
+        hard = {near[target] for user, target in pairs(batch) if not known_UI[user, near[target]]}
+        assert items["with"] == items["without"] | hard
+        assert pairs(batch) == pairs(without)
+        added += len(items["with"]) - len(items["without"])
+    assert added > 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hard_negatives": 1, "full_softmax": True}, "batching.hard_negatives: with full_softmax every item"),
+        ({"hard_range": [5, 5]}, r"batching.hard_range: \[5, 5\] is not where it begins and where it ends"),
+        ({"hard_range": [-1, 5]}, "batching.hard_range: -1 must be 0 or more"),
+    ],
+)
+def test_hard_negatives_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small.replace(STEP, **changes)
+
+
 def test_a_batch_of_no_examples_is_refused():
     with pytest.raises(ValueError, match="batching.size: 0 must be 1 or more"):
-        InBatchSampling(size=0, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False)
+        InBatchSampling(size=0, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.NO_HARD)

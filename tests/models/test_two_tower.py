@@ -77,8 +77,11 @@ def test_random_towers_are_independent_draws(prepared: experiment.Prepared) -> N
     assert np.abs(np.corrcoef(draws) - np.eye(4)).max() < 0.1
     again = replace(TWO_TOWER, width=64)(encoder, prepared.train, None, 0)
     np.testing.assert_array_equal(again.source_FV[...], one.source_FV[...])
-    bias_I = items(one, one.encoder(jnp.arange(30)), np.arange(30))[2]
+    source_IV, _, bias_I = items(one, one.encoder(jnp.arange(30)), np.arange(30))
     warm_I = prepared.train.warm_I
+    assert np.abs(source_IV[warm_I]).max(1).min() > 0.01  # not at zero, whence no gradient leads
+    for residual in (one.item_source_residual_IV, one.item_target_residual_IV):
+        np.testing.assert_array_equal(residual[...], 0)
     np.testing.assert_allclose(bias_I[warm_I], log_popularity(prepared.train)[warm_I], rtol=1e-5)
     np.testing.assert_array_equal(bias_I[~warm_I], 0)
 

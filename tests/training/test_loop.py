@@ -52,6 +52,7 @@ ADAMW = AdamW(
     b2=0.999,
     clip=1.0,
     accumulate=1,
+    ema=0.0,
 )
 ABOUT = {"data": "a1b2"}
 POISONED = -1.0  # as a value: no rating is negative
@@ -177,11 +178,11 @@ def same(a: Any, b: Any) -> bool:
 # resuming
 
 
-@pytest.fixture(scope="module", params=["dropout", "accumulating"])
+@pytest.fixture(scope="module", params=["dropout", "accumulating and averaging"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     """The run that nothing interrupts."""
-    name, accumulate = ("lora", 1) if request.param == "dropout" else ("linear", 2)
-    le, optimizer, folder = request.getfixturevalue(name), replace(ADAMW, accumulate=accumulate), tmp_path_factory.mktemp("whole")
+    name, changes = ("lora", {}) if request.param == "dropout" else ("linear", {"accumulate": 2, "ema": 0.7})
+    le, optimizer, folder = request.getfixturevalue(name), replace(ADAMW, **changes), tmp_path_factory.mktemp("whole")
     run = training(le, folder, optimizer=optimizer)
     trained, best = run.fit()
     assert (run.step, best, run.batches.steps_per_epoch) == (8, 3, 5)
@@ -218,6 +219,28 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert same(second.state, uninterrupted.state)
     assert second.progress == uninterrupted.progress
     assert lines(tmp_path) == records
+
+
+def test_an_average_is_what_is_validated_and_kept(linear: experiment.TrainSetup, tmp_path: Path) -> None:
+    """The weights take the same steps as without it."""
+    validated: list[Any] = []
+
+    def validate(trainable: Any) -> Validation:
+        validated.append(jax.tree.map(np.array, trainable))
+        return Validation(METRIC[(0, 3, 6, 8)[len(validated) - 1]], {})
+
+    plain, averaged = (
+        training(linear, tmp_path / f"{ema}", optimizer=replace(ADAMW, ema=ema), validate=validate) for ema in (0.0, 0.9)
+    )
+    plain.fit()
+    weights, validated[:] = list(validated), []
+    kept, best = averaged.fit()
+    assert best == 3
+    assert same(kept, validated[1])
+    assert same(validated[0], weights[0])
+    assert same(averaged.state.trainable, weights[3])
+    for after in (1, 2, 3):
+        assert not same(validated[after], weights[after])
 
 
 def test_a_kill_before_the_first_save_leaves_no_line(

@@ -25,6 +25,7 @@ PLAIN = AdamW(
     b2=0.999,
     clip=1e9,
     accumulate=1,
+    ema=0.0,
 )
 TREE = {
     "encoder": {
@@ -94,6 +95,7 @@ def test_updates_are_the_papers():
         b2=0.95,
         clip=5.0,
         accumulate=1,
+        ema=0.0,
     )
     parameters = random_like(TREE, 0)
     gradients = [random_like(TREE, seed, size) for seed, size in enumerate([3.0, 0.1, 1.0, 10.0, 0.3], 1)]
@@ -134,7 +136,7 @@ def test_only_matrices_decay(prepared: experiment.Prepared):
 def test_a_batch_in_two_halves(prepared: experiment.Prepared):
     """accumulate=2: two steps of 20 examples update as one of 40, and the first alone does not. Clipped, after the mean."""
     full = InBatchSampling(
-        size=40, support=[0], history=None, negatives=0, full_softmax=True, group_by_item=False
+        size=40, support=[0], history=None, negatives=0, full_softmax=True, group_by_item=False, **small.NO_HARD
     )  # nothing is drawn but the order
     config = replace(PLAIN, learning_rate=0.01, clip=0.1, weight_decay=0.1)
     whole, halves = (

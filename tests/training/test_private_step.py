@@ -40,7 +40,7 @@ def le(prepared: experiment.Prepared) -> experiment.TrainSetup:
 
 
 def spec_of(le: experiment.TrainSetup, optimizer: optax.GradientTransformation = small.DESCENT) -> StepSpec:
-    return StepSpec(le.partition.graph, small.private().objective, optimizer, 1, False, 0)
+    return StepSpec(le.partition.graph, small.private().objective, optimizer, 1, False, 0, 0.0)
 
 
 def batch_of(le: experiment.TrainSetup, step: int = 0) -> Batch:

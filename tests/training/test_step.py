@@ -12,11 +12,11 @@ from small import DROPOUT, FULL, LORA, TWO_TOWER, Frozen, Lstm, replace
 
 from cold_jax import experiment
 from cold_jax.batching.sampled import InBatchSampling
-from cold_jax.training.objectives import BceRatings
+from cold_jax.training.objectives import Bce, BceRatings
 from cold_jax.training.parallel import single_device
 from cold_jax.training.step import StepMode, microbatched_step, resolve_mode
 
-ROWS = InBatchSampling(size=9, support=[0], history=None, negatives=0, full_softmax=False, group_by_item=False)
+ROWS = InBatchSampling(size=9, support=[0], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.NO_HARD)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,24 @@ def test_microbatched_trains_as_fused(prepared: experiment.Prepared, adapter: An
     expected = small.leaves(fused_states[-1].trainable)
     for name, value in small.leaves(microbatched_states[-1].trainable).items():
         np.testing.assert_allclose(value, expected[name], atol=2e-6, err_msg=name)
+
+
+def test_the_average_weights_later_steps_more(prepared: experiment.Prepared) -> None:
+    """After four steps at a decay of 0.6: weights of 0.216, 0.36, 0.6 and 1 over their sum, and none of the start."""
+    le = small.perturbed(small.train_setup(prepared, Frozen(), small.LinearModel()))
+    _, states = small.fit(le, Bce(), optax.sgd(0.5), 4, ema=0.6)
+    of_step = [small.leaves(state.trainable) for state in states]
+    for name, value in small.leaves(states[4].kept).items():
+        expected = sum(w * of_step[n + 1][name].astype(np.float64) for n, w in enumerate((0.216, 0.36, 0.6, 1.0))) / 2.176
+        np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=name)
+        assert np.abs(of_step[4][name] - value).max() > 1e-4, name
+    for state, own in ((states[0], of_step[0]), (states[1], of_step[1])):
+        for name, value in small.leaves(state.kept).items():
+            np.testing.assert_allclose(value, own[name], rtol=1e-6, err_msg=name)
+    _, plain = small.fit(le, Bce(), optax.sgd(0.5), 4)
+    assert plain[4].kept is plain[4].trainable
+    for name, value in small.leaves(plain[4].trainable).items():
+        np.testing.assert_array_equal(value, of_step[4][name], err_msg=name)
 
 
 def test_dropout_differs_by_step_and_by_seed(prepared: experiment.Prepared) -> None:
