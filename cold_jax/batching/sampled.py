@@ -66,7 +66,8 @@ class SampledBatches(SomeItemsBatches):
         wanted = len(self.trained_I) if batching.full_softmax else batching.size * of_example + batching.negatives
         self.near_IK = np.zeros((0, 0), int)
         if batching.hard_negatives:
-            self.near_IK = nearest_items(train, self.trained_I, *batching.hard_range, batching.hard_share)
+            first, last = batching.hard_range
+            self.near_IK = nearest_items(train, self.trained_I, first, last, batching.hard_share)
             self.taken_N = np.unique(self._pairs(train.user_N, train.item_N))
         self.capacity = min(wanted, len(self.trained_I))
         # One compiled shape: room for the fullest of 32 batches. A fuller one is padded to twice that, and compiled once more.

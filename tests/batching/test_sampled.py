@@ -163,7 +163,7 @@ def test_nothing_hidden_is_in_a_batch(prepared: experiment.Prepared):
 @settings(max_examples=12, deadline=None)
 @given(batching=CHOICES, step=st.integers(0, 300))
 def test_items(prepared: experiment.Prepared, batching: InBatchSampling, step: int):
-    """Each once, ascending: the targets, the supports and the sampled negatives; with full_softmax all warm ones."""
+    """Each once, ascending: the targets, the supports and the sampled negatives, hard ones among them; with full_softmax all warm ones."""
     q = prepared
     batch = make(q, batching)(step)
     item_J = batch.items.item_J[batch.items.valid_J]
@@ -175,7 +175,8 @@ def test_items(prepared: experiment.Prepared, batching: InBatchSampling, step: i
         np.testing.assert_array_equal(batch.items.log_q_J, 0)
     else:
         assert needed <= set(item_J) <= set(warm_I)
-        assert min(batching.negatives, len(warm_I)) <= len(item_J) <= len(needed) + batching.negatives
+        sampled = batching.negatives + batching.hard_negatives * len(pairs(batch))
+        assert min(batching.negatives, len(warm_I)) <= len(item_J) <= len(needed) + sampled
         share_J = q.train.interaction_UI.toarray().mean(0)[item_J] / q.train.interaction_UI.toarray().mean(0).sum()
         np.testing.assert_allclose(batch.items.log_q_J[batch.items.valid_J], np.log(share_J), rtol=1e-5)
 
