@@ -23,8 +23,8 @@ ABOUT = {"data": "small"}
 
 
 def trained(losses: np.ndarray, states: list[Any]) -> dict[str, np.ndarray]:
-    """Losses, and parameters before the first step, after it and after the last."""
-    return {"losses": losses} | {f"{n} {name}": x for n in (0, 1, -1) for name, x in small.leaves(states[n].trainable).items()}
+    """Losses, and what is kept of the parameters before the first step, after it and after the last."""
+    return {"losses": losses} | {f"{n} {name}": x for n in (0, 1, -1) for name, x in small.leaves(states[n].kept).items()}
 
 
 def set_up(parallel: Any, adapter: Any) -> experiment.TrainSetup:

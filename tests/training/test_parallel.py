@@ -46,7 +46,7 @@ def check(many: dict[str, np.ndarray], one: dict[str, np.ndarray]) -> None:
 
 def frozen(q: experiment.Prepared, parallel: Any) -> tuple[experiment.TrainSetup, dict[str, np.ndarray]]:
     le = small.perturbed(small.train_setup(q, Frozen(), TWO_TOWER, parallel=parallel))
-    return le, trained(*small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel))
+    return le, trained(*small.fit(le, small.SOFTMAX, small.DESCENT, STEPS, parallel, ema=0.8))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,8 @@ def one_device(prepared: experiment.Prepared) -> tuple[experiment.TrainSetup, di
 
 @pytest.mark.parametrize("parallel", [Pmap(2), small.mesh(2)], ids=["pmap", "mesh"])
 def test_two_devices_train_as_one(prepared: experiment.Prepared, one_device: Any, parallel: Any) -> None:
-    """On a frozen encoder: in-batch negatives, batches that the devices don't share evenly, and a last one that is not full."""
+    """On a frozen encoder: in-batch negatives, batches that the devices don't share evenly, and a last one that is not full;
+    an average of the weights."""
     (le, one), (_, two) = one_device, frozen(prepared, parallel)
     check(two, one)
     assert metrics(prepared, le, two) == pytest.approx(metrics(prepared, le, one), rel=1e-6)
