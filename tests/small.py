@@ -84,9 +84,15 @@ METRIC = TextMetric(
 )
 PREFIXES = SequenceBatching(size=45, history=3, cold_negatives=False)
 DROPOUT = replace(LORA, dropout=0.3)
-NO_HARD: dict[str, Any] = {"hard_negatives": 0, "hard_range": [10, 50], "hard_share": None}
+PLAIN: dict[str, Any] = {
+    "hard_negatives": 0,
+    "hard_range": [10, 50],
+    "hard_share": None,
+    "user_power": 1.0,
+    "earliest_support": False,
+}
 # In-batch negatives. 45: no number of devices divides it, and an epoch's last batch of 36 is not full.
-IN_BATCH = InBatchSampling(size=45, support=[1, 3], history=2, negatives=2, full_softmax=False, group_by_item=False, **NO_HARD)
+IN_BATCH = InBatchSampling(size=45, support=[1, 3], history=2, negatives=2, full_softmax=False, group_by_item=False, **PLAIN)
 STEPS = 6  # an epoch of five, and one more
 DESCENT = optax.sgd(0.3)  # unlike Adam it shows a gradient that is some times too large
 SOFTMAX = Softmax(temperature=1.0, log_q=True)
@@ -107,10 +113,10 @@ def in_batch_choices() -> st.SearchStrategy[InBatchSampling]:
         hard_negatives=st.integers(1, 3),
         hard_range=st.tuples(st.integers(0, 2), st.integers(3, 30)),
         hard_share=st.none() | st.just("genre"),
+        user_power=st.just(1.0),
+        earliest_support=st.just(False),
     )
-    return (
-        st.builds(dict, full_softmax=st.booleans(), **{key: st.just(value) for key, value in NO_HARD.items()}) | hard
-    ).flatmap(
+    return (st.builds(dict, full_softmax=st.booleans(), **{key: st.just(value) for key, value in PLAIN.items()}) | hard).flatmap(
         lambda chosen: st.builds(
             InBatchSampling,
             size=st.integers(1, 60),
@@ -299,7 +305,7 @@ def private(**changes: Any) -> config.Settings:
         init=ContentInit(logit_scale=3.0),
         objective=Softmax(temperature=1.0, log_q=False),
         batching=InBatchSampling(
-            size=9, support=[0, 1, 3], history=2, negatives=0, full_softmax=True, group_by_item=False, **NO_HARD
+            size=9, support=[0, 1, 3], history=2, negatives=0, full_softmax=True, group_by_item=False, **PLAIN
         ),
         privacy=UserLevelPrivacy(**(chosen | changes)),
         loop=replace(LOOP, epochs=100, max_steps=6, validate_every=2, log_every=1),

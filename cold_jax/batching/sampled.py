@@ -23,6 +23,9 @@ class InBatchSampling(Batching):
     group_by_item  an epoch takes the items in random order, each with all of its interactions, so that a step encodes few texts
     hard_negatives  items sampled for each example from the neighbours of its target in θ, whose numbers begin and end at `hard_range`;
                    hard_share: an attribute that these have in common with the target, as its brand; null: any
+    user_power     users are drawn in proportion to their number of interactions to this power; 1: every interaction once an epoch. A metric
+                   that is a mean over users weighs them equally, as 0 does
+    earliest_support  a support is the user's earliest items, as it is for a new user, and the target comes later
     """
 
     size: int
@@ -34,13 +37,16 @@ class InBatchSampling(Batching):
     hard_negatives: int
     hard_range: list[int]
     hard_share: str | None
+    user_power: float
+    earliest_support: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "support", tuple(self.support))
         object.__setattr__(self, "hard_range", tuple(self.hard_range))
-        require(
-            "batching", self, at_least_1=["size", "history"], at_least_0=["support", "negatives", "hard_negatives", "hard_range"]
-        )
+        require("batching", self, at_least_1=["size", "history"], at_least_0=["support", "negatives", "user_power"])
+        require("batching", self, at_least_0=["hard_negatives", "hard_range"])
+        if self.group_by_item and self.user_power != 1:
+            raise ConfigError("batching.user_power: group_by_item takes every interaction once an epoch; set user_power to 1")
         if len(self.hard_range) != 2 or self.hard_range[0] >= self.hard_range[1]:
             raise ConfigError(
                 f"batching.hard_range: {list(self.hard_range)} is not where it begins and where it ends, as in [10,50]"
@@ -55,12 +61,15 @@ class InBatchSampling(Batching):
 
 
 class SampledBatches(SomeItemsBatches):
-    """`batches(step)` is the step's batch; an epoch visits every training interaction once."""
+    """`batches(step)` is the step's batch; an epoch visits every training interaction once, or draws as many (user_power)."""
 
     def __init__(self, batching: InBatchSampling, inputs: BatchInputs):
         super().__init__(batching.size, inputs, np.arange(len(inputs.train.user_N)))
         self.batching, train = batching, inputs.train
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
+        weight_U = np.diff(self.offset_U).astype(np.float64)
+        weight_U[weight_U > 0] **= batching.user_power
+        self.share_U = weight_U / weight_U.sum()
         largest = max(batching.support, default=batching.history or len(self.trained_I))
         of_example = 1 + largest + batching.hard_negatives
         wanted = len(self.trained_I) if batching.full_softmax else batching.size * of_example + batching.negatives
@@ -92,6 +101,13 @@ class SampledBatches(SomeItemsBatches):
         log_q_J = np.zeros(len(item_J)) if self.batching.full_softmax else self._log_q(item_J)
         return Batch(rows, examples, self._padded_items(item_J, slot_T[len(user_T) :], log_q_J))
 
+    def _targets(self, step: int, size: int) -> np.ndarray:
+        if self.batching.user_power == 1:
+            return super()._targets(step, size)
+        draw = seeds.generator(self.seed, "users", step)
+        user_B = draw.choice(len(self.share_U), size, p=self.share_U)
+        return self.offset_U[user_B] + draw.integers(np.diff(self.offset_U)[user_B])
+
     def _order(self, epoch: int) -> np.ndarray:
         order_N = super()._order(epoch)
         if not self.batching.group_by_item:
@@ -102,12 +118,13 @@ class SampledBatches(SomeItemsBatches):
     def _support(self, draw: np.random.Generator, row: int) -> tuple[np.ndarray, float]:
         """A sampled support of the example's user, which never holds the target; and the weight of each of its items."""
         first, last = self.offset_U[self.train.user_N[row] : self.train.user_N[row] + 2]
-        others = self.train.item_N[first:last]
+        earliest = self.batching.earliest_support
+        others = self.train.item_N[first : row if earliest else last]
         others = others[others != self.train.item_N[row]]
-        sizes = self.batching.support
+        sizes = [k for k in self.batching.support if not earliest or k <= len(others)]
         count = min(sizes[draw.integers(len(sizes))], len(others)) if sizes else len(others)
         kept = count if self.batching.history is None else min(count, self.batching.history)
-        return draw.permutation(others)[:kept], count / max(kept, 1)
+        return (others if earliest else draw.permutation(others))[:kept], count / max(kept, 1)
 
     def _hard(self, draw: np.random.Generator, user_B: np.ndarray, target_B: np.ndarray) -> np.ndarray:
         """The step's hard negatives, which are negatives of its other examples as well."""

@@ -32,6 +32,8 @@ def coupled(choices: Mapping[str, Any], users: int) -> Iterator[tuple[str, str]]
     else:
         if batching.group_by_item:
             yield "batching.group_by_item", "takes users at random; set it to false"
+        if batching.user_power != 1 or batching.earliest_support:
+            yield "batching.user_power", "takes each user with the same probability; set it to 1, and earliest_support to false"
         if not batching.support:
             yield "batching.support", "needs sizes of a user's support, as in [0,1,5,10]"
         if batching.size > users:

@@ -7,15 +7,14 @@ import pytest
 import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from cold_jax import experiment
 from cold_jax.batching.batch import Batch, PackedTexts, table_rows
 from cold_jax.batching.sampled import InBatchSampling, SampledBatches
 
 CHOICES = small.in_batch_choices()
-STEP = InBatchSampling(
-    size=13, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False, **small.NO_HARD
-)
+STEP = InBatchSampling(size=13, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False, **small.PLAIN)
 
 
 def make(
@@ -54,7 +53,7 @@ def test_a_batch_is_a_function_of_seed_and_step(
 
 def test_a_step_has_room_for_its_targets_their_supports_and_the_negatives(prepared: experiment.Prepared):
     few = InBatchSampling(
-        size=2, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False, **small.NO_HARD
+        size=2, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False, **small.PLAIN
     )
     assert len(make(prepared, few)(0).items.item_J) == 2 * (1 + 3) + 2
     assert len(make(prepared, STEP)(0).items.item_J) == prepared.train.warm_I.sum()  # more than there are
@@ -129,9 +128,7 @@ def test_every_size_and_every_other_item_is_drawn(prepared: experiment.Prepared)
 
 def test_every_step_draws_anew(prepared: experiment.Prepared) -> None:
     """With one example and no support the items are the target and three of the 21 warm ones: hardly ever the same three."""
-    one = InBatchSampling(
-        size=1, support=[0], history=None, negatives=3, full_softmax=False, group_by_item=False, **small.NO_HARD
-    )
+    one = InBatchSampling(size=1, support=[0], history=None, negatives=3, full_softmax=False, group_by_item=False, **small.PLAIN)
     drawn = []
     for seed in (0, 1):
         batches = make(prepared, one, seed)
@@ -146,9 +143,7 @@ def test_nothing_hidden_is_in_a_batch(prepared: experiment.Prepared):
     q = prepared
     batches = make(
         q,
-        InBatchSampling(
-            size=30, support=[], history=None, negatives=30, full_softmax=False, group_by_item=False, **small.NO_HARD
-        ),
+        InBatchSampling(size=30, support=[], history=None, negatives=30, full_softmax=False, group_by_item=False, **small.PLAIN),
     )
     hidden = set(zip(q.dataset.user_N, q.dataset.item_N, strict=True)) - set(zip(q.train.user_N, q.train.item_N, strict=True))
     assert len(hidden) > 50
@@ -186,7 +181,7 @@ def test_rows_have_one_shape(prepared: experiment.Prepared):
     batches = make(
         prepared,
         InBatchSampling(
-            size=20, support=[0, 5], history=None, negatives=3, full_softmax=False, group_by_item=False, **small.NO_HARD
+            size=20, support=[0, 5], history=None, negatives=3, full_softmax=False, group_by_item=False, **small.PLAIN
         ),
         place_texts=place_texts,
         multiple=2,
@@ -204,7 +199,7 @@ def test_the_target_of_a_repeated_interaction_is_not_in_its_support(prepared: ex
     pair, seen = (train.user_N[twice], train.item_N[twice]), 0
     batches = make(
         q,
-        InBatchSampling(size=10, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.NO_HARD),
+        InBatchSampling(size=10, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.PLAIN),
     )
     for step in range(batches.steps_per_epoch):
         batch = batches(step)
@@ -231,7 +226,7 @@ def test_an_epoch_grouped_by_item(prepared: experiment.Prepared):
 def test_hard_negatives_are_beside_what_a_step_had_without_them(prepared: experiment.Prepared) -> None:
     """The nearest in θ to each target that its user did not take, with as many as that of neighbours; supports are the same draws."""
     plain = InBatchSampling(
-        size=3, support=[1], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.NO_HARD
+        size=3, support=[1], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.PLAIN
     )
     one, other = make(prepared, plain), make(prepared, small.replace(plain, hard_negatives=1, hard_range=[0, 1]))
     warm_I, known_UI = np.flatnonzero(prepared.train.warm_I), prepared.train.interaction_UI.toarray() > 0
@@ -249,9 +244,39 @@ def test_hard_negatives_are_beside_what_a_step_had_without_them(prepared: experi
     assert added > 10
 
 
+def test_earliest_supports_are_those_of_a_new_user(prepared: experiment.Prepared) -> None:
+    """The first k of the user's items in time, k a size that leaves the target after them; without sizes all before it."""
+    train = prepared.train
+    for sizes in ([0, 1, 3], []):
+        batches = make(prepared, small.replace(STEP, support=sizes, earliest_support=True))
+        for step in range(batches.steps_per_epoch):
+            batch = batches(step)
+            for b, (user, target) in enumerate(pairs(batch)):
+                own = train.item_N[train.user_N == user].tolist()
+                place = own.index(target)
+                history = set(batch.items.item_J[batch.examples.history_BJ[b] > 0].tolist())
+                allowed = [k for k in sizes if k <= place] or [place]
+                assert history in [set(own[:k]) for k in allowed]
+
+
+def test_users_are_drawn_by_a_power_of_their_interactions(prepared: experiment.Prepared) -> None:
+    """At 0 all alike, at 0.5 by the root; each of a user's items as often."""
+    count_U = np.bincount(prepared.train.user_N, minlength=40)
+    for power in (0.0, 0.5):
+        batches = make(prepared, small.replace(STEP, size=200, user_power=power))
+        drawn = np.array([pair for step in range(20) for pair in pairs(batches(step))])
+        wanted_U = np.where(count_U > 0, np.maximum(count_U, 1.0) ** power, 0)
+        expected_U = len(drawn) * wanted_U / wanted_U.sum()
+        assert len(drawn) == 4000
+        assert chisquare(np.bincount(drawn[:, 0], minlength=40)[count_U > 0], expected_U[count_U > 0]).pvalue > 0.01
+        of_pair = np.unique(drawn, axis=0, return_counts=True)[1]
+        assert len(of_pair) == len(prepared.train.user_N)  # no interaction is left out
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"group_by_item": True, "user_power": 0.0}, "batching.user_power: group_by_item takes every interaction"),
         ({"hard_negatives": 1, "full_softmax": True}, "batching.hard_negatives: with full_softmax every item"),
         ({"hard_range": [5, 5]}, r"batching.hard_range: \[5, 5\] is not where it begins and where it ends"),
         ({"hard_range": [-1, 5]}, "batching.hard_range: -1 must be 0 or more"),
@@ -264,4 +289,4 @@ def test_hard_negatives_that_cannot_be_are_refused(changes: dict[str, Any], mess
 
 def test_a_batch_of_no_examples_is_refused():
     with pytest.raises(ValueError, match="batching.size: 0 must be 1 or more"):
-        InBatchSampling(size=0, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.NO_HARD)
+        InBatchSampling(size=0, support=[], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.PLAIN)

@@ -19,9 +19,7 @@ from cold_jax.models.base import score_candidates
 from cold_jax.models.lstm import LstmModule
 from cold_jax.models.scoring import ModelScorer
 
-ALL_SHOWN = InBatchSampling(
-    size=8, support=[], history=None, negatives=0, full_softmax=True, group_by_item=False, **small.NO_HARD
-)
+ALL_SHOWN = InBatchSampling(size=8, support=[], history=None, negatives=0, full_softmax=True, group_by_item=False, **small.PLAIN)
 score = jax.jit(score_candidates)
 
 

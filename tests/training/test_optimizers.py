@@ -136,7 +136,7 @@ def test_only_matrices_decay(prepared: experiment.Prepared):
 def test_a_batch_in_two_halves(prepared: experiment.Prepared):
     """accumulate=2: two steps of 20 examples update as one of 40, and the first alone does not. Clipped, after the mean."""
     full = InBatchSampling(
-        size=40, support=[0], history=None, negatives=0, full_softmax=True, group_by_item=False, **small.NO_HARD
+        size=40, support=[0], history=None, negatives=0, full_softmax=True, group_by_item=False, **small.PLAIN
     )  # nothing is drawn but the order
     config = replace(PLAIN, learning_rate=0.01, clip=0.1, weight_decay=0.1)
     whole, halves = (

@@ -16,7 +16,7 @@ from cold_jax.training.objectives import Bce, BceRatings
 from cold_jax.training.parallel import single_device
 from cold_jax.training.step import StepMode, microbatched_step, resolve_mode
 
-ROWS = InBatchSampling(size=9, support=[0], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.NO_HARD)
+ROWS = InBatchSampling(size=9, support=[0], history=None, negatives=0, full_softmax=False, group_by_item=False, **small.PLAIN)
 
 
 @pytest.mark.parametrize(
