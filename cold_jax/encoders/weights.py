@@ -4,6 +4,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -86,33 +88,55 @@ def load(
       WeightsError: tensors that the table doesn't know, parameters that nothing fills, shapes that don't fit, values that are
         NaN or infinite: all at once.
     """
-    tensors, problems = _read(files, ignored, renamed)
-    parameters = _parameters(module)
-    for pattern, (paths, change) in table.items():
-        paths = (paths,) if isinstance(paths, str) else paths
-        if absent := [path for path in paths if path not in parameters]:
-            problems += [f"{path}: the table fills it from {pattern}, but the model has no such parameter" for path in absent]
-            continue
-        group, own = [parameters.pop(path) for path in paths], " and ".join(paths)
-        first, names = group[0], _names(pattern, group[0])
-        shapes = [parameter.shape[1:] if "{layer}" in pattern else parameter.shape for parameter in group]
-        shape = (*shapes[0][:-1], sum(each[-1] for each in shapes))
-        found = {name: np.full(shape, value, first.dtype) for name, value in given.items() if name in names}
-        found |= {name: change(tensors.pop(name)) for name in names if name in tensors}
-        problems += [f"{name}: missing; parameter {own} needs it" for name in names if name not in found]
-        wrong = [f"{name}: shape {a.shape}, parameter {own} has {shape}" for name, a in found.items() if a.shape != shape]
-        problems += wrong + [problem for name, array in found.items() if (problem := not_finite(name, array))]
-        if not wrong and len(found) == len(names):
-            arrays = [found[name] for name in names]
-            array = np.stack(arrays) if "{layer}" in pattern else arrays[0]
-            for parameter, part in zip(group, np.split(array, np.cumsum([each[-1] for each in shapes])[:-1], -1), strict=True):
-                parameter.set_value(jnp.asarray(part, parameter.dtype))
-    problems += [f"{path}: a parameter that the table doesn't fill" for path in parameters]
-    problems += [f"{name}: a tensor that the table doesn't know" for name in tensors]
+    with _opened(files, ignored, renamed) as (readers, problems):
+        parameters = _parameters(module)
+        for pattern, (paths, change) in table.items():
+            paths = (paths,) if isinstance(paths, str) else paths
+            if absent := [path for path in paths if path not in parameters]:
+                problems += [f"{path}: the table fills it from {pattern}, but the model has no such parameter" for path in absent]
+                continue
+            group = [parameters.pop(path) for path in paths]
+            problems += _fill(group, " and ".join(paths), _names(pattern, group[0]), "{layer}" in pattern, change, readers, given)
+        problems += [f"{path}: a parameter that the table doesn't fill" for path in parameters]
+        problems += [f"{name}: a tensor that the table doesn't know" for name in readers]
     if problems:
         raise WeightsError("\n  ".join([f"{', '.join(map(str, files))}: does not fit the model:", *sorted(problems)]))
     for _, constant in nnx.to_flat_state(nnx.state(module, Buffer)):
         constant.set_value(jnp.asarray(constant.get_metadata()["values"]))
+
+
+def _fill(
+    group: Sequence[nnx.Variable],
+    own: str,
+    names: Sequence[str],
+    stacked: bool,
+    change: Callable[[np.ndarray], np.ndarray],
+    readers: dict[str, Callable[[], np.ndarray]],
+    given: Mapping[str, float],
+) -> list[str]:
+    """Fills parameters that share tensors, one layer after the other, and takes these from `readers`. Gives what does not fit."""
+    problems = [f"{name}: missing; parameter {own} needs it" for name in names if name not in readers and name not in given]
+    missing, whole = bool(problems), None
+    shapes = [parameter.shape[1:] if stacked else parameter.shape for parameter in group]
+    shape = (*shapes[0][:-1], sum(each[-1] for each in shapes))
+    for layer, name in enumerate(names):
+        if name in readers:
+            array = change(readers.pop(name)())
+        elif name in given:
+            array = np.full(shape, given[name], group[0].dtype)
+        else:
+            continue
+        wrong = array.shape != shape
+        problems += [f"{name}: shape {array.shape}, parameter {own} has {shape}"] * wrong + [not_finite(name, array)]
+        if not missing and not wrong:
+            whole = np.empty((len(names), *shape), group[0].dtype) if whole is None else whole
+            whole[layer] = array
+    if (problems := [problem for problem in problems if problem]) or whole is None:
+        return problems
+    ends = np.cumsum([each[-1] for each in shapes])[:-1]
+    for parameter, part in zip(group, np.split(whole if stacked else whole[0], ends, -1), strict=True):
+        parameter.set_value(jnp.asarray(part, parameter.dtype))
+    return []
 
 
 def not_finite(name: str, array: np.ndarray) -> str:
@@ -244,38 +268,51 @@ def read_tensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """
     if not path.is_file():  # a pipe would be waited for
         raise WeightsError(f"{path}: is no plain file; fetch it again")
-    try:
-        with open_tensors(path) as file:
-            for name in file.keys():  # noqa: SIM118 (no mapping)
-                yield name, _tensor(file, name, path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
+    with _whole(path), open_tensors(path) as file:
+        for name in file.keys():  # noqa: SIM118 (no mapping)
+            _require_supported(file, name, path)
+            yield name, file.get_tensor(name)
 
 
-def _tensor(file: Any, name: str, path: Path) -> np.ndarray:
+def _require_supported(file: Any, name: str, path: Path) -> None:
     if (dtype := file.get_slice(name).get_dtype()) not in _DTYPES:
         supported = ", ".join(_DTYPES)
         raise WeightsError(f"{path}: {name} is of type {dtype}, which is not supported; supported: {supported}: convert it first")
-    return file.get_tensor(name)
 
 
-def _read(
+@contextmanager
+def _opened(
     files: Sequence[Path], ignored: Sequence[str], renamed: Sequence[tuple[str, str]]
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    tensors, twice = {}, []
-    for path in files:
-        try:
-            with open_tensors(path) as file:
+) -> Iterator[tuple[dict[str, Callable[[], np.ndarray]], list[str]]]:
+    """(name → what reads the tensor, which tensors are there twice): a checkpoint is never whole in memory beside the model it fills."""
+    readers: dict[str, Callable[[], np.ndarray]] = {}
+    twice = []
+    with ExitStack() as stack:
+        for path in files:
+            with _whole(path):
+                file = stack.enter_context(open_tensors(path))
                 for original in file.keys():  # noqa: SIM118 (no mapping)
                     name = original
                     for pattern, replacement in renamed:
                         name = re.sub(pattern, replacement, name)
                     if any(re.fullmatch(pattern, name) for pattern in ignored):
                         continue
-                    tensor = _tensor(file, original, path)
-                    if name in tensors and not np.array_equal(tensors[name], tensor):  # tied tensors may be there twice
+                    _require_supported(file, original, path)
+                    reader = partial(_read, file, original, path)
+                    if name in readers and not np.array_equal(readers[name](), reader()):  # tied tensors may be there twice
                         twice.append(f"{name}: there twice, the second time as {original} in {path.name}")
-                    tensors[name] = tensor
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error
-    return tensors, twice
+                    readers[name] = reader
+        yield readers, twice
+
+
+def _read(file: Any, name: str, path: Path) -> np.ndarray:
+    with _whole(path):
+        return file.get_tensor(name)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error}); fetch it again") from error

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tracemalloc
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -215,3 +216,26 @@ def test_json_is_read_through_a_link_but_from_no_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "modules.json")
     with pytest.raises(WeightsError, match=r"modules.json: cannot be read .*not a plain file"):
         weights.read_json(tmp_path / "modules.json")
+
+
+class Blocks(nnx.Module):
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        for n in range(count):
+            setattr(self, f"block{n}", nnx.Param(jnp.zeros(shape, jnp.float32)))
+
+
+def test_a_checkpoint_is_read_a_parameter_at_a_time(tmp_path: Path) -> None:
+    """Beside the model's own arrays there are a few copies of one parameter, a sixteenth of the file, and never the file."""
+    draw = np.random.default_rng(0)
+    tensors = {f"{layer}.block{n}": draw.standard_normal((64, 256), np.float32) for n in range(16) for layer in range(4)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    module = nnx.eval_shape(lambda: Blocks(16, (4, 64, 256)))
+    table = {f"{{layer}}.block{n}": (f"block{n}", lambda array: array) for n in range(16)}
+    tracemalloc.start()
+    try:
+        weights.load(module, [tmp_path / "model.safetensors"], table, (), ())
+        _, largest = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert largest < sum(tensor.nbytes for tensor in tensors.values()) / 2
+    np.testing.assert_array_equal(module.block7[...], np.stack([tensors[f"{layer}.block7"] for layer in range(4)]))
