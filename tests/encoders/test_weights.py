@@ -238,4 +238,6 @@ def test_a_checkpoint_is_read_a_parameter_at_a_time(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert largest < sum(tensor.nbytes for tensor in tensors.values()) / 2
-    np.testing.assert_array_equal(module.block7[...], np.stack([tensors[f"{layer}.block7"] for layer in range(4)]))
+    np.testing.assert_array_equal(
+        weights._parameters(module)["block7"][...], np.stack([tensors[f"{layer}.block7"] for layer in range(4)])
+    )
