@@ -129,8 +129,8 @@ def prepare_process(keep: bool, parallel: Mapping[str, Any] = {}) -> None:
     programs = cache.root() / "programs"
     jax.config.update("jax_compilation_cache_dir", str(programs))
     if not os.access(next(path for path in (programs, *programs.parents) if path.exists()), os.W_OK):
-        # JAX warns of each program that it cannot keep; our own cache warns once
-        warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry")
+        # JAX warns of each program that it cannot look for or keep; our own cache warns once
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     if parallel:
         processes.start(parallel)

@@ -13,6 +13,7 @@ from scipy import sparse
 from cold_jax import config, experiment
 from cold_jax.config import Settings
 from cold_jax.data.dataset import Dataset
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import Evaluation
 from cold_jax.runs.folder import Run
 from cold_jax.runs.loggers import combine
@@ -171,3 +172,10 @@ def test_no_attribute_of_a_user_reaches_a_text_or_a_feature_where_they_are_left_
     assert left_out.dataset.items.texts == known.dataset.items.texts
     assert len({row.tobytes() for row in left_out.train.user_vectors["profile"]}) == 1
     assert left_out.digests["data"] != known.digests["data"]
+
+
+def test_an_unknown_id_is_named_with_its_place_and_the_nearest() -> None:
+    index_of = {"item_17": 0, "other": 1}
+    assert experiment.id_to_index(index_of, "other", "item") == 1
+    with pytest.raises(ConfigError, match=r"^new\.csv:3: item: the data has no id 'item_71'; .*item_17"):
+        experiment.id_to_index(index_of, "item_71", "item", "new.csv:3")

@@ -36,7 +36,7 @@ from cold_jax.evaluation.tables import PerUser, Rankings
 from cold_jax.runs.parquet import read_table, write_table
 from cold_jax.runs.results import Results, check_results
 from cold_jax.splits.files import SplitRows, read_split_rows
-from cold_jax.storage.files import append_opener, atomic, room
+from cold_jax.storage.files import FULL, append_opener, atomic, room
 from cold_jax.storage.limits import GiB, KiB, MiB, parse_yaml, read_file, read_json, require_plain
 from cold_jax.storage.sealed import read_lines, seal, to_json, unseal
 from cold_jax.storage.signatures import sign, signed_here
@@ -223,6 +223,8 @@ class Run:
         except WriteError:
             raise
         except OSError as error:
+            if error.errno in FULL:
+                raise NoRoom(f"{path}: no room for the line of step {record['step']}; {room(path)}") from error
             raise WriteError(f"{path}: cannot be written ({error.strerror})") from error
 
     def read_metrics(self) -> list[dict[str, Any]]:

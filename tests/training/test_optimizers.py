@@ -150,3 +150,11 @@ def test_a_batch_in_two_halves(prepared: experiment.Prepared):
         np.testing.assert_allclose(second[name], value, atol=1e-6, err_msg=name)
         if "support" not in name:  # no history is given
             assert np.abs(value - start[name]).max() > 1e-3, name
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("learning_rate", 0.0), ("clip", 0.0), ("accumulate", 0), ("warmup", -1), ("b2", 1.5)]
+)
+def test_a_setting_out_of_its_range_is_named(setting: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"optimizer.{setting}"):
+        replace(PLAIN, **{setting: value})

@@ -176,6 +176,14 @@ def test_a_model_starts_from_what_is_public() -> None:
         np.testing.assert_array_equal(value, small.leaves(other.batches.items._asdict())[key])  # type: ignore[attr-defined]
 
 
+def test_what_is_public_holds_no_user() -> None:
+    p = experiment.prepare(SETTINGS)
+    public = SETTINGS.privacy.view(p.train)
+    assert (public.interaction_UI.nnz, public.warm_U.any(), public.warm_I.all()) == (0, False, True)
+    assert [len(x) for x in (public.user_N, public.item_N, public.value_N, public.time_N)] == [0, 0, 0, 0]
+    assert public.items is p.train.items
+
+
 def test_a_private_catalogue_is_refused() -> None:
     p = experiment.prepare(SETTINGS)
     unknown = replace(p.dataset, items=replace(p.dataset.items, without_row=3))
