@@ -107,7 +107,8 @@ def test_no_user_is_a_sum_of_zero(le: experiment.TrainSetup, summed: Callable[..
     assert not summed(without(examples, np.arange(len(examples.absent_B)))).any()
 
 
-def test_the_sum_is_that_of_a_loop_over_users(le: experiment.TrainSetup, summed: Callable[..., np.ndarray]) -> None:
+@pytest.mark.parametrize("clip", [CLIP, 100.0])
+def test_the_sum_is_that_of_a_loop_over_users(le: experiment.TrainSetup, clip: float) -> None:
     """Of jax.grad of a loss written from the model's own `items` and `scores`; every other user has a single pair."""
     batch = batch_of(le)
     examples: Any = batch.examples
@@ -135,10 +136,13 @@ def test_the_sum_is_that_of_a_loop_over_users(le: experiment.TrainSetup, summed:
         tree = gradient(jnp.asarray(examples.profile_B[b]), history_I, target_I, examples.seen_BJ[b])
         flat = np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
         norm = np.linalg.norm(flat)
-        clipped += norm > CLIP
-        total = total + flat * min(1.0, CLIP / norm)
-    assert clipped > 0
-    np.testing.assert_allclose(summed(examples), total, atol=2e-6)
+        clipped += norm > clip
+        total = total + flat * min(1.0, clip / norm)
+    assert (clipped > 0) == (clip == CLIP)
+    leaves = le.partition.frozen, le.partition.trainable
+    sums = jax.jit(lambda examples: clipped_sum(spec_of(le), clip, *leaves, examples, batch.items, None))(examples)  # type: ignore[arg-type]
+    summed = np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(sums)])
+    np.testing.assert_allclose(summed, total, rtol=1e-4, atol=2e-6)
 
 
 def test_microbatches_change_nothing(le: experiment.TrainSetup, summed: Callable[..., np.ndarray]) -> None:
