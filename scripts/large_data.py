@@ -38,11 +38,16 @@ def main() -> None:
     given = {key: value for key, _, value in (argument.partition("=") for argument in sys.argv[1:])}
     if not {"to"} <= given.keys() <= {"to", "users", "items", "interactions", "seed"}:
         sys.exit(__doc__)
-    users, items = int(given.get("users", 100_000)), int(given.get("items", 100_000))
-    user_N, item_N, job_U, genre_I = draw(users, items, int(given.get("interactions", 1_000_000)), int(given.get("seed", 0)))
+    sizes = {"users": 100_000, "items": 100_000, "interactions": 1_000_000, "seed": 0}
+    to = Path(given.pop("to"))
+    write_tables(to, **sizes | {key: int(value) for key, value in given.items()})
+
+
+def write_tables(to: Path, users: int, items: int, interactions: int, seed: int) -> None:
+    """The three files."""
+    user_N, item_N, job_U, genre_I = draw(users, items, interactions, seed)
     generator = np.random.default_rng(1)
     titles = zip(generator.choice(ADJECTIVES, items), generator.choice(NOUNS, items), strict=True)
-    to = Path(given["to"])
     to.mkdir(parents=True, exist_ok=True)
     write(
         to / "interactions.csv",

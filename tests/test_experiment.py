@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cold_jax import config, experiment
 from cold_jax.config import Settings
 from cold_jax.data.dataset import Dataset
 from cold_jax.errors import ConfigError
+from cold_jax.encoders.precomputed import LazyVectors
 from cold_jax.evaluation.evaluate import Evaluation
 from cold_jax.runs.folder import Run
 from cold_jax.runs.loggers import combine
@@ -179,3 +181,16 @@ def test_an_unknown_id_is_named_with_its_place_and_the_nearest() -> None:
     assert experiment.id_to_index(index_of, "other", "item") == 1
     with pytest.raises(ConfigError, match=r"^new\.csv:3: item: the data has no id 'item_71'; .*item_17"):
         experiment.id_to_index(index_of, "item_71", "item", "new.csv:3")
+
+
+def test_texts_that_no_method_of_a_run_reads_are_never_encoded() -> None:
+    """Of the synthetic data's title nobody asks for a vector; a baseline that reads it changes that."""
+    s = settings("baseline=[content_knn]", "adapter=frozen", "split.seed=7")  # of no other test
+    prepared = experiment.prepare(s)
+    assert list(prepared.train.item_vectors) == ["line", "title"]
+    experiment.fit_baselines(s, prepared)
+    experiment.setup(s, prepared)
+    made = cast("LazyVectors", prepared.train.item_vectors).made
+    assert list(made) == ["line"]
+    _ = prepared.train.item_vectors["title"]
+    assert list(made) == ["line", "title"]

@@ -106,7 +106,13 @@ def history_scorer(train: TrainView, score: Callable[[sparse.csr_array, np.ndarr
 def weighted_scorer(train: TrainView, weight_II: np.ndarray | sparse.csr_array, prior_I: np.ndarray) -> Scorer:
     """score_ui = Σ_{j in H_u} W_ji + prior_i."""
 
-    weight_of = of_candidates(lambda candidate_I: weight_II[:, candidate_I])
+    everything_I = np.arange(len(prior_I))
+
+    def columns(candidate_I: np.ndarray) -> np.ndarray:
+        """Contiguous, else scipy makes such a copy in every product."""
+        return np.ascontiguousarray(weight_II if np.array_equal(candidate_I, everything_I) else weight_II[:, candidate_I])
+
+    weight_of = of_candidates(columns)
 
     def score(history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
         if isinstance(weight_II, np.ndarray):

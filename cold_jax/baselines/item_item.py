@@ -18,6 +18,8 @@ from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 
+KEPT = 2**27  # bytes of EASE's weights that are kept for another baseline
+
 
 @dataclass(frozen=True)
 class Ease(Baseline):
@@ -48,8 +50,8 @@ class Ease(Baseline):
             if len(train.items) > self.dense_items:
                 value_V, vector_IV = _gram_factors(train, self.factors)
                 return lambda penalty: _factored_scorer(train, value_V, vector_IV, penalty, prior_I)
-            gram_II = item_gram(train).toarray()
-            return lambda penalty: weighted_scorer(train, ease_weights(gram_II, penalty), prior_I)
+            weights = (_shared_weights if 4 * DOUBLE * len(train.items) ** 2 <= KEPT else _dense_weights)(train)
+            return lambda penalty: weighted_scorer(train, weights(penalty), prior_I)
 
         return tuned(fit, self.penalties, train, [(train, validation)], self.metric)
 
@@ -75,6 +77,24 @@ class ItemKnn(Baseline):
             return lambda setting: weighted_scorer(train, item_knn_weights(gram_II, *setting), np.zeros(len(train.items)))
 
         return tuned(fit, list(product(self.shrinks, self.neighbours)), train, [(train, validation)], self.metric)
+
+
+def _dense_weights(train: TrainView) -> Callable[[float], np.ndarray]:
+    """λ → `ease_weights`; as many are kept as KEPT has room for."""
+    gram_II, made = item_gram(train).toarray(), {}
+
+    def weights(penalty: float) -> np.ndarray:
+        if penalty in made:
+            return made[penalty]
+        weight_II = ease_weights(gram_II, penalty)
+        if (len(made) + 1) * weight_II.nbytes <= KEPT:
+            made[penalty] = weight_II
+        return weight_II
+
+    return weights
+
+
+_shared_weights = lru_cache(maxsize=1)(_dense_weights)  # of ease, and then of ease_popularity
 
 
 def ease_weights(gram_II: np.ndarray, penalty: float) -> np.ndarray:
@@ -123,10 +143,12 @@ def item_knn_weights(gram_II: sparse.csr_array, shrink: float, neighbours: int |
 
     Each item hands its vote to its neighbours (Deshpande & Karypis, TOIS 2004); None: to all items.
     """
-    count_I, pair_II = gram_II.diagonal(), gram_II.tocoo()
-    row_N, column_N = pair_II.coords
-    other_N = row_N != column_N
-    row_N, column_N = row_N[other_N], column_N[other_N]
-    weight_N = pair_II.data[other_N] / (np.sqrt(count_I[row_N] * count_I[column_N]) + shrink)
-    weight_II = sparse.csr_array((weight_N, (row_N, column_N)), shape=gram_II.shape)
+    count_I, row_N, column_N = (
+        gram_II.diagonal(),
+        np.repeat(np.arange(gram_II.shape[0]), np.diff(gram_II.indptr)),
+        gram_II.indices,
+    )
+    weight_N = gram_II.data / (np.sqrt(count_I[row_N] * count_I[column_N]) + shrink)
+    weight_N[row_N == column_N] = 0
+    weight_II = sparse.csr_array((weight_N, column_N, gram_II.indptr), shape=gram_II.shape)
     return weight_II if neighbours is None else largest_entries(weight_II, neighbours)

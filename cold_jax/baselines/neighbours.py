@@ -30,5 +30,5 @@ def largest_entries(weight_NN: sparse.csr_array, count: int) -> sparse.csr_array
         own = weight_NN.data[weight_NN.indptr[row] : weight_NN.indptr[row + 1]]
         threshold_N[row] = np.partition(own, len(own) - count)[len(own) - count]
     kept = weight_NN.data >= np.repeat(threshold_N, size_N)
-    row_N = np.repeat(np.arange(len(size_N)), size_N)[kept]
-    return sparse.csr_array((weight_NN.data[kept], (row_N, weight_NN.indices[kept])), shape=weight_NN.shape)
+    offset_N = np.concatenate([[0], np.cumsum(kept)])[weight_NN.indptr]
+    return sparse.csr_array((weight_NN.data[kept], weight_NN.indices[kept], offset_N), shape=weight_NN.shape)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
-from scipy.optimize import minimize
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import expit
 
@@ -219,6 +218,8 @@ def by_likes(feature_IF: np.ndarray, item_N: np.ndarray, liked_history_NI: spars
 
 def logistic(feature_NF: np.ndarray, label_N: np.ndarray, ridge: float) -> tuple[np.ndarray, float]:
     """argmin_w,b Σ log(1 + exp(−(2y − 1)(w·x + b))) + ½ ridge |w|²."""
+    from scipy.optimize import minimize  # heavy
+
     sign_N = 2 * label_N - 1
 
     def loss(weight_F: np.ndarray) -> tuple[float, np.ndarray]:

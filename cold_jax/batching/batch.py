@@ -131,11 +131,15 @@ class TargetBatches:
         self.multiple = inputs.multiple
         self.steps_per_epoch = math.ceil(len(target_N) / size)
         self.size = math.ceil(size / inputs.devices) * inputs.devices
+        self._newest: tuple[int, np.ndarray] | None = None  # an epoch and its order, which all of its steps share
 
     def _targets(self, step: int, size: int) -> np.ndarray:
         """The training interactions whose items the step's examples have as targets; indices of shape (B,)."""
         epoch, within = divmod(step, self.steps_per_epoch)
-        return self._order(epoch)[within * size : (within + 1) * size]
+        newest = self._newest
+        if newest is None or newest[0] != epoch:
+            self._newest = newest = epoch, self._order(epoch)
+        return newest[1][within * size : (within + 1) * size]
 
     def _order(self, epoch: int) -> np.ndarray:
         return seeds.generator(self.seed, "order", epoch).permutation(self.target_N)
@@ -191,7 +195,11 @@ class SomeItemsBatches(TargetBatches):
 
     def _seen(self, user_B: np.ndarray, item_J: np.ndarray) -> np.ndarray:
         seen_BJ = np.zeros((self.size, self.capacity), bool)
-        seen_BJ[: len(user_B), : len(item_J)] = self.train.interaction_UI[user_B][:, item_J].toarray() > 0
+        column_I = np.full(len(self.count_I), -1, np.int32)
+        column_I[item_J] = np.arange(len(item_J))
+        own_UI = self.train.interaction_UI[user_B]
+        row_N, column_N = np.repeat(np.arange(len(user_B)), np.diff(own_UI.indptr)), column_I[own_UI.indices]
+        seen_BJ[row_N[column_N >= 0], column_N[column_N >= 0]] = True
         return seen_BJ
 
     def _padded_items(self, item_J: np.ndarray, slot_J: np.ndarray, log_q_J: np.ndarray) -> Items:

@@ -9,7 +9,6 @@ from copy import copy
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom
 
 from cold_jax import seeds
 from cold_jax.batching.batch import Batch, BatchInputs, Items
@@ -45,6 +44,8 @@ class PrivateBatches:
 
     def __init__(self, batching: InBatchSampling, inputs: BatchInputs, users: int, pairs: int, microbatch: int | None):
         """`users` is public, and near the number of training users; a step has at most `pairs` targets of a user."""
+        from scipy.stats import binom  # heavy
+
         train = inputs.train
         self.batching, self.train, self.pairs, self.devices = batching, train, pairs, inputs.devices
         self.sampling_rate = batching.size / users

@@ -1,6 +1,7 @@
 """In-batch sampling: each example is a user with a target item and a sampled support; other examples' items are negatives."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from cold_jax.batching.batch import Batch, Batching, BatchInputs, SomeItemsBatch
 from cold_jax.batching.hard_negatives import draw_hard_negatives, nearest_items
 from cold_jax.errors import ConfigError
 from cold_jax.ranges import require
+from cold_jax.text.packing import Rows
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ class InBatchSampling(Batching):
         return SampledBatches(self, inputs)
 
 
+class _Drawn(NamedTuple):
+    """What a step reads, without the matrices of its users and items."""
+
+    row_B: np.ndarray  # the training interactions that are its targets
+    supports: list[tuple[np.ndarray, float]]  # each example's items, and their weight
+    item_J: np.ndarray
+    user_T: np.ndarray  # each user once
+    rows: Rows | np.ndarray
+    slot_T: np.ndarray  # of the users' texts, then of the items'
+
+
 class SampledBatches(SomeItemsBatches):
     """`batches(step)` is the step's batch; an epoch visits every training interaction once, or draws as many (user_power)."""
 
@@ -80,24 +93,18 @@ class SampledBatches(SomeItemsBatches):
             self.taken_N = np.unique(self._pairs(train.user_N, train.item_N))
         self.capacity = min(wanted, len(self.trained_I))
         # One compiled shape: room for the fullest of 32 batches. A fuller one is padded to twice that, and compiled once more.
-        self.multiple = max(row_count(self(step).rows) for step in range(32))
+        self.multiple = max(row_count(self._draw(step).rows) for step in range(32))
 
     def __call__(self, step: int) -> Batch:
-        row_B = self._targets(step, self.batching.size)
+        row_B, supports, item_J, user_T, rows, slot_T = self._draw(step)
         user_B, target_B = self.train.user_N[row_B], self.train.item_N[row_B]
-        draw = seeds.generator(self.seed, "draw", step)
-        supports = [self._support(draw, row) for row in row_B]
-        item_J = self._items(
-            draw, np.concatenate([target_B, *(items for items, _ in supports), self._hard(draw, user_B, target_B)])
-        )
-        user_T, profile_B = np.unique(user_B, return_inverse=True)
-        rows, slot_T = self.place_texts(np.concatenate([user_T, len(self.train.users) + item_J]), self.multiple)
-
         history_BJ = np.zeros((self.size, self.capacity), np.float32)
-        for b, (items, weight) in enumerate(supports):
-            history_BJ[b, np.searchsorted(item_J, items)] = weight
+        size_B = [len(items) for items, _ in supports]
+        row_N, item_N = np.repeat(np.arange(len(supports)), size_B), np.concatenate([items for items, _ in supports])
+        history_BJ[row_N, np.searchsorted(item_J, item_N)] = np.repeat([weight for _, weight in supports], size_B)
         seen_BJ = self._seen(user_B, item_J)
-        examples = self._examples(row_B, slot_T[profile_B], np.searchsorted(item_J, target_B), history_BJ, seen_BJ)
+        profile_B = slot_T[np.searchsorted(user_T, user_B)]
+        examples = self._examples(row_B, profile_B, np.searchsorted(item_J, target_B), history_BJ, seen_BJ)
         log_q_J = np.zeros(len(item_J)) if self.batching.full_softmax else self._log_q(item_J)
         return Batch(rows, examples, self._padded_items(item_J, slot_T[len(user_T) :], log_q_J))
 
@@ -107,6 +114,18 @@ class SampledBatches(SomeItemsBatches):
         draw = seeds.generator(self.seed, "users", step)
         user_B = draw.choice(len(self.share_U), size, p=self.share_U)
         return self.offset_U[user_B] + draw.integers(np.diff(self.offset_U)[user_B])
+
+    def _draw(self, step: int) -> "_Drawn":
+        row_B = self._targets(step, self.batching.size)
+        draw = seeds.generator(self.seed, "draw", step)
+        supports = [self._support(draw, row) for row in row_B]
+        user_B, target_B = self.train.user_N[row_B], self.train.item_N[row_B]
+        item_J = self._items(
+            draw, np.concatenate([target_B, *(items for items, _ in supports), self._hard(draw, user_B, target_B)])
+        )
+        user_T = np.unique(user_B)
+        rows, slot_T = self.place_texts(np.concatenate([user_T, len(self.train.users) + item_J]), self.multiple)
+        return _Drawn(row_B, supports, item_J, user_T, rows, slot_T)
 
     def _order(self, epoch: int) -> np.ndarray:
         order_N = super()._order(epoch)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from cold_jax.data.columns import Columns as ReadColumns
 from cold_jax.data.dataset import Dataset, Entities
 from cold_jax.data.files import Read, Source, excerpt, number
 from cold_jax.data.interactions import check_ids_meet, read_interactions, require_id
@@ -115,6 +116,7 @@ class Attributes:
         interaction_columns: Mapping[str, str | None],
         items: tuple[Source | None, str],
         users: tuple[Source | None, str],
+        read_columns: ReadColumns[Source] | None = None,
     ) -> Dataset:
         """The data set of up to three files, or other sources, of which the text is the name in messages.
 
@@ -127,6 +129,7 @@ class Attributes:
           interaction_columns: "user", "item", "value", "time" → the name of the column; None where there is none.
           items: the file of item attributes, if there is one, and its column of ids.
           users: likewise.
+          read_columns: of `read_interactions`.
         """
         named = {what: column for what, column in interaction_columns.items() if column is not None}
         if len(set(named.values())) < len(named):
@@ -135,7 +138,7 @@ class Attributes:
             raise DataError(f"data.positive: {self.positive!r} compares values, but data.value names no column; name it")
         described = {kind: self._described(read, kind, *source) for kind, source in (("item", items), ("user", users))}
         ids = {kind: {i: n for n, i in enumerate(columns[name])} for kind, (name, columns, _) in described.items()}
-        rows = read_interactions(read, interactions, named, ids["user"], ids["item"])
+        rows = read_interactions(read, interactions, named, ids["user"], ids["item"], read_columns)
         positive_N = None if self.positive is None else positive_mask(rows.value_N, self.positive)
         if positive_N is not None and not positive_N.any():
             raise DataError(f"data.positive: no value of {interactions} is {self.positive}; they lie in {_range(rows.value_N)}")

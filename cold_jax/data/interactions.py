@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cold_jax.data.columns import Columns, integer_ids, numbers, times
 from cold_jax.data.files import Read, Source, excerpt, number
 from cold_jax.data.times import parse_time
 from cold_jax.errors import DataError
@@ -28,17 +29,51 @@ class Interactions(NamedTuple):
 
 
 def read_interactions(
-    read: Read[Source], file: Source, columns: Mapping[str, str], users: dict[str, int], items: dict[str, int]
+    read: Read[Source],
+    file: Source,
+    columns: Mapping[str, str],
+    users: dict[str, int],
+    items: dict[str, int],
+    read_columns: Columns[Source] | None = None,
 ) -> Interactions:
     """Reads the interactions of a file or another source.
 
     Args:
       columns: "user", "item", and "value" and "time" where there are such → the name of the column.
       users, items: id → integer id; new ids get the next integer, in these dicts themselves.
+      read_columns: reads whole columns, where the format has such a reader; what it leaves to `read` is read row by row.
 
     Raises:
       DataError: a row lacks an id, a value is not a number, a time is in no known format or in another one than the rows before.
     """
+    rows = None if read_columns is None else _at_once(read_columns, file, columns, users, items)
+    rows = rows or _row_by_row(read, file, columns, users, items)
+    if "time" in columns:
+        _warn_of_units(file, columns["time"], rows.time_N, rows.line_N)
+    return rows
+
+
+def _at_once(
+    read_columns: Columns[Source], file: Source, columns: Mapping[str, str], users: dict[str, int], items: dict[str, int]
+) -> Interactions | None:
+    """The interactions from whole columns; None where there is anything unusual about a row."""
+    table = read_columns(file, {columns[what]: what for what in columns})
+    if table is None or not table.num_rows:
+        return None
+    N = table.num_rows
+    value_N = numbers(table[columns["value"]]) if "value" in columns else np.ones(N)
+    time_N = times(table[columns["time"]]) if "time" in columns else np.zeros(N)
+    if value_N is None or time_N is None:
+        return None
+    user_N, item_N = integer_ids(table[columns["user"]], users), integer_ids(table[columns["item"]], items)
+    if user_N is None or item_N is None:
+        return None
+    return Interactions(user_N, item_N, value_N.astype(np.float32), time_N, np.arange(2, N + 2, dtype=np.int32))
+
+
+def _row_by_row(
+    read: Read[Source], file: Source, columns: Mapping[str, str], users: dict[str, int], items: dict[str, int]
+) -> Interactions:
     user_N, item_N, value_N, time_N, line_N = array("i"), array("i"), array("d"), array("d"), array("i")
     parse_times = _time_parser()
     optional = [("value", value_N, lambda cell, line: number(cell)), ("time", time_N, parse_times)]
@@ -55,8 +90,6 @@ def read_interactions(
                 raise DataError(f"{place}: {name} {error}; correct the row or leave it out") from None
     if not user_N:
         raise DataError(f"{file}: no interactions; at least one row is needed")
-    if time_N:
-        _warn_of_units(file, columns["time"], np.array(time_N), line_N)
     return Interactions(
         np.array(user_N, np.int32),
         np.array(item_N, np.int32),
@@ -89,7 +122,7 @@ def _time_parser() -> Callable[[str | None, int], float]:
     return parse
 
 
-def _warn_of_units(file: object, column: str, time_N: np.ndarray, line_N: Sequence[int]) -> None:
+def _warn_of_units(file: object, column: str, time_N: np.ndarray, line_N: np.ndarray) -> None:
     """Logs a line where numbers of 1980 to 2100 in seconds stand beside such in milli-, micro- or nanoseconds, which do not order together."""
     place_of = {
         unit: int(inside_N.argmax())

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from cold_jax.data.attributes import Attributes
+from cold_jax.data.columns import split_columns
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.files import column_places, excerpt, read_text, require_file
 from cold_jax.errors import DataError
@@ -43,7 +46,7 @@ class Recbole(Attributes):
         """
         inter, item, user = self._files()
         columns = {"user": USER, "item": ITEM, "value": self.value, "time": self.time}
-        return self.dataset(read, inter, columns, (item, ITEM), (user, USER))
+        return self.dataset(read, inter, columns, (item, ITEM), (user, USER), read_columns)
 
     def _files(self) -> tuple[Path, Path | None, Path | None]:
         if self.root is None:
@@ -65,7 +68,7 @@ def read(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, list[str]
     """Lines of an atomic file: line number and the wanted cells (a `files.Read`)."""
     header, *lines = read_text(file).split("\n")
     end = "\r" if header.endswith("\r") else ""  # a file of CRLF lines; elsewhere a carriage return is data
-    names = [name.rpartition(":")[0] or name for name in header.removesuffix(end).split("\t")]
+    names = _names(header.removesuffix(end))
     at = column_places(f"{file}:1", names, wanted)
     if lines and lines[-1] == "":  # after the last line's end
         lines.pop()
@@ -75,3 +78,13 @@ def read(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, list[str]
             wrong = f"{len(cells)} fields where the header names {len(names)}"
             raise DataError(f"{file}:{number}: {wrong}: {excerpt(line)}; one tab separates two fields")
         yield number, [cells[i] for i in at]
+
+
+def read_columns(file: Path, wanted: Mapping[str, str]) -> pa.Table | None:
+    """The wanted columns of an atomic file (a `columns.Columns`)."""
+    text = read_text(file)
+    return split_columns(text.encode(), _names(text.partition("\n")[0].removesuffix("\r")), list(wanted), "\t")
+
+
+def _names(header: str) -> list[str]:
+    return [name.rpartition(":")[0] or name for name in header.split("\t")]

@@ -20,7 +20,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from cold_jax.data.attributes import Attributes
+from cold_jax.data.columns import split_columns
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.files import column_places, ending, excerpt, read_text, require_file
 from cold_jax.data.parquet import read_parquet
@@ -79,6 +82,7 @@ class Tables(Attributes):
             {"user": self.user, "item": self.item, "value": self.value, "time": self.time},
             (items, self.item_id),
             (users, self.user_id),
+            functools.partial(read_columns, separator=self.separator),
         )
 
 
@@ -86,8 +90,7 @@ def read(file: Path, wanted: Mapping[str, str], separator: str = "auto") -> Rows
     """Rows of a table: number and the wanted cells (a `files.Read`)."""
     form = ending(file)
     if form in (".csv", ".tsv"):
-        by_ending = "\t" if form == ".tsv" else ","
-        return _read_csv(file, wanted, by_ending if separator == "auto" else SEPARATORS.get(separator, separator))
+        return _read_csv(file, wanted, _sign(form, separator))
     if form in (".jsonl", ".ndjson", ".json"):
         return _read_json(file, wanted)
     if file.suffix.lower() == ".parquet":
@@ -95,6 +98,22 @@ def read(file: Path, wanted: Mapping[str, str], separator: str = "auto") -> Rows
     raise DataError(
         f"{file}: its ending must name the format: .csv, .tsv, .jsonl, .ndjson, .json, one of them with .gz, or .parquet"
     )
+
+
+def read_columns(file: Path, wanted: Mapping[str, str], separator: str = "auto") -> pa.Table | None:
+    """The wanted columns of a table without quotes (a `columns.Columns`)."""
+    if ending(file) not in (".csv", ".tsv"):
+        return None
+    text, sign = read_text(file), _sign(ending(file), separator)
+    if '"' in text:
+        return None
+    header = text.partition("\n")[0].removesuffix("\r")
+    return split_columns(text.encode(), header.split(sign), list(wanted), sign)
+
+
+def _sign(form: str, separator: str) -> str:
+    """The sign between two fields of a file with this ending."""
+    return {".csv": ",", ".tsv": "\t"}[form] if separator == "auto" else SEPARATORS.get(separator, separator)
 
 
 def column_names(file: Path) -> list[str]:

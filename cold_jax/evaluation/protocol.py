@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cold_jax.evaluation.evaluate import Evaluation
-from cold_jax.evaluation.statistics import Comparison, compare_paired, holm, minimum_detectable_difference
+from cold_jax.evaluation.statistics import Comparison, compare_columns, holm, minimum_detectable_difference
 from cold_jax.splits.assemble import Split
 from cold_jax.splits.tasks import EvalTask, TaskKind
 
@@ -24,16 +24,28 @@ def compare_to_baselines(
     """
     found: dict[str, dict[str, dict[str, Comparison]]] = {name: {task: {} for task in evaluation.users} for name in baselines}
     for task, values in evaluation.per_user.items():
-        for metric, value_U in values.items():
+        for metric in values:
             for name, other in baselines.items():
                 if not np.array_equal(evaluation.users_of(task, metric), other.users_of(task, metric)):
                     raise ValueError(f"compare: {name} was evaluated on other users of '{task}' by {metric}")
-            others = [other.per_user[task][metric] for other in baselines.values()]
-            family = [compare_paired(value_U, other_U, resamples, generator) for other_U in others]
-            corrected = holm([comparison["p"] for comparison in family])
-            for name, comparison, p in zip(baselines, family, corrected, strict=True):
-                found[name][task][metric] = {**comparison, "p_holm": p}
+        for together in _of_same_users(evaluation, task) if baselines else ():
+            ours_UC = np.stack([values[metric] for metric in together for _ in baselines], 1)
+            theirs_UC = np.stack([other.per_user[task][metric] for metric in together for other in baselines.values()], 1)
+            compared = iter(compare_columns(ours_UC, theirs_UC, resamples, generator))
+            for metric in together:
+                family = [next(compared) for _ in baselines]
+                corrected = holm([comparison["p"] for comparison in family])
+                for name, comparison, p in zip(baselines, family, corrected, strict=True):
+                    found[name][task][metric] = {**comparison, "p_holm": p}
     return found
+
+
+def _of_same_users(evaluation: Evaluation, task: str) -> list[list[str]]:
+    """A task's metrics in groups; those of a group have the same users."""
+    groups: dict[bytes, list[str]] = {}
+    for metric in evaluation.per_user[task]:
+        groups.setdefault(evaluation.users_of(task, metric).tobytes(), []).append(metric)
+    return list(groups.values())
 
 
 def describe_protocol(

@@ -43,42 +43,66 @@ class Ranking(NamedTuple):
     score_UK: np.ndarray  # their scores, -inf beyond
 
 
+Masked = tuple[np.ndarray, np.ndarray] | np.ndarray  # (row_M, column_M), a column beyond the last is none; or bool, masked_BI
+
+
 @partial(jax.jit, static_argnames=("top", "block"))
 def _rank(
-    score_BI: Array, masked_BI: Array, user_P: Array, item_P: Array, order_I: Array, top: int, block: int
+    score_BI: Array, masked: Masked, user_P: Array, item_P: Array, order_I: Array, place_I: Array, top: int, block: int
 ) -> tuple[jax.Array, ...]:
-    """(ranks, positions of the first places, their scores, whether a user has a NaN).
-
-    Columns of the scores are brought into the order of `order_I` first; all other positions are in that order already.
-    """
-    score_BI = jnp.asarray(score_BI, jnp.float32)[:, order_I]
-    nan_B = jnp.isnan(score_BI).any(1)
-    comparable_BI = jnp.where(masked_BI, jnp.nan, score_BI)  # what is masked is neither greater than anything nor equal to it
-    index_BI = jnp.arange(score_BI.shape[1])[None]
+    """(ranks, columns of the first places, their scores, whether a user has a NaN); place_I[order_I] ascends."""
+    score_BI, nan_B = _comparable(score_BI, masked)
+    place_I = jnp.asarray(place_I)
 
     def rank(at: tuple[jax.Array, jax.Array]) -> jax.Array:
         user_p, item_p = (x[:, None] for x in at)
-        other_pI, own_p = comparable_BI[user_p[:, 0]], comparable_BI[user_p, item_p]
-        return 1 + jnp.sum((other_pI > own_p) | ((other_pI == own_p) & (index_BI < item_p)), 1)
+        other_pI, own_p = score_BI[user_p[:, 0]], score_BI[user_p, item_p]
+        return 1 + jnp.sum((other_pI > own_p) | ((other_pI == own_p) & (place_I[None] < place_I[item_p])), 1)
 
     # outside of a loop XLA makes one pass of it
     blocks = user_P.reshape(-1, block), item_P.reshape(-1, block)
     rank_P = rank((jnp.asarray(user_P), jnp.asarray(item_P))) if len(user_P) == block else jax.lax.map(rank, blocks).ravel()
-    lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it is ranked before what is masked
-    score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
-    top_BK = first_places(jnp.where(masked_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
-    return rank_P, top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
+    return rank_P, *_places(score_BI, order_I, place_I, top), nan_B
 
 
 @partial(jax.jit, static_argnames="top")
-def _first(score_BI: Array, masked_BI: Array, order_I: Array, top: int) -> tuple[jax.Array, ...]:
+def _first(score_BI: Array, masked: Masked, order_I: Array, place_I: Array, top: int) -> tuple[jax.Array, ...]:
     """What `_rank` gives, without the ranks."""
-    score_BI = jnp.asarray(score_BI, jnp.float32)[:, order_I]
+    score_BI, nan_B = _comparable(score_BI, masked)
+    return *_places(score_BI, order_I, place_I, top), nan_B
+
+
+def _comparable(score_BI: Array, masked: Masked) -> tuple[jax.Array, jax.Array]:
+    """(scores, NaN where masked, which is neither greater than anything nor equal to it; whether a user has a NaN before)."""
+    score_BI = jnp.asarray(score_BI, jnp.float32)
     nan_B = jnp.isnan(score_BI).any(1)
-    score_BI = jnp.where(score_BI == 0, 0, score_BI)
-    lowest = jnp.finfo(jnp.float32).min
-    top_BK = first_places(jnp.where(masked_BI, -jnp.inf, jnp.maximum(score_BI, lowest)), top)
-    return top_BK, jnp.take_along_axis(score_BI, top_BK, 1), nan_B
+    score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
+    if isinstance(masked, tuple):
+        return score_BI.at[masked].set(jnp.nan, mode="drop"), nan_B
+    return jnp.where(masked, jnp.nan, score_BI), nan_B
+
+
+def _places(score_BI: jax.Array, order_I: Array, place_I: Array, top: int) -> tuple[jax.Array, jax.Array]:
+    """(columns of the first places, their scores), equal ones in the order of place_I."""
+    lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it is ranked before what is masked
+    value_BI = jnp.where(jnp.isnan(score_BI), -jnp.inf, jnp.maximum(score_BI, lowest))
+    order_I, place_I = jnp.asarray(order_I), jnp.asarray(place_I)
+
+    def in_order() -> jax.Array:
+        return order_I[first_places(value_BI[:, order_I], top)]
+
+    def by_value() -> jax.Array:
+        return jax.lax.sort((-value_BK, place_I[top_BK], top_BK), num_keys=2)[2]
+
+    if 4 * BLOCK * top > score_BI.shape[1]:
+        top_BK = in_order()
+    else:  # the columns of many items are not brought into that order, unless equal scores are on both sides of the last place
+        top_BK = first_places(value_BI, top)
+        value_BK = jnp.take_along_axis(value_BI, top_BK, 1)
+        last_B1 = value_BK[:, -1:]
+        tied = (((value_BI >= last_B1).sum(1, keepdims=True) > top) & (last_B1 > -jnp.inf)).any()
+        top_BK = jax.lax.cond(tied, in_order, by_value)
+    return top_BK, jnp.take_along_axis(score_BI, top_BK, 1)
 
 
 def first_places(score_BI: jax.Array, top: int) -> jax.Array:
@@ -114,8 +138,10 @@ def rank_candidates(
     if task.tie_break_I is None:
         raise ValueError(f"task '{task.name}': tie_break_I is missing; splits.ties.with_tie_break gives equal scores an order")
     users, items = len(task.user_U), len(task.candidate_I)
-    order_I = np.argsort(task.tie_break_I[task.candidate_I])
-    candidate_I = task.candidate_I[order_I]
+    candidate_I = task.candidate_I
+    order_I = np.argsort(task.tie_break_I[candidate_I])
+    place_I = np.empty(items, np.int32)
+    place_I[order_I] = np.arange(items)
     position_I = np.full(len(task.tie_break_I), -1, np.int32)
     position_I[candidate_I] = np.arange(items)
     history_UI = task.history_UI[:, candidate_I] if task.exclude_seen else sparse.csr_array((users, items))
@@ -130,6 +156,8 @@ def rank_candidates(
     chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
     most = max(offset_U[user_B[-1] + 1] - offset_U[user_B[0]] for user_B in chunks)
     positives = 1 << int(most - 1).bit_length()
+    size_U = np.diff(history_UI.indptr)
+    most_masked = max(int(size_U[user_B].sum()) + (chunk - len(user_B)) * int(size_U[user_B[-1]]) for user_B in chunks)
     block = min(positives, 1 << (max(COMPARED // items, 1).bit_length() - 1))
 
     results: list[tuple[Array, ...]] = []
@@ -139,11 +167,11 @@ def rank_candidates(
         user_P = np.repeat(np.arange(len(user_B)), np.diff(offset_U[user_B[0] : user_B[-1] + 2]))
         fill = (0, positives - len(user_P))
         at = np.pad(user_P, fill).astype(np.int32), np.pad(item_P[own], fill)
-        masked_BI = history_UI[filled_B].toarray() > 0 if sampled_UI is None else sampled_UI[filled_B].toarray() == 0
+        masked = _masked(history_UI[filled_B], most_masked) if sampled_UI is None else sampled_UI[filled_B].toarray() == 0
         if by_places:
-            results.append((user_P, *_first(score(filled_B), masked_BI, order_I, places)))
+            results.append((user_P, *_first(score(filled_B), masked, order_I, place_I, places)))
         else:
-            results.append(_rank(score(filled_B), masked_BI, *at, order_I, places, block))
+            results.append(_rank(score(filled_B), masked, *at, order_I, place_I, places, block))
         if n >= AHEAD:
             results[n - AHEAD] = jax.device_get(results[n - AHEAD])
     rank_P, top_UK, score_UK = [], [], []
@@ -163,6 +191,13 @@ def rank_candidates(
     top_UK = np.where(beyond_UK, -1, np.pad(np.concatenate(top_UK)[:, :top], at))
     score_UK = np.where(beyond_UK, -np.inf, np.pad(np.concatenate(score_UK)[:, :top], at)).astype(np.float32)
     return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
+
+
+def _masked(history_BI: sparse.csr_array, most: int) -> Masked:
+    """All chunks of a task have room for `most` entries, rounded up."""
+    row_M = np.repeat(np.arange(history_BI.shape[0], dtype=np.int32), np.diff(history_BI.indptr))
+    fill = (0, (1 << max(most - 1, 0).bit_length()) - len(row_M))
+    return np.pad(row_M, fill), np.pad(history_BI.indices, fill, constant_values=history_BI.shape[1])
 
 
 def _by_places(user_P: np.ndarray, item_P: np.ndarray, top_BK: np.ndarray, last_B: np.ndarray) -> np.ndarray:

@@ -27,38 +27,66 @@ def compare_paired(a_U: np.ndarray, b_U: np.ndarray, resamples: int, generator: 
     >>> found["difference"], round(found["ratio"], 4)
     (0.1875, 1.4286)
     """
-    if a_U.shape != b_U.shape or not len(a_U):
-        raise ValueError(f"compare: {a_U.shape} values against {b_U.shape}; both need one for each user, in the same order")
-    require_numbers(a_U=a_U, b_U=b_U)
-    difference_U, base = np.asarray(a_U, np.float64) - b_U, float(np.mean(b_U))
-    return {
-        "difference": float(difference_U.mean()),
-        "ratio": float(np.mean(a_U)) / base if base else None,
-        "ci95": bootstrap(difference_U, resamples, generator),
-        "p": randomisation(difference_U, resamples, generator),
-    }
+    return compare_columns(np.asarray(a_U)[:, None], np.asarray(b_U)[:, None], resamples, generator)[0]
+
+
+def compare_columns(a_UC: np.ndarray, b_UC: np.ndarray, resamples: int, generator: np.random.Generator) -> list[Comparison]:
+    """The same of each column. All columns share the users and the signs that are drawn; each has the distribution of one alone."""
+    if a_UC.shape != b_UC.shape or not len(a_UC):
+        raise ValueError(
+            f"compare: {a_UC.shape[:1]} values against {b_UC.shape[:1]}; both need one for each user, in the same order"
+        )
+    require_numbers(a_U=a_UC, b_U=b_UC)
+    difference_UC = np.asarray(a_UC, np.float64) - b_UC
+    base_C, mean_C = np.mean(b_UC, 0, dtype=np.float64), np.mean(a_UC, 0, dtype=np.float64)
+    interval_C2 = _bootstrap(difference_UC, resamples, generator)
+    p_C = _randomisation(difference_UC, resamples, generator)
+    return [
+        {
+            "difference": float(difference),
+            "ratio": float(mean / base) if base else None,
+            "ci95": interval_2.tolist(),
+            "p": float(p),
+        }
+        for difference, mean, base, interval_2, p in zip(difference_UC.mean(0), mean_C, base_C, interval_C2, p_C, strict=True)
+    ]
 
 
 def bootstrap(value_U: np.ndarray, resamples: int, generator: np.random.Generator) -> list[float]:
     """The percentile interval of 95 % of the mean, users drawn with replacement (Efron and Tibshirani, 1993, ch. 13)."""
-    users, batch = len(value_U), 1 + 2**18 // len(value_U)  # 2 MiB at a time
-    counts = [min(batch, resamples - start) for start in range(0, resamples, batch)]
-    means = [value_U[generator.integers(0, users, (count, users))].mean(1) for count in counts]
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return [float(low), float(high)]
+    return _bootstrap(np.asarray(value_U, np.float64)[:, None], resamples, generator)[0].tolist()
+
+
+def _bootstrap(value_UC: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    users, means = len(value_UC), []
+    for start in range(0, resamples, _batch(users)):
+        count = min(_batch(users), resamples - start)
+        drawn_BU = generator.integers(0, users, (count, users)) + users * np.arange(count)[:, None]
+        times_BU = np.bincount(drawn_BU.ravel(), minlength=count * users).reshape(count, users)
+        means.append(times_BU.astype(np.float64) @ value_UC / users)
+    return np.percentile(np.concatenate(means), [2.5, 97.5], axis=0).T
 
 
 def randomisation(difference_U: np.ndarray, resamples: int, generator: np.random.Generator) -> float:
     """Two-sided p of the mean difference under flipped signs, (1 + hits) / (1 + resamples) (Smucker, Allan and Carterette, CIKM 2007)."""
-    users, observed = len(difference_U), float(difference_U.mean())
-    slack = 1e-12 * np.abs(difference_U).mean()  # sums in another order of the same numbers are the same
-    batch, hits = 1 + 2**18 // users, 0
-    for start in range(0, resamples, batch):
-        shape = (min(batch, resamples - start), -(-users // 8))
+    return float(_randomisation(np.asarray(difference_U, np.float64)[:, None], resamples, generator)[0])
+
+
+def _randomisation(difference_UC: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    users, observed_C = len(difference_UC), difference_UC.mean(0)
+    slack_C = 1e-12 * np.abs(difference_UC).mean(0)  # sums in another order of the same numbers are the same
+    hits_C = np.zeros(len(observed_C))
+    for start in range(0, resamples, _batch(users)):
+        shape = (min(_batch(users), resamples - start), -(-users // 8))
         flip_BU = np.unpackbits(generator.integers(0, 256, shape, np.uint8), axis=1, count=users)
-        flipped_B = observed - 2 * (flip_BU.astype(np.float64) @ difference_U) / users
-        hits += int(np.sum(np.abs(flipped_B) >= abs(observed) - slack))
-    return (1 + hits) / (1 + resamples)
+        flipped_BC = observed_C - 2 * (flip_BU.astype(np.float64) @ difference_UC) / users
+        hits_C += (np.abs(flipped_BC) >= np.abs(observed_C) - slack_C).sum(0)
+    return (1 + hits_C) / (1 + resamples)
+
+
+def _batch(users: int) -> int:
+    """Draws at a time: 2 MiB of them."""
+    return 1 + 2**18 // users
 
 
 def holm(p_M: Sequence[float]) -> list[float]:

@@ -4,6 +4,8 @@ Orbax restores flipped bits without a word, so each leaf's sha256 is in the step
 fails is set aside by name and the one before it is taken. A reader changes nothing in the folder, where a training may be at work.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import logging
@@ -11,16 +13,18 @@ import shutil
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from cold_jax import processes
 from cold_jax.errors import CheckpointError
 from cold_jax.storage.files import array_digest, room
 from cold_jax.storage.limits import MiB, read_json
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,8 @@ class Checkpoints:
 
     @cached_property
     def _manager(self) -> ocp.CheckpointManager:
+        import orbax.checkpoint as ocp  # heavy
+
         # orbax's own choice of the best takes NaN for it, and a damaged metric of one step makes all of them unreadable
         try:
             return ocp.CheckpointManager(self.folder, options=ocp.CheckpointManagerOptions(enable_async_checkpointing=False))
@@ -62,6 +68,8 @@ class Checkpoints:
         Raises:
           CheckpointError: the disk takes no more, or, before the first step, has no room for as many as are kept at once.
         """
+        import orbax.checkpoint as ocp
+
         arrays = _flat(state) if processes.count() == 1 else _by_name(state)
         if not self.steps():
             self._require_room(sum(array.nbytes for array in arrays.values()))
@@ -130,6 +138,8 @@ class Checkpoints:
 
     def _read(self, step: int, like: Tree, fingerprint: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """A step's leaves by name, and its record. `like` decides what is read: a file from elsewhere allocates nothing beyond it."""
+        import orbax.checkpoint as ocp
+
         folder = self.folder / str(step)
         meta = read_json(folder / "meta" / "metadata", META_LARGEST, CheckpointError)
         if hashlib.sha256(meta["record"].encode()).hexdigest() != meta["digest"]:

@@ -96,6 +96,18 @@ def test_the_cache_tells_encoders_and_texts_apart(tiny: Loaded) -> None:
     assert len(list((cache.root() / "vectors").glob("*.safetensors"))) == 5
 
 
+def test_a_text_is_encoded_when_it_is_first_read_and_once(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {name: tokenize(tiny.tokenizer, [name, "a film"], tiny.max_length) for name in ("title", "description")}
+    encoded, vectors = [], precomputed.vectors
+    monkeypatch.setattr(precomputed, "vectors", lambda loaded, tokens: encoded.append(tokens) or vectors(loaded, tokens))
+    lazy = precomputed.LazyVectors(tiny, texts)
+    assert ([*lazy], len(lazy), encoded) == ([*texts], 2, [])
+    main_TD = next(iter(lazy.values()))
+    np.testing.assert_array_equal(lazy["title"], main_TD)
+    np.testing.assert_array_equal(main_TD, vectors(tiny, texts["title"]))
+    assert [tokens.digest for tokens in encoded] == [texts["title"].digest]
+
+
 def test_table_looks_up_and_learns_nothing() -> None:
     vector_TD = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     looked = precomputed.VectorTable(vector_TD)

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cold_jax.evaluation.statistics import bootstrap, compare_paired, holm, minimum_detectable_difference, pool_over_runs
+from cold_jax.evaluation.statistics import (
+    bootstrap,
+    compare_columns,
+    compare_paired,
+    holm,
+    minimum_detectable_difference,
+    pool_over_runs,
+)
 
 
 def paired(users: int, effect: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,6 +73,19 @@ def test_compare_depends_on_nothing_but_its_arguments_and_turns_round():
     other = compare_paired(b_U, a_U, 20, np.random.default_rng(7))
     assert (other["difference"], other["p"]) == (pytest.approx(-one["difference"]), one["p"])
     assert other["ci95"] == pytest.approx([-one["ci95"][1], -one["ci95"][0]])
+
+
+def test_columns_are_compared_as_each_alone():
+    a_UC, b_UC = (
+        np.stack(values, 1) for values in zip(*(paired(60, effect, seed=8) for effect in (0.0, 0.03, 0.3)), strict=True)
+    )
+    together = compare_columns(a_UC, b_UC, 200, np.random.default_rng(9))
+    for found, a_U, b_U in zip(together, a_UC.T, b_UC.T, strict=True):
+        alone = compare_paired(a_U, b_U, 200, np.random.default_rng(9))
+        assert found["p"] == alone["p"]
+        assert found["ci95"] == pytest.approx(alone["ci95"], abs=1e-12)
+        assert (found["difference"], found["ratio"]) == (pytest.approx(alone["difference"]), pytest.approx(alone["ratio"]))
+    assert len({found["p"] for found in together}) == 3
 
 
 def test_compare_refuses_other_users_and_nan():
