@@ -55,8 +55,13 @@ class Prepared(NamedTuple):
     train: TrainView
     loaded: Loaded  # the encoder θ
     tokens: Tokens  # of every user's main text, then of every item's
-    digests: dict[str, str]  # of data, split, encoder and tokens
+    digests_of: Callable[[], dict[str, str]]
     texts: Sequence[Tokens]  # of every text of users and items, the main ones among them
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of data, split, encoder and tokens; what only answers requests never needs them."""
+        return self.digests_of()
 
 
 def prepare(s: Settings) -> Prepared:
@@ -89,7 +94,11 @@ def _prepare(s: Settings) -> Prepared:
             for side, by_name in (("users", dataset.users.texts or no_profiles), ("items", dataset.items.texts))
         )
     main = [next(iter(by_name.values())) for by_name in (users, items)]
-    digests = {"data": dataset.digest, "split": split_digest(split), "encoder": loaded.digest, "tokens": main[1].digest}
+
+    @functools.cache
+    def digests() -> dict[str, str]:
+        return {"data": dataset.digest, "split": split_digest(split), "encoder": loaded.digest, "tokens": main[1].digest}
+
     train = train_view(dataset, split, LazyVectors(loaded, items), LazyVectors(loaded, users))
     return Prepared(dataset, split, train, loaded, join_tokens(main), digests, [*users.values(), *items.values()])
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import eigh, solve
+from scipy.linalg import eigh, qr, solve
 
 from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, of_candidates
 from cold_jax.baselines.closed_forms import svd_factors
 from cold_jax.baselines.features import earliest_history, profile_vectors, unit_history
-from cold_jax.baselines.fold_in_factors import CentredTargets, in_factors
+from cold_jax.baselines.fold_in_factors import CentredTargets, in_factors, weighted
 from cold_jax.baselines.gram import gram
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.data.matrices import binarize
@@ -163,12 +163,20 @@ def _dense(
     rank: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(M times its directions, of shape (F, V); these directions, of shape (I, V); their eigenvalues), the largest last."""
-    features, items = profile_UD.shape[1] + history_IF.shape[1], len(of_target_I)
-    gram_FF, cross_FI = np.zeros((features, features)), np.zeros((features, items))
-    for history_UI in histories:
+    features, (users, items) = profile_UD.shape[1] + history_IF.shape[1], target_UI.shape
+    gram_FF, mean_UF = np.zeros((features, features)), np.zeros((users, features))
+    for history_UI, weight in weighted(histories):
         x_UF = np.concatenate([profile_UD, history_UI @ history_IF], 1)
-        gram_FF += gram(x_UF.T) / len(histories)
-        cross_FI += x_UF.T @ target_UI / len(histories)
-    map_FI = solve(gram_FF + np.eye(features), cross_FI, assume_a="pos") * of_target_I
-    spread_V, direction_IV = eigh(map_FI.T @ gram_FF @ map_FI, subset_by_index=[max(items - rank, 0), items - 1])
-    return map_FI @ direction_IV, direction_IV, spread_V
+        gram_FF += weight * gram(x_UF.T)
+        mean_UF += weight * x_UF
+    regular_FF, scaled_UI = gram_FF + np.eye(features), target_UI * of_target_I
+    if users >= items:
+        map_FI = solve(regular_FF, mean_UF.T @ scaled_UI, assume_a="pos")
+        spread_V, direction_IV = eigh(map_FI.T @ gram_FF @ map_FI, subset_by_index=[max(items - rank, 0), items - 1])
+        return map_FI @ direction_IV, direction_IV, spread_V
+    # M = A target and target = Rᵀ Qᵀ: its directions are Q times those of R (Aᵀ gram A) Rᵀ, which is users × users
+    of_users_FU = solve(regular_FF, mean_UF.T, assume_a="pos")
+    basis_IU, r_UU = qr(scaled_UI.T, mode="economic")
+    inner_UU = r_UU @ (of_users_FU.T @ gram_FF @ of_users_FU) @ r_UU.T
+    spread_V, turn_UV = eigh(inner_UU, subset_by_index=[max(users - rank, 0), users - 1])
+    return of_users_FU @ (r_UU.T @ turn_UV), basis_IU @ turn_UV, spread_V

@@ -59,21 +59,14 @@ class NormalEquations:
 
     def __init__(self, profile_UD: np.ndarray, histories: Sequence[sparse.csr_array], history_IF: sparse.csr_array):
         self.profile_UD, self.history_IF, self.width = profile_UD, history_IF, profile_UD.shape[1]
-        different: list[tuple[sparse.csr_array, float]] = []
-        for history_UI in histories:  # a k that is listed three times is multiplied once
-            same = [n for n, (other_UI, _) in enumerate(different) if _equal(other_UI, history_UI)]
-            if same:
-                different[same[0]] = (history_UI, different[same[0]][1] + 1 / len(histories))
-            else:
-                different.append((history_UI, 1 / len(histories)))
-        self.histories = different
+        self.histories = weighted(histories)
         self.items = len(history_IF.indptr) - 1
         self.profile = cho_factor(profile_UD.T @ profile_UD + np.eye(self.width)) if self.width else None
         of_item_F = np.asarray(history_IF.power(2).sum(0))[: self.items]  # λ⁻¹: these columns are a multiple of the identity
-        squares_I = sum(weight * np.asarray(history_UI.power(2).sum(0)) for history_UI, weight in different)
+        squares_I = sum(weight * np.asarray(history_UI.power(2).sum(0)) for history_UI, weight in self.histories)
         self.item_I = of_item_F * squares_I + 1
         factor_IV = history_IF[:, self.items :].toarray()
-        blocks = [weight * (of_k.T @ of_k) for of_k, weight in ((h @ factor_IV, w) for h, w in different)]
+        blocks = [weight * (of_k.T @ of_k) for of_k, weight in ((h @ factor_IV, w) for h, w in self.histories)]
         self.factor = cho_factor(np.sum(blocks, 0) + np.eye(factor_IV.shape[1]))
 
     def cross(self, target_UV: np.ndarray) -> np.ndarray:
@@ -95,6 +88,18 @@ class NormalEquations:
         end = self.width + self.items
         profile_DV = cho_solve(self.profile, x_FV[: self.width]) if self.profile is not None else x_FV[: self.width]
         return np.concatenate([profile_DV, x_FV[self.width : end] / self.item_I[:, None], cho_solve(self.factor, x_FV[end:])])
+
+
+def weighted(histories: Sequence[sparse.csr_array]) -> list[tuple[sparse.csr_array, float]]:
+    """Each that differs, and its share: a k that is listed three times is multiplied once."""
+    different: list[tuple[sparse.csr_array, float]] = []
+    for history_UI in histories:
+        same = [n for n, (other_UI, _) in enumerate(different) if _equal(other_UI, history_UI)]
+        if same:
+            different[same[0]] = (history_UI, different[same[0]][1] + 1 / len(histories))
+        else:
+            different.append((history_UI, 1 / len(histories)))
+    return different
 
 
 def _equal(a_UI: sparse.csr_array, b_UI: sparse.csr_array) -> bool:

@@ -48,7 +48,9 @@ def _best(
     column_P: jax.Array,
     top: int,
 ) -> tuple[jax.Array, jax.Array]:
-    score_UI = user_UV @ target_IV.T + bias_I[None] + bias_U[:, None]
+    # unfused: of a single user XLA would form each product number by number, within the passes that follow
+    product_UI = jax.lax.optimization_barrier(user_UV @ target_IV.T)
+    score_UI = product_UI + bias_I[None] + bias_U[:, None]
     score_UI = jnp.where(score_UI == 0, 0, jnp.maximum(score_UI, jnp.finfo(jnp.float32).min))  # -0 and 0 are equal
     score_UI = jnp.where(allowed_I[None], score_UI, -jnp.inf).at[row_P, column_P].set(-jnp.inf, mode="drop")
     top_UK = first_places(score_UI, top)

@@ -156,6 +156,8 @@ class RunScorer:
 
         from cold_jax.encoders import precomputed
 
+        if self.phi is self.base.loaded and (user_U < self.new_user).all():
+            return jnp.asarray(next(iter(self.base.train.user_vectors.values()))[user_U])  # as in training, where φ is θ
         text_U = [self.text_of(int(user)) for user in user_U]
         texts = list(dict.fromkeys(text for text in text_U if text not in self.encoded))
         new: dict[str, np.ndarray] = {}

@@ -20,18 +20,22 @@ import numpy as np
 from cold_jax.errors import NoRoom, WriteError
 
 _DAY = 86_400.0
+_LONG, _TOGETHER = 2**20, 8192  # of a digest: bytes of a part that goes in by itself, and short ones that share a call
 
 
 def digest(*parts: str | bytes | np.ndarray) -> str:
     """sha256 of a sequence of texts and arrays; each goes in with its kind and length, so no two sequences read the same."""
-    sha = hashlib.sha256()
+    sha, texts = hashlib.sha256(), []
     for part in parts:
         if isinstance(part, np.ndarray):
             kind, data = f"{part.dtype.name}{part.shape}", np.asarray(part, order="C").tobytes()
         else:
             kind, data = type(part).__name__, part.encode() if isinstance(part, str) else part
-        sha.update(f"{kind} {len(data)}\n".encode())
-        sha.update(data)
+        texts += (f"{kind} {len(data)}\n".encode(), data)
+        if len(data) > _LONG or len(texts) > _TOGETHER:
+            sha.update(b"".join(texts))
+            texts.clear()
+    sha.update(b"".join(texts))
     return sha.hexdigest()
 
 

@@ -25,14 +25,17 @@ def fold_in_features(train: TrainView, k: int) -> np.ndarray:
     return np.concatenate(blocks, 1)
 
 
-def test_the_fold_in_start_is_kernel_ridge_to_first_order(train: TrainView):
-    """For one k, at full rank: scikit-learn's dual solution with the linear kernel and unit noise."""
+@pytest.mark.parametrize("more_users", [True, False])
+def test_the_fold_in_start_is_kernel_ridge_to_first_order(train: TrainView, more_users: bool):
+    """For one k, at full rank: scikit-learn's dual solution with the linear kernel and unit noise; with more users than items, or fewer."""
+    train = train if more_users else more_items_than_users()
+    warm = int(train.warm_U.sum())
     start = fold_in_start(train, 20, (3,), **FOLD_IN)
-    x_UF, taken_UI = fold_in_features(train, 3), train.interaction_UI.toarray().astype(float)[:25]
+    x_UF, taken_UI = fold_in_features(train, 3), train.interaction_UI.toarray().astype(float)[:warm]
     count_U = taken_UI.sum(1)
     value_UI = taken_UI * (count_U / count_U.mean())[:, None] ** -0.3
     mean_I = value_UI.mean(0)
-    personal_UI = KernelRidge(alpha=1.0).fit(x_UF[:25], value_UI - mean_I).predict(x_UF)
+    personal_UI = KernelRidge(alpha=1.0).fit(x_UF[:warm], value_UI - mean_I).predict(x_UF)
     smoothed_I = 0.2 * mean_I.max() + mean_I
     shown = unit_history(earliest_history(train, 3))
     user_UV = train.user_vectors["profile"] @ start.profile_DV + shown @ start.source_IV

@@ -15,6 +15,7 @@ from cold_jax.encoders import precomputed
 from cold_jax.errors import ConfigError, DataError
 from cold_jax.serving.recommender import Recommender
 from cold_jax.serving.requests import UserRequest
+from cold_jax.serving.scorers import RunScorer
 
 NEW = {"item_id": "n1", "title": "film new", "genre": "space", "words": "rockets planets robots", "year": "1985"}
 
@@ -45,6 +46,18 @@ def by_hand(recommender: Recommender, text: str, genre: str, year: int, history:
         source = source + head["item_source_residual_IV"][[items.ids.index(i) for i in history]]
     user = profile_1D[0] @ head["profile_DV"] + head["user_V"] + source.sum(0) / np.sqrt(len(history))
     return float(user @ (feature[-1] @ head["target_FV"]) * np.exp(head["log_scale"]) + feature[-1] @ head["bias_F"])
+
+
+def test_a_known_user_of_a_frozen_run_is_not_encoded_again(prepared: Any, recommender: Recommender, monkeypatch) -> None:
+    scorer = RunScorer(recommender.run, recommender.settings, prepared, prepared, lambda: prepared.loaded, {})
+    known_UD = prepared.train.user_vectors["profile"][[3, 0]]
+    new = len(prepared.dataset.users)
+    scorer.profiles = {new: prepared.dataset.users.texts["profile"][3]}
+    np.testing.assert_allclose(scorer.user_vectors(np.array([new, 0])), known_UD, atol=1e-6)
+    monkeypatch.setattr(precomputed, "encode", None)
+    np.testing.assert_array_equal(scorer.user_vectors(np.array([3, 0])), known_UD)
+    with pytest.raises(TypeError):  # an adapted encoder's vectors are not θ's
+        RunScorer(recommender.run, recommender.settings, prepared, prepared, lambda: None, {}).user_vectors(np.array([3]))
 
 
 def test_a_new_item_s_score_is_the_formula_s(fresh: Recommender) -> None:

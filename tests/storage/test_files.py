@@ -1,6 +1,7 @@
 """Files that are whole or not there; digests."""
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,7 +12,16 @@ import numpy as np
 import pytest
 
 from cold_jax.errors import NoRoom, WriteError
-from cold_jax.storage.files import append_opener, array_digest, atomic
+from cold_jax.storage.files import append_opener, array_digest, atomic, digest
+
+
+def test_a_digest_is_that_of_all_parts_with_their_kinds_and_lengths() -> None:
+    """Many short texts, and arrays on both sides of what goes in by itself."""
+    parts = [*(f"é{n}" for n in range(9000)), np.arange(3, dtype=np.int32), b"x\n", np.zeros((2, 2**18), np.float32), "after"]
+    kinds = [*["str"] * 9000, "int32(3,)", "bytes", "float32(2, 262144)", "str"]
+    data = [part if isinstance(part, bytes) else part.encode() if isinstance(part, str) else part.tobytes() for part in parts]
+    whole = b"".join(f"{kind} {len(own)}\n".encode() + own for kind, own in zip(kinds, data, strict=True))
+    assert digest(*parts) == hashlib.sha256(whole).hexdigest()
 
 
 def test_digest_tells_type_shape_and_bits():
