@@ -23,7 +23,7 @@ BASE = {"users": 100_000, "items": 100_000, "interactions": 1_000_000}
 CURVES: dict[str, tuple[list[int], dict[str, int]]] = {
     "users": ([10_000, 100_000, 1_000_000], {"interactions": 3_000_000}),
     "items": ([10_000, 100_000, 1_000_000], {}),
-    "interactions": ([300_000, 1_000_000, 3_000_000, 10_000_000], {}),
+    "interactions": ([300_000, 1_000_000, 10_000_000], {}),
 }
 STAGES = {
     "read": "tables → data set",
@@ -169,7 +169,7 @@ def main() -> None:
         for x in values:
             curves[curve].append(point(BASE | others | {curve: x}))
             print(curve, json.dumps(curves[curve][-1]), flush=True)
-        file.write_text(json.dumps(curves, indent=1) + "\n")
+            file.write_text(json.dumps(curves, indent=1) + "\n")
     draw(curves, FOLDER / "scaling_data.svg")
 
 
