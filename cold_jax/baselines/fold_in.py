@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import eigh, qr, solve
+from scipy.linalg import eigh, solve
 
 from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, of_candidates
 from cold_jax.baselines.closed_forms import svd_factors
@@ -176,7 +176,7 @@ def _dense(
         return map_FI @ direction_IV, direction_IV, spread_V
     # M = A target and target = Rᵀ Qᵀ: its directions are Q times those of R (Aᵀ gram A) Rᵀ, which is users × users
     of_users_FU = solve(regular_FF, mean_UF.T, assume_a="pos")
-    basis_IU, r_UU = qr(scaled_UI.T, mode="economic")
+    basis_IU, r_UU = np.linalg.qr(scaled_UI.T)
     inner_UU = r_UU @ (of_users_FU.T @ gram_FF @ of_users_FU) @ r_UU.T
     spread_V, turn_UV = eigh(inner_UU, subset_by_index=[max(users - rank, 0), users - 1])
     return of_users_FU @ (r_UU.T @ turn_UV), basis_IU @ turn_UV, spread_V

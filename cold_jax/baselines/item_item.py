@@ -143,11 +143,8 @@ def item_knn_weights(gram_II: sparse.csr_array, shrink: float, neighbours: int |
 
     Each item hands its vote to its neighbours (Deshpande & Karypis, TOIS 2004); None: to all items.
     """
-    count_I, row_N, column_N = (
-        gram_II.diagonal(),
-        np.repeat(np.arange(gram_II.shape[0]), np.diff(gram_II.indptr)),
-        gram_II.indices,
-    )
+    count_I, column_N = gram_II.diagonal(), gram_II.indices
+    row_N = np.repeat(np.arange(len(count_I)), np.diff(gram_II.indptr))
     weight_N = gram_II.data / (np.sqrt(count_I[row_N] * count_I[column_N]) + shrink)
     weight_N[row_N == column_N] = 0
     weight_II = sparse.csr_array((weight_N, column_N, gram_II.indptr), shape=gram_II.shape)

@@ -167,7 +167,7 @@ def rank_candidates(
         user_P = np.repeat(np.arange(len(user_B)), np.diff(offset_U[user_B[0] : user_B[-1] + 2]))
         fill = (0, positives - len(user_P))
         at = np.pad(user_P, fill).astype(np.int32), np.pad(item_P[own], fill)
-        masked = _masked(history_UI[filled_B], most_masked) if sampled_UI is None else sampled_UI[filled_B].toarray() == 0
+        masked = _masked(history_UI[filled_B], items, most_masked) if sampled_UI is None else sampled_UI[filled_B].toarray() == 0
         if by_places:
             results.append((user_P, *_first(score(filled_B), masked, order_I, place_I, places)))
         else:
@@ -193,11 +193,12 @@ def rank_candidates(
     return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
 
 
-def _masked(history_BI: sparse.csr_array, most: int) -> Masked:
+def _masked(history_BI: sparse.csr_array, items: int, most: int) -> Masked:
     """All chunks of a task have room for `most` entries, rounded up."""
-    row_M = np.repeat(np.arange(history_BI.shape[0], dtype=np.int32), np.diff(history_BI.indptr))
+    size_B = np.diff(history_BI.indptr)
+    row_M = np.repeat(np.arange(len(size_B), dtype=np.int32), size_B)
     fill = (0, (1 << max(most - 1, 0).bit_length()) - len(row_M))
-    return np.pad(row_M, fill), np.pad(history_BI.indices, fill, constant_values=history_BI.shape[1])
+    return np.pad(row_M, fill), np.pad(history_BI.indices, fill, constant_values=items)
 
 
 def _by_places(user_P: np.ndarray, item_P: np.ndarray, top_BK: np.ndarray, last_B: np.ndarray) -> np.ndarray:

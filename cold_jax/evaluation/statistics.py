@@ -38,7 +38,7 @@ def compare_columns(a_UC: np.ndarray, b_UC: np.ndarray, resamples: int, generato
         )
     require_numbers(a_U=a_UC, b_U=b_UC)
     difference_UC = np.asarray(a_UC, np.float64) - b_UC
-    base_C, mean_C = np.mean(b_UC, 0, dtype=np.float64), np.mean(a_UC, 0, dtype=np.float64)
+    base_C, mean_C = (np.asarray(x_UC, np.float64).sum(0) / len(x_UC) for x_UC in (b_UC, a_UC))
     interval_C2 = _bootstrap(difference_UC, resamples, generator)
     p_C = _randomisation(difference_UC, resamples, generator)
     return [
