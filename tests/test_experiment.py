@@ -14,8 +14,8 @@ from scipy import sparse
 from cold_jax import config, experiment
 from cold_jax.config import Settings
 from cold_jax.data.dataset import Dataset
-from cold_jax.errors import ConfigError
 from cold_jax.encoders.precomputed import LazyVectors
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import Evaluation
 from cold_jax.runs.folder import Run
 from cold_jax.runs.loggers import combine
