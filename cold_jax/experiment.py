@@ -94,11 +94,9 @@ def _prepare(s: Settings) -> Prepared:
             for side, by_name in (("users", dataset.users.texts or no_profiles), ("items", dataset.items.texts))
         )
     main = [next(iter(by_name.values())) for by_name in (users, items)]
-
-    @functools.cache
-    def digests() -> dict[str, str]:
-        return {"data": dataset.digest, "split": split_digest(split), "encoder": loaded.digest, "tokens": main[1].digest}
-
+    digests = functools.cache(
+        lambda: {"data": dataset.digest, "split": split_digest(split), "encoder": loaded.digest, "tokens": main[1].digest}
+    )
     train = train_view(dataset, split, LazyVectors(loaded, items), LazyVectors(loaded, users))
     return Prepared(dataset, split, train, loaded, join_tokens(main), digests, [*users.values(), *items.values()])
 
