@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cold_jax.encoders import Loaded, TextEncoder
     from cold_jax.evaluation.evaluate import Evaluation, Scorer, Validation
     from cold_jax.models.base import Partition
-    from cold_jax.models.personalized_search import PersonalizedSearch, Search
     from cold_jax.models.scoring import ModelScorer
     from cold_jax.runs.folder import Run
     from cold_jax.runs.loggers import Logger
@@ -289,11 +288,6 @@ def ensemble(s: Settings, p: Prepared, scorer: Scorer) -> Scorer:
 def evaluate(s: Settings, p: Prepared, t: TrainSetup, trainable: Tree) -> Evaluation:
     """The test tasks at these parameters."""
     return s.evaluation(ensemble(s, p, t.scorer(trainable)), p.split.test)
-
-
-def personalized_search(search: Search, p: Prepared, phi: Loaded, scorer: Scorer) -> PersonalizedSearch:
-    """Search by words, with a finished run's scores of users and its φ."""
-    return search(p.train, phi, scorer, p.split.validation)
 
 
 def adapted(s: Settings, p: Prepared, run: Run) -> Loaded:

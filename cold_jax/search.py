@@ -33,7 +33,7 @@ def search(request: Request, cfg: DictConfig) -> None:
         trainable, best_step = experiment.training(s, p, t, run, combine([])).best()
         scorer = experiment.ensemble(s, p, t.scorer(trainable))
         made = cast("Search", config.make(cfg.search, "search"))
-        searcher = experiment.personalized_search(made, p, experiment.adapted(s, p, run), scorer)
+        searcher = made(p.train, experiment.adapted(s, p, run), scorer, p.split.validation)
         for kind in KINDS:
             queries = {name: searcher.make_queries(task, [kind]) for name, task in p.split.test.items()}
             queries = {name: made for name, made in queries.items() if made.query_of}

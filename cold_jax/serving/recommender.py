@@ -436,7 +436,7 @@ class Recommender:
     @cached_property
     def _search(self) -> PersonalizedSearch:
         search = self._search_config or config.make_search()
-        return experiment.personalized_search(search, self.prepared, self.phi, self._scorer.scorer)
+        return search(self.prepared.train, self.phi, self._scorer.scorer, self.prepared.split.validation)
 
 
 def _padded(scorer: Scorer, user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
