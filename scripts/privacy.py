@@ -3,7 +3,8 @@
 attack: trains shadow models on random halves of the training users, each user in half of them, and scores every (model, user) by what an
 attacker sees who knows the user's data and the trained head: the user's loss; the loss less its mean over the models without the user;
 the likelihood ratio of Gaussians fitted to the other models with and without (LiRA with global variances, Carlini et al. 2022, arXiv
-2112.03570). utility: recall@20 of cold users for each ε. tables: writes README.md and the plots from what both found.
+2112.03570). utility: recall@20 of cold users for each ε. tables: writes README.md and the plots from what these found, and what
+scripts/audit_privacy.py did.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +20,12 @@ import numpy as np
 from scipy import stats
 
 from cold_jax import cli, config, experiment, seeds
+from cold_jax.batching.batch import table_rows
 from cold_jax.batching.private import PrivateBatches
-from cold_jax.evaluation.statistics import bootstrap
-from cold_jax.models.base import Partition
+from cold_jax.models.base import Partition, encode_texts
 from cold_jax.splits.tasks import TrainView
 from cold_jax.training.parallel import Pmap
-from cold_jax.training.privacy import Mechanism
+from cold_jax.training.privacy import Mechanism, UserLevelPrivacy
 from cold_jax.training.private_step import private_step
 from cold_jax.training.step import State, StepSpec
 
@@ -54,6 +55,7 @@ class Trainer:
         self.p = experiment.prepare(self.s)
         self.t = experiment.setup(self.s, self.p)
         self.users = np.unique(self.p.train.user_N)
+        self.batches = cast(PrivateBatches, self.t.batches)
         self._compiled: dict[Mechanism, Any] = {}
 
     def mechanism(self, variant: str, users: int) -> Mechanism:
@@ -63,15 +65,16 @@ class Trainer:
         clip = privacy.clip if clipped else UNCLIPPED
         return Mechanism(self.s.batching.size / users, users, clip, self.s.loop.max_steps or 0, epsilon, users**-1.1)
 
-    def train(self, variant: str, of: np.ndarray, seed: int) -> Tree:
-        """The trainable leaves after all steps on the users `of`."""
-        mechanism = self.mechanism(variant, len(of))
+    def train(self, variant: str, of: np.ndarray, seed: int, users: int | None = None) -> Tree:
+        """The trainable leaves after all steps on the users `of`, whose public number is `users`, or their own."""
+        mechanism = self.mechanism(variant, users or len(of))
         optimizer = self.s.optimizer(mechanism.steps, 1.0)
         if mechanism not in self._compiled:
-            spec = StepSpec(self.t.partition.graph, self.s.objective, optimizer, 1, False, 0, 0.0)
-            self._compiled[mechanism] = Pmap(1)(private_step(spec, mechanism, None))
+            spec = StepSpec(self.t.partition.graph, self.s.objective, optimizer, self.s.loop.microbatch_rows, False, 0, 0.0)
+            microbatch = cast(UserLevelPrivacy, self.s.privacy).microbatch
+            self._compiled[mechanism] = Pmap(1)(private_step(spec, mechanism, microbatch))
         step, leaves = self._compiled[mechanism], self.t.partition.trainable
-        batches: PrivateBatches = self.t.batches.with_secret(seeds.secret_bits(b"an attacker's own", variant, seed))  # type: ignore[attr-defined]
+        batches = self.batches.with_secret(seeds.secret_bits(b"an attacker's own", variant, seed))
         batches.user_U, batches.sampling_rate = of, mechanism.sampling_rate
         state = step.replicate_state(State(leaves, optimizer.init(leaves), jnp.zeros((), jnp.int32)))
         frozen = step.replicate(self.t.partition.frozen)
@@ -90,13 +93,15 @@ def loss_of_users(trainer: Trainer) -> Any:
         history_UI[u, items[:HISTORY]] = 1
         target_UI[u, items[HISTORY:][:TARGETS] if len(items) > HISTORY else items] = 1
         seen_UI[u, items] = 1
-    text_I = len(train.users) + jnp.arange(I)
+    place, microbatch = trainer.batches.texts or table_rows, trainer.s.loop.microbatch_rows
+    rows, slot_T = place(np.concatenate([trainer.users, len(train.users) + np.arange(I)]), microbatch)
 
     @jax.jit
     def losses(trainable: Tree) -> jax.Array:
         model = Partition(trainer.t.partition.graph, trainable, trainer.t.partition.frozen).model()
-        encodings = model.items(model.encoder(text_I), jnp.arange(I))
-        score_UI = model.scores(model.encoder(jnp.asarray(trainer.users)), history_UI, encodings, slice(None))
+        vector_TD = encode_texts(model, rows, microbatch)[slot_T]
+        encodings = model.items(vector_TD[len(trainer.users) :], jnp.arange(I))
+        score_UI = model.scores(vector_TD[: len(trainer.users)], history_UI, encodings, slice(None))
         others_U = jax.nn.logsumexp(jnp.where(seen_UI > 0, -jnp.inf, score_UI), axis=1)
         log_p_UI = score_UI - jnp.logaddexp(others_U[:, None], score_UI)
         return -(log_p_UI * target_UI).sum(1) / target_UI.sum(1)
@@ -104,8 +109,8 @@ def loss_of_users(trainer: Trainer) -> Any:
     return losses
 
 
-def attack(trainer: Trainer) -> None:
-    """Writes attack.npz: for each variant the losses and who was in, of shape (models, users)."""
+def attack(trainer: Trainer, name: str) -> None:
+    """Writes attack_NAME.npz: for each variant the losses and who was in, of shape (models, users)."""
     losses, U = loss_of_users(trainer), len(trainer.users)
     draw = np.random.default_rng(1)
     in_MU = np.stack([draw.permutation(np.arange(MODELS) < MODELS // 2) for _ in range(U)], 1)
@@ -120,7 +125,7 @@ def attack(trainer: Trainer) -> None:
         found[variant] = np.stack([np.asarray(losses(leaves)) for leaves in trained])
         inside, outside = found[variant][in_MU].mean(), found[variant][~in_MU].mean()
         print(f"{variant}: loss {inside:.3f} in, {outside:.3f} out; {time.monotonic() - start:.0f} s", flush=True)
-        np.savez_compressed(FOLDER / "attack.npz", **found)  # pyright: ignore[reportArgumentType]
+        np.savez_compressed(FOLDER / f"attack_{name}.npz", **found)  # pyright: ignore[reportArgumentType]
 
 
 def scores_of(loss_MU: np.ndarray, in_MU: np.ndarray) -> dict[str, np.ndarray]:
@@ -152,7 +157,7 @@ def auc(score_MU: np.ndarray, in_MU: np.ndarray) -> float:
     return float(statistic / (in_MU.sum() * (~in_MU).sum()))
 
 
-def of_attacks(found: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+def of_attacks(name: str, found: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
     """A row for each variant and attack: AUC with an interval over users, TPR at two FPR with Clopper–Pearson intervals."""
     in_MU = found["in"]
     for variant in ATTACKED:
@@ -160,7 +165,7 @@ def of_attacks(found: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
             draw, U = np.random.default_rng(2), in_MU.shape[1]
             resampled = [auc(score_MU[:, of], in_MU[:, of]) for of in (draw.integers(0, U, U) for _ in range(200))]
             fpr, tpr = roc(score_MU, in_MU)
-            row: dict[str, Any] = {"variant": variant, "attack": attack, "auc": auc(score_MU, in_MU)}
+            row: dict[str, Any] = {"trains": name, "variant": variant, "attack": attack, "auc": auc(score_MU, in_MU)}
             row["auc_ci95"] = np.quantile(resampled, [0.025, 0.975]).round(4).tolist()
             for rate in FPR:
                 caught = float(tpr[np.searchsorted(fpr, rate, side="right") - 1]) if fpr[0] <= rate else 0.0
@@ -176,24 +181,31 @@ def of_attacks(found: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
 
 def put_tables() -> None:
     """Writes attack.json, the plots, and the tables of README.md, of what is there."""
-    lines: list[str] = []
-    if (FOLDER / "attack.npz").exists():
-        found = dict(np.load(FOLDER / "attack.npz"))
-        rows = list(of_attacks(found))
-        (FOLDER / "attack.json").write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
-        draw_roc(found)
-    rows = json.loads((FOLDER / "attack.json").read_text())
-    lines += ["| training | attack | AUC | TPR at 1 % FPR | TPR at 0.1 % FPR |", "|---|---|---|---|---|"]
+    rows = json.loads((FOLDER / "attack.json").read_text()) if (FOLDER / "attack.json").exists() else []
+    for path in sorted(FOLDER.glob("attack_*.npz")):
+        name, found = path.stem.removeprefix("attack_"), dict(np.load(path))
+        rows = [*(row for row in rows if row["trains"] != name), *of_attacks(name, found)]
+        draw_roc(name, found)
+    (FOLDER / "attack.json").write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
+    lines = ["| what trains | training | attack | AUC | TPR at 1 % FPR | TPR at 0.1 % FPR |", "|---|---|---|---|---|---|"]
     for row in rows:
         cells = [
             f"{row['auc']:.3f} {row['auc_ci95']}",
             *(f"{row[f'tpr@{rate:g}']:.4f} {row[f'tpr@{rate:g}_ci95']}" for rate in FPR),
         ]
-        lines.append(f"| {row['variant']} | {ATTACKS[row['attack']]} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row['trains']} | {row['variant']} | {ATTACKS[row['attack']]} | " + " | ".join(cells) + " |")
+    if (FOLDER / "audit.json").exists():
+        lines += ["", "| trained with | claimed ε | lower bounds of ε: median, largest | above the claim |", "|---|---|---|---|"]
+        for row in json.loads((FOLDER / "audit.json").read_text()):
+            bounds = np.array(row["bounds"])
+            found = f"{np.median(bounds):.2f}, {bounds.max():.2f}"
+            lines.append(f"| {row['trained with']} | {row['claimed']:g} | {found} | {row['above']} of {len(bounds)} |")
     if (FOLDER / "utility.json").exists():
         found = json.loads((FOLDER / "utility.json").read_text())
-        lines += ["", "| training | recall@20 of cold users, k = 5 | 95 % interval |", "|---|---|---|"]
-        lines += [f"| {row['method']} | {row['recall@20']:.4f} | {row['ci95']} |" for row in found]
+        lines += ["", "| data | training | recall@20, k = 5 | less that of plain training |", "|---|---|---|---|"]
+        for row in found:
+            less = f"{row['less']:+.4f} {row['less_ci95']}" if "less" in row else ""
+            lines.append(f"| {row['data']} | {row['method']} | {row['recall@20']:.4f} {row['ci95']} | {less} |")
         draw_utility(found)
     readme = FOLDER / "README.md"
     before, _, after = readme.read_text().partition(BEGIN)
@@ -201,9 +213,9 @@ def put_tables() -> None:
     readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after.partition(END)[2]}")
 
 
-def draw_roc(found: Mapping[str, np.ndarray]) -> None:
-    """roc.svg: of each training the attack with the largest AUC, on logarithmic axes."""
-    figure, axes = _axes("false-positive rate", "true-positive rate")
+def draw_roc(name: str, found: Mapping[str, np.ndarray]) -> None:
+    """roc_NAME.svg: of each training the attack with the largest AUC, on logarithmic axes."""
+    figure, [axes] = _axes("false-positive rate", "true-positive rate")
     for variant in ATTACKED:
         score_MU = max(scores_of(found[variant], found["in"]).values(), key=lambda score_MU: auc(score_MU, found["in"]))
         fpr, tpr = roc(score_MU, found["in"])
@@ -212,46 +224,63 @@ def draw_roc(found: Mapping[str, np.ndarray]) -> None:
     axes.plot([1e-4, 1], [1e-4, 1], "k:", label="chance")
     axes.set(xscale="log", yscale="log", xlim=(1e-3, 1), ylim=(1e-3, 1))
     axes.legend()
-    figure.savefig(FOLDER / "roc.svg", metadata={"Date": None})
+    figure.savefig(FOLDER / f"roc_{name}.svg", metadata={"Date": None})
 
 
 def draw_utility(rows: list[dict[str, Any]]) -> None:
-    """utility.svg: recall for each training, with intervals."""
-    figure, axes = _axes("", "recall@20, k = 5")
-    values = [row["recall@20"] for row in rows]
-    errors = np.abs(np.array([row["ci95"] for row in rows]).T - values)
-    axes.errorbar([row["method"] for row in rows], values, errors, fmt="o", capsize=3)
-    figure.autofmt_xdate(rotation=30)
+    """utility.svg: for each data set recall by ε, with intervals, between the two that have no noise and what trains nothing."""
+    names = list(dict.fromkeys(row["data"] for row in rows))
+    figure, all_axes = _axes("", "recall@20, k = 5", len(names))
+    for axes, name in zip(all_axes, names, strict=True):
+        own = {row["method"]: row for row in rows if row["data"] == name}
+        order = [variant for variant in ("ε = 1", "ε = 2", "ε = 4", "ε = 8", "clip only", "plain") if variant in own]
+        values = [own[variant]["recall@20"] for variant in order]
+        errors = np.abs(np.array([own[variant]["ci95"] for variant in order]).T - values)
+        axes.errorbar(order, values, errors, fmt="o", capsize=3)
+        for style, method in (("--", "untrained"), (":", "popularity")):
+            axes.axhline(own[method]["recall@20"], color="k", linestyle=style, linewidth=1, label=method)
+        axes.set(title=name, ylim=(0, None))
+        axes.tick_params(axis="x", rotation=30)
+    all_axes[-1].legend()
     figure.savefig(FOLDER / "utility.svg", metadata={"Date": None})
 
 
-def _axes(x: str, y: str) -> tuple[Any, Any]:
+def _axes(x: str, y: str, count: int = 1) -> tuple[Any, Any]:
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({"svg.hashsalt": "cold_jax", "svg.fonttype": "none"})
-    figure, axes = plt.subplots(figsize=(5, 4), layout="constrained")
-    axes.set(xlabel=x, ylabel=y)
-    return figure, axes
+    figure, axes = plt.subplots(1, count, figsize=(5 * count, 4), layout="constrained", squeeze=False)
+    for each in axes[0]:
+        each.set(xlabel=x)
+    axes[0][0].set(ylabel=y)
+    return figure, axes[0]
 
 
 def utility(trainer: Trainer, repeats: int) -> None:
-    """Writes utility.json: recall@20 of test users for each variant, with a bootstrap over users; a variant's noise is drawn anew `repeats` times."""
+    """Puts into utility.json recall@20 of the data's test users after each training, `repeats` times with other noise and other batches.
+
+    Intervals are a bootstrap over users and trainings together; differences to plain training are paired over users.
+    """
     part = "support_5"
-    task = {part: trainer.p.split.test[part]}
-    rows = []
-    baselines = experiment.fit_baselines(trainer.s, trainer.p)
-    for name in ("popularity", "fold_in"):
-        rows.append(row_of(name, np.asarray(baselines[name].per_user[part]["recall@20"])))
-    start = trainer.t.scorer
-    rows.append(row_of("untrained", recall(trainer, start(trainer.t.partition.trainable), task, part)))
+    task, name = {part: trainer.p.split.test[part]}, trainer.p.dataset.name
+    path = FOLDER / "utility.json"
+    others = [row for row in json.loads(path.read_text()) if row["data"] != name] if path.exists() else []
+    start, rows, plain_RU = trainer.t.scorer, [], None
+    for method, evaluation in experiment.fit_baselines(trainer.s, trainer.p).items():
+        rows.append(row_of(name, method, np.asarray(evaluation.per_user[part]["recall@20"])[None]))
+    rows.append(row_of(name, "untrained", recall(trainer, start(trainer.t.partition.trainable), task, part)[None]))
     for variant in VARIANTS:
-        values = [recall(trainer, start(trainer.train(variant, trainer.users, r)), task, part) for r in range(repeats)]
-        rows.append(row_of(variant, np.mean(values, 0)))
-        print(rows[-1], flush=True)
-        (FOLDER / "utility.json").write_text("[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n")
+        began = time.monotonic()
+        value_RU = np.stack(
+            [recall(trainer, start(trainer.train(variant, trainer.users, r)), task, part) for r in range(repeats)]
+        )
+        plain_RU = value_RU if plain_RU is None else plain_RU
+        rows.append(row_of(name, variant, value_RU, plain_RU))
+        print(rows[-1], f"{time.monotonic() - began:.0f} s", flush=True)
+        path.write_text("[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in [*others, *rows]) + "\n]\n")
 
 
 def recall(trainer: Trainer, scorer: Any, task: Mapping[str, Any], part: str) -> np.ndarray:
@@ -259,20 +288,33 @@ def recall(trainer: Trainer, scorer: Any, task: Mapping[str, Any], part: str) ->
     return np.asarray(trainer.s.evaluation(scorer, task).per_user[part]["recall@20"])
 
 
-def row_of(name: str, value_U: np.ndarray) -> dict[str, Any]:
-    low, high = bootstrap(value_U, 1000, np.random.default_rng(3))
-    return {"method": name, "recall@20": round(float(value_U.mean()), 4), "ci95": [round(low, 4), round(high, 4)]}
+def row_of(data: str, method: str, value_RU: np.ndarray, plain_RU: np.ndarray | None = None) -> dict[str, Any]:
+    """Of R trainings; `sd` is that of their means."""
+    row: dict[str, Any] = {"data": data, "method": method, "trainings": len(value_RU), "users": value_RU.shape[1]}
+    row |= {"recall@20": round(float(value_RU.mean()), 4), "ci95": resampled(value_RU)}
+    row["sd"] = round(float(value_RU.mean(1).std(ddof=1)), 4) if len(value_RU) > 1 else None
+    if plain_RU is not None and plain_RU is not value_RU:
+        row |= {"less": round(float((value_RU - plain_RU).mean()), 4), "less_ci95": resampled(value_RU - plain_RU)}
+    return row
+
+
+def resampled(value_RU: np.ndarray) -> list[float]:
+    """95 % interval of the mean, by a bootstrap over trainings and users."""
+    draw, (R, U) = np.random.default_rng(3), value_RU.shape
+    means = [value_RU[draw.integers(0, R, R)][:, draw.integers(0, U, U)].mean() for _ in range(1000)]
+    return np.quantile(means, [0.025, 0.975]).round(4).tolist()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["attack", "utility", "tables"])
+    parser.add_argument("--name", default="head", help="of the attacks on what these settings train")
     parser.add_argument("--repeats", type=int, default=3, help="trainings of each variant whose recall is averaged")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of +experiment=dp_user_cold")
     args = parser.parse_intermixed_args()
     cli.prepare_process(True)
     if args.what == "attack":
-        attack(Trainer(args.overrides))
+        attack(Trainer(args.overrides), args.name)
     elif args.what == "utility":
         utility(Trainer(args.overrides), args.repeats)
     else:

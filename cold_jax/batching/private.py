@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cold_jax import seeds
-from cold_jax.batching.batch import Batch, BatchInputs, Items
+from cold_jax.batching.batch import Batch, BatchInputs, Items, PackedTexts
 from cold_jax.batching.sampled import InBatchSampling
+from cold_jax.text.packing import Rows, pack
 
 OVERFLOW = 1e-6  # probability that a step has more users than the compiled shape; it then has a larger one
 
@@ -28,6 +29,7 @@ class UserExamples(NamedTuple):
     weight_BP: np.ndarray  # 1, or 0 in the padding
     value_BP: np.ndarray  # ratings of the targets
     seen_BJ: np.ndarray  # the user's training positives, which are never negatives
+    rows: Rows | None  # the user's text alone, each field of shape (B, 1, L); None: the encoder is a table
 
 
 class PublicItems(NamedTuple):
@@ -35,15 +37,19 @@ class PublicItems(NamedTuple):
 
     items: Items
     noise_2: np.ndarray  # of a threefry key, uint32
+    rows: Rows | None  # the items' texts, packed; None: the encoder is a table
 
 
 class PrivateBatches:
     """`batches(step)` is the step's batch, a pure function of (secret, step)."""
 
-    packed = False
+    packed = False  # a user's gradient needs a user's loss: texts are never encoded for the whole batch at once
 
     def __init__(self, batching: InBatchSampling, inputs: BatchInputs, users: int, pairs: int, microbatch: int | None):
-        """`users` is public, and near the number of training users; a step has at most `pairs` targets of a user."""
+        """`users` is public, and near the number of training users; a step has at most `pairs` targets of a user.
+
+        Where the encoder learns, a step holds texts: the items', packed, and each of its users' in a row of its own.
+        """
         from scipy.stats import binom  # heavy
 
         train = inputs.train
@@ -57,7 +63,11 @@ class PrivateBatches:
         I = len(train.items)
         item_I = np.arange(I, dtype=np.int32)
         length_I = inputs.length_T[len(train.users) :].astype(np.int32)
+        self.texts, self.rows = inputs.place_texts if isinstance(inputs.place_texts, PackedTexts) else None, None
         slot_I = item_I + np.int32(len(train.users))
+        if self.texts is not None:
+            self.rows, slot_I = self.texts(slot_I, inputs.multiple)
+            slot_I = slot_I.astype(np.int32)
         self.items = Items(item_I, slot_I, length_I, np.ones(I, bool), np.zeros(I, np.float32))
         self.secret: bytes | None = None
 
@@ -87,7 +97,7 @@ class PrivateBatches:
         for b, user in enumerate(user_B):
             self._fill(examples, b, int(user), draw)
         noise_2 = np.frombuffer(seeds.secret_bits(self._known_secret(), "noise", step)[:8], np.uint32)
-        return Batch(None, examples, PublicItems(self.items, noise_2))  # type: ignore[arg-type]
+        return Batch(None, examples, PublicItems(self.items, noise_2, self.rows))  # type: ignore[arg-type]
 
     def _known_secret(self) -> bytes:
         if self.secret is None:
@@ -107,6 +117,7 @@ class PrivateBatches:
             weight_BP=np.zeros((size, P), np.float32),
             value_BP=np.zeros((size, P), np.float32),
             seen_BJ=np.zeros((size, J), bool),
+            rows=None if self.texts is None else Rows(*np.zeros((6, size, 1, self.texts.row_length), np.int32)),
         )
 
     def _fill(self, examples: UserExamples, b: int, user: int, draw: np.random.Generator) -> None:
@@ -124,6 +135,10 @@ class PrivateBatches:
         examples.value_BP[b, : len(target_N)] = value_N[target_N]
         examples.weight_BP[b, : len(target_N)] = 1
         examples.seen_BJ[b, item_N] = True
+        if examples.rows is not None and self.texts is not None:
+            own, _ = pack(self.texts.tokens, np.array([user]), self.texts.row_length, self.texts.texts_per_row, 1)
+            for all_BRL, own_RL in zip(examples.rows, own, strict=True):
+                all_BRL[b] = own_RL
 
     def describe(self, batch: Batch) -> str:
         """Names nobody: who was in a batch is private."""

@@ -35,6 +35,10 @@ FIRST = {  # statements that begin the snapshot
     "postgresql": ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",),
 }
 WAIT = 10  # seconds for a server to answer, and for a lock of SQLite
+OF_FILE = "is it the right file, whole, and locked by no other program?"
+OF_SERVER = "does the server run there, and are user, password and database right?"
+OF_QUERY = "try the query in the database's own client"
+OF_ROWS = "nothing of it is kept; try again, or correct the row in the query"
 
 
 class Answer(NamedTuple):
@@ -111,17 +115,17 @@ def _sqlite(path: Path, uri: str) -> Iterator[Query]:
         raise DataError(
             f"data.uri: {uri} names no file{'' if uri.startswith('env:') else where}; give the path of an SQLite database"
         )
-    with _errors(f"data.uri: {uri}", sqlite3.Error):
+    with _errors(f"data.uri: {uri}", sqlite3.Error, OF_FILE):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", WAIT, isolation_level=None, uri=True)
 
     def query(place: str, sql: str) -> Answer:
         cursor = connection.cursor()
-        with _errors(place, sqlite3.Error):
+        with _errors(place, sqlite3.Error, OF_QUERY):
             cursor.execute(sql)
         return Answer([column[0] for column in cursor.description or ()], _rows(place, iter(cursor), sqlite3.Error))
 
     try:
-        with _errors(f"data.uri: {uri}", sqlite3.Error):
+        with _errors(f"data.uri: {uri}", sqlite3.Error, OF_FILE):
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA trusted_schema = OFF")  # the file may be somebody else's
             connection.execute("BEGIN")
@@ -155,21 +159,21 @@ def _server(address: str, uri: str, batch: int) -> Iterator[Query]:
             "%3A for a : and %2F for a /"
         ) from None
     secrets = (url.password, *(str(value) for name, value in url.query.items() if "pass" in name.lower()))
-    with _errors(f"data.uri: {uri}", SQLAlchemyError, secrets):
+    with _errors(f"data.uri: {uri}", SQLAlchemyError, OF_SERVER, secrets):
         connection = engine.connect()
     connection = connection.execution_options(no_parameters=True)  # % is itself
 
     is_open = []  # the answer that is being read
 
     def query(place: str, sql: str) -> Answer:
-        with _errors(place, SQLAlchemyError, secrets):
+        with _errors(place, SQLAlchemyError, OF_QUERY, secrets):
             found = connection.execution_options(stream_results=True, max_row_buffer=batch).exec_driver_sql(sql)
             is_open[:] = [found]
             names = list(found.keys())
         return Answer(names, _rows(place, iter(found), SQLAlchemyError, secrets))
 
     try:
-        with _errors(f"data.uri: {uri}", SQLAlchemyError, secrets):
+        with _errors(f"data.uri: {uri}", SQLAlchemyError, OF_SERVER, secrets):
             for statement in FIRST[kind.partition("+")[0]]:
                 connection.exec_driver_sql(statement)
         yield query
@@ -184,7 +188,7 @@ def _rows(
 ) -> Iterator[Sequence[object]]:
     number = 0
     while True:
-        with _errors(f"{place}:{number + 1}", errors, secrets):
+        with _errors(f"{place}:{number + 1}", errors, OF_ROWS, secrets):
             row = next(rows, None)
         if row is None:
             return
@@ -193,9 +197,9 @@ def _rows(
 
 
 @contextmanager
-def _errors(place: str, errors: type[Exception], secrets: Sequence[str | None] = ()) -> Iterator[None]:
+def _errors(place: str, errors: type[Exception], advice: str, secrets: Sequence[str | None] = ()) -> Iterator[None]:
     try:
         yield
     except errors as error:
         message = without_secrets(str(getattr(error, "orig", None) or error), *secrets)
-        raise DataError(f"{place}: the database says: {message}") from None
+        raise DataError(f"{place}: the database says: {message}; {advice}") from None

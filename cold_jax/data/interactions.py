@@ -81,13 +81,16 @@ def _row_by_row(
     for line, (user, item, *cells) in read(file, {columns[what]: what for what in columns}):
         place = f"{file}:{line}"
         line_N.append(line)
-        user_N.append(users.setdefault(require_id(user, "user", place), len(users)))
-        item_N.append(items.setdefault(require_id(item, "item", place), len(items)))
+        if not user or not item:
+            raise _without_id(user, item, place)
+        user_N.append(users.setdefault(user, len(users)))
+        item_N.append(items.setdefault(item, len(items)))
         for (name, array_N, parse), cell in zip(optional, cells, strict=True):
             try:
                 array_N.append(parse(cell, line))
             except ValueError as error:
-                raise DataError(f"{place}: {name} {error}; correct the row or leave it out") from None
+                own = f"of user {excerpt(user)} and item {excerpt(item)}"
+                raise DataError(f"{place}: {name} {error}; correct the row {own} or leave it out") from None
     if not user_N:
         raise DataError(f"{file}: no interactions; at least one row is needed")
     return Interactions(
@@ -104,6 +107,12 @@ def require_id(cell: str | None, kind: str, place: str) -> str:
     if not cell:
         raise DataError(f"{place}: no {kind} id; every row needs one")
     return cell
+
+
+def _without_id(user: str | None, item: str | None, place: str) -> DataError:
+    kind, other, beside = ("user", "item", item) if not user else ("item", "user", user)
+    own = f" (the {other} of this one is {excerpt(beside)})" if beside else ""
+    return DataError(f"{place}: no {kind} id; every row needs one{own}")
 
 
 def _time_parser() -> Callable[[str | None, int], float]:

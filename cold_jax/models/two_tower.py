@@ -63,7 +63,7 @@ class TwoTowerModule(DotProductModel):
         self.user_bias_U = nnx.Param(jnp.asarray(init.user_bias_U[:users])) if config.user_bias else None
 
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> ItemEncodings:
-        feature_JF = tower_features(vector_JD, self.attribute_IF[...][item_J])
+        feature_JF = self.item_features(vector_JD, item_J)
         warm_J = self.warm_I[...][item_J]
         source_JV, target_JV = feature_JF @ self.source_FV[...], feature_JF @ self.target_FV[...]
         bias_J = feature_JF @ self.bias_F[...]
@@ -85,9 +85,9 @@ class TwoTowerModule(DotProductModel):
         count_B = jnp.maximum(history_BJ.sum(1), 1.0)
         return profile_BD @ self.profile_DV[...] + self.user_V[...][None] + (history_BJ @ source_JV) / jnp.sqrt(count_B)[:, None]
 
-    def public_features(self, slot_J: jax.Array, item_J: jax.Array) -> jax.Array:
-        """The items' features, of shape (J, F), of a frozen encoder: a table, in which an item's text has index `slot_J`."""
-        return tower_features(self.encoder(slot_J), self.attribute_IF[...][item_J])
+    def item_features(self, vector_JD: jax.Array, item_J: jax.Array) -> jax.Array:
+        """The items' features, of shape (J, F), of the vectors of their texts."""
+        return tower_features(vector_JD, self.attribute_IF[...][item_J])
 
     def scores_of_features(
         self, profile_BD: jax.Array, history_BK: jax.Array, weight_BK: jax.Array, feature_JF: jax.Array

@@ -75,7 +75,7 @@ def privacy_line(private: Mapping[str, Any]) -> str:
     if private["epsilon"] is None:
         return f"Privacy: none: users' gradients were clipped without noise ({how})."
     return (
-        f"Privacy: ε = {private['epsilon']:.3g}, δ = {private['delta']:.2g} for each training user, of the trained head ({how}); "
+        f"Privacy: ε = {private['epsilon']:.3g}, δ = {private['delta']:.2g} for each training user, of all that was trained ({how}); "
         "not of baselines, test figures, rankings.parquet, per_user.parquet and split.csv."
     )
 

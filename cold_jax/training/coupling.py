@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cold_jax.adapters.full import Frozen
 from cold_jax.batching.sampled import InBatchSampling
 from cold_jax.models.ensembles import SingleModel
 from cold_jax.models.init import ContentInit, RandomInit
@@ -14,8 +13,12 @@ from cold_jax.training.objectives import Bce, Bpr, Softmax
 def coupled(choices: Mapping[str, Any], users: int) -> Iterator[tuple[str, str]]:
     """(key, why not and what instead) of each choice, group → object, that does not go with a privacy of `users` users."""
     adapter, model, batching, objective = (choices[group] for group in ("adapter", "model", "batching", "objective"))
-    if not isinstance(adapter, Frozen) or not adapter.trains_head:
-        yield "adapter", "trains a head on vectors of public texts; use adapter=frozen"
+    if not adapter.trains_head:
+        yield "adapter", "has nothing to protect where nothing is trained; use adapter=frozen or adapter=lora"
+    if adapter.dropout:
+        yield "adapter.dropout", "drops by the places of texts in the data, which move when a user leaves; set it to 0"
+    if adapter.init_from is not None:
+        yield "adapter.init_from", "cannot know whose data the adapter was trained on; set it to null"
     if not isinstance(model, TwoTower):
         yield "model", "trains model=two_tower alone"
     elif model.item_source_residual or model.item_target_residual or model.user_bias:

@@ -4,7 +4,7 @@ The unit is a user: profile and all interactions. Two training sets are neighbou
 probability q, clips one gradient of each to the norm C, adds N(0, σ²C²) to the sum and divides by the expected number of users (DP-SGD,
 Abadi et al. 2016, arXiv 1607.00133; of users, McMahan et al. 2018, arXiv 1710.06963). T steps are T compositions of a Poisson-sampled
 Gaussian mechanism of sensitivity C, whatever is made of the noisy gradients afterwards (AdamW, clipping, schedules). ε by the privacy
-loss distribution (dp-accounting). The items' texts and attributes are public, and so are N₀, q, C, σ, T and m.
+loss distribution (dp-accounting). The items' texts and attributes are public, and so are θ, N₀, q, C, σ, T and m.
 """
 
 import math
@@ -36,6 +36,7 @@ NOT_COVERED = (
     "test figures, per_user.parquet and rankings.parquet: of test users, who are read as they are",
     "results.json, cold_jax.log and split.csv: counts, digests and rows of the data; and what else is published of people",
     "what is shown of a user to the model when it answers",
+    "what the run starts from: the encoder θ counts as public, so it must not have learned from these users",
     "settings chosen by looking at results of other runs",
     "floating point: noise is float32 from a 64-bit threefry key, for research",
 )
@@ -157,7 +158,7 @@ class UserLevelPrivacy(NoPrivacy):
 
     epsilon: null: clipped, without noise and without a guarantee, for comparison. delta: null: 1 / N₀^1.1. users: N₀, a public number near that of the
     training users, whose own number is private. clip: C. pairs: m, targets of a user in a step. microbatch: users whose gradients are
-    computed at once; null: all.
+    computed at once; null: all, and one where the encoder learns.
     """
 
     epsilon: float | None

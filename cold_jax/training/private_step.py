@@ -1,11 +1,13 @@
 """A step of user-level DP-SGD: one clipped gradient a user, noise on their sum, divided by the expected number of users.
 
 Two neighbouring batches differ in one user, whose clipped gradient has a norm of at most C: the sum over users has sensitivity C. It
-stays so because nothing else in a user's loss is another user's: all items are candidates, their vectors are public and frozen, and no
-count of interactions is read. N(0, σ²C²) is added once, after the sum over devices. A user whose gradient is not finite adds zero.
-A step without a user is a step of noise. Clip, sum and noise are float32.
+stays so because nothing else in a user's loss is another user's: all items are candidates, their texts are public, a user's own text is
+encoded in a row of its own, and no count of interactions is read. One norm is clipped, that of head and Δθ together. N(0, σ²C²) is added
+once, after the sum over devices. A user whose gradient is not finite adds zero. A step without a user is a step of noise. Clip, sum and
+noise are float32.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +15,7 @@ import jax.numpy as jnp
 
 from cold_jax.batching.batch import Batch, Examples
 from cold_jax.batching.private import PublicItems, UserExamples
-from cold_jax.models.base import Partition
+from cold_jax.models.base import Partition, encode_texts
 from cold_jax.training.parallel import Collectives, Step
 from cold_jax.training.privacy import Mechanism
 from cold_jax.training.step import State, StepSpec
@@ -44,14 +46,39 @@ def clipped_sum(
     public: PublicItems,
     microbatch: int | None,
 ) -> Tree:
-    """Σ over users of min(1, C / ‖g‖) g, where g is the gradient of the mean loss of a user's targets."""
-    from jax_privacy import clipped_grad  # pyright: ignore[reportMissingImports]
+    """Σ over users of min(1, C / ‖g‖) g, where g is the gradient of the mean loss of a user's targets by all that trains."""
+    from jax_privacy.clipping import clipped_fun  # pyright: ignore[reportMissingImports]
 
-    feature_JF = Partition(spec.graph, trainable, frozen).model().public_features(public.items.slot_J, public.items.item_J)
+    gradient = user_gradient(spec, frozen, trainable, public)
+    clipped = clipped_fun(
+        lambda user: zero_unless_finite(gradient(user)),
+        l2_clip_norm=clip,
+        keep_batch_dim=False,
+        microbatch_size=microbatch if microbatch or public.rows is None else 1,
+        dtype=jnp.float32,
+    )
+    return clipped(users, is_padding_example=jnp.asarray(users.absent_B))
 
-    def loss(trainable: Tree, user: UserExamples) -> jax.Array:
-        model = Partition(spec.graph, trainable, frozen).model()
-        profile_BD = model.encoder(user.profile_B[None])
+
+def user_gradient(spec: StepSpec, frozen: Tree, trainable: Tree, public: PublicItems) -> Callable[[UserExamples], Tree]:
+    """A user's row → the gradient of their loss by the trainable leaves; of many users at once under vmap.
+
+    The items' texts are public, so their vectors are computed once for all users. Where the encoder learns, each user's own cotangent of
+    these vectors is pulled back through it: a user costs a backward pass over the catalogue.
+    """
+    model_of = lambda trainable: Partition(spec.graph, trainable, frozen).model()  # noqa: E731
+    items = public.items
+
+    def features(trainable: Tree) -> jax.Array:
+        model = model_of(trainable)
+        if public.rows is None:
+            return model.item_features(model.encoder(items.slot_J), items.item_J)
+        vector_TD = encode_texts(model, public.rows, spec.microbatch_rows)
+        return model.item_features(vector_TD[items.slot_J], items.item_J)
+
+    def loss(trainable: Tree, feature_JF: jax.Array, user: UserExamples) -> jax.Array:
+        model = model_of(trainable)
+        profile_BD = model.encoder(user.profile_B[None]) if user.rows is None else model.encoder(user.rows)[:1]
         score_BJ = model.scores_of_features(profile_BD, user.history_BK[None], user.weight_BK[None], feature_JF)
         P = len(user.target_BP)
         share = lambda x_J: jnp.broadcast_to(x_J, (P, *x_J.shape[-1:]))  # noqa: E731
@@ -65,19 +92,19 @@ def clipped_sum(
             value_B=user.value_BP,
             weight_B=user.weight_BP,
         )
-        total, weight = spec.objective(share(score_BJ[0]), examples, public.items)
+        total, weight = spec.objective(share(score_BJ[0]), examples, items)
         return total / jnp.maximum(weight, 1.0)
 
-    gradients = clipped_grad(
-        loss,
-        l2_clip_norm=clip,
-        batch_argnums=1,
-        keep_batch_dim=False,
-        pre_clipping_transform=zero_unless_finite,
-        microbatch_size=microbatch,
-        dtype=jnp.float32,
-    )
-    return gradients(trainable, users, is_padding_example=jnp.asarray(users.absent_B))
+    if public.rows is None:
+        feature_JF = features(trainable)
+        return lambda user: jax.grad(loss)(trainable, feature_JF, user)
+    feature_JF, pull_back = jax.vjp(features, trainable)
+
+    def gradient(user: UserExamples) -> Tree:
+        own, cotangent_JF = jax.grad(loss, (0, 1))(trainable, feature_JF, user)
+        return jax.tree.map(jnp.add, own, pull_back(cotangent_JF)[0])
+
+    return gradient
 
 
 def zero_unless_finite(gradient: Tree) -> Tree:

@@ -76,6 +76,7 @@ def test_postgresql_writes_nothing_in_a_with_either(request: pytest.FixtureReque
 def test_a_wrong_query_is_named_with_what_the_database_says(shop: Shop) -> None:
     message = refused("SELECT titel FROM products")
     assert message.startswith("data.items: the database says: ")
+    assert message.endswith("; try the query in the database's own client")
     assert "titel" in message
     assert "nowhere" in refused("SELECT * FROM nowhere")
     assert "\n" not in message
@@ -94,6 +95,7 @@ def test_a_server_that_is_down_is_named_without_the_password(shop: Shop, monkeyp
     monkeypatch.setenv("SHOP", f"{host}:{port}/{rest.partition('/')[2]}")
     message = refused("SELECT 1")
     assert message.startswith("data.uri: env:SHOP: the database says: ")
+    assert message.endswith("; does the server run there, and are user, password and database right?")
     assert "refused" in message
     assert not holds_a_secret(message, shop.password)
 
@@ -174,7 +176,10 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.db").write_text("no database, but text " * 100)
-    assert refused("SELECT 1", str(tmp_path / "x.db")).endswith("x.db: the database says: file is not a database")
+    says = refused("SELECT 1", str(tmp_path / "x.db"))
+    assert says.endswith(
+        "x.db: the database says: file is not a database; is it the right file, whole, and locked by no other program?"
+    )
     monkeypatch.chdir(tmp_path)
     assert f"y.db names no file, which is relative to {tmp_path}; give" in refused("SELECT 1", "y.db")
     assert absolute_uri("sqlite:///x.db") == absolute_uri("x.db") == str(tmp_path / "x.db")

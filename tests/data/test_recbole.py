@@ -181,8 +181,14 @@ def test_a_name_is_all_that_a_folder_needs(tmp_path: Path) -> None:
 
 def test_an_empty_cell_is_no_id(tmp_path: Path) -> None:
     header = "user_id:token\titem_id:token\n"
-    assert refused(lambda: read(tmp_path, header + "a\tb\n\tb\n")) == "x.inter:3: no user id; every row needs one"
-    assert refused(lambda: read(tmp_path, header + "a\t\n")) == "x.inter:2: no item id; every row needs one"
+    assert (
+        refused(lambda: read(tmp_path, header + "a\tb\n\tb\n"))
+        == "x.inter:3: no user id; every row needs one (the item of this one is 'b')"
+    )
+    assert (
+        refused(lambda: read(tmp_path, header + "a\t\n"))
+        == "x.inter:2: no item id; every row needs one (the user of this one is 'a')"
+    )
     assert refused(lambda: read(tmp_path, header + "a\tb\n", "item_id:token\n\n")) == "x.item:2: no item id; every row needs one"
 
 

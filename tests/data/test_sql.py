@@ -77,7 +77,7 @@ def test_rows_of_a_database_are_rows_of_files(shop: Shop, tmp_path: Path) -> Non
         ("UPDATE products SET sku = '08' WHERE title = ''", {}, "data.items:3: item '08' occurs before, in data.items:2"),
         ("DELETE FROM clicks", {}, "data.interactions: no interactions; at least one row is needed"),
         ("UPDATE clicks SET sku = 'x'", {}, "data.items: no item of data.interactions has a row here: 'x' occurs there"),
-        ("UPDATE clicks SET at = NULL WHERE stars = 1", {}, "data.interactions:2: at '' is not a time"),
+        ("UPDATE clicks SET at = NULL WHERE stars = 1", {}, "correct the row of user '7' and item '08' or leave it out"),
         ("UPDATE products SET title = 'long' WHERE sku = '8'", {}, "data.items:3: title of item '8' has 1,048,577 characters, and at most 1,048,576 are read"),
         ("", {"positive": ">5"}, "data.positive: no value of data.interactions is >5; they lie in 1 to 5"),
     ],

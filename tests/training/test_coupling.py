@@ -26,6 +26,8 @@ def test_the_experiment_goes_through() -> None:
     assert isinstance(settings.privacy, UserLevelPrivacy)
     settings.privacy.require(CHOICES)
     settings.privacy.require(CHOICES | {"objective": Bpr()})
+    for adapter in (small.LORA, small.FULL):
+        settings.privacy.require(CHOICES | {"adapter": adapter})
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,8 @@ def test_the_experiment_goes_through() -> None:
         ("objective", {"log_q": True}, "objective.log_q: privacy=dp .*private"),
         ("objective", BceRatings(threshold=4.0), "objective: privacy=dp"),
         ("init", SvdInit(1.0, 1.0), "init: privacy=dp cannot start from what was fitted on the interactions"),
-        ("adapter", small.LORA, "adapter: privacy=dp .*adapter=frozen"),
+        ("adapter", small.DROPOUT, "adapter.dropout: privacy=dp .*set it to 0"),
+        ("adapter", replace(small.LORA, init_from="peft"), "adapter.init_from: privacy=dp"),
         ("adapter", ZeroShot(), "adapter: privacy=dp"),
         ("model", Cosine(profile_weight=1.0, logit_scale=1.0), "model: privacy=dp"),
         ("model", {"item_target_residual": True}, "model: privacy=dp .*item_target_residual"),
@@ -57,8 +60,8 @@ def test_what_couples_users_is_refused(group: str, other: Any, message: str) -> 
 
 
 def test_a_config_is_refused_before_any_data_is_read() -> None:
-    with pytest.raises(ConfigError, match="adapter: privacy=dp"):
-        config.settings(config.compose(["+experiment=dp_user_cold", "adapter=lora"]))
+    with pytest.raises(ConfigError, match="adapter.dropout: privacy=dp"):
+        config.settings(config.compose(["+experiment=dp_user_cold", "adapter=lora", "adapter.dropout=0.1"]))
     with pytest.raises(ConfigError, match=r"privacy.users: .*give it"):
         config.settings(config.compose(["privacy=dp", "adapter=frozen"]))
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cold_jax import experiment
-from cold_jax.batching.batch import Batch
-from cold_jax.models.base import Partition
+from cold_jax.batching.batch import Batch, table_rows
+from cold_jax.models.base import Partition, encode_texts
 from cold_jax.training.parallel import Pmap
 from cold_jax.training.privacy import Mechanism
 from cold_jax.training.private_step import clipped_sum, noisy_mean, private_step
@@ -54,13 +54,28 @@ def examples_of(le: experiment.TrainSetup) -> Callable[[int], Any]:
 
 
 @pytest.fixture(scope="module")
+def lora(prepared: experiment.Prepared) -> experiment.TrainSetup:
+    """The same where the encoder learns too."""
+    return small.perturbed(experiment.setup(small.private()._replace(adapter=small.LORA), prepared))
+
+
+@pytest.fixture(scope="module")
 def summed(le: experiment.TrainSetup) -> Callable[..., np.ndarray]:
+    return sum_of_clipped(le)
+
+
+@pytest.fixture(scope="module")
+def lora_summed(lora: experiment.TrainSetup) -> Callable[..., np.ndarray]:
+    return sum_of_clipped(lora)
+
+
+def sum_of_clipped(le: experiment.TrainSetup, clip: float = CLIP) -> Callable[..., np.ndarray]:
     """(examples, a user whose vector is NaN) → the clipped sum as one vector, in float64."""
     public = batch_of(le).items
 
     @jax.jit
     def sum_of(examples: Any, frozen: Tree) -> Tree:
-        return clipped_sum(spec_of(le), CLIP, frozen, le.partition.trainable, examples, public, None)  # type: ignore[arg-type]
+        return clipped_sum(spec_of(le), clip, frozen, le.partition.trainable, examples, public, None)  # type: ignore[arg-type]
 
     def flat(examples: Any, broken: int | None = None) -> np.ndarray:
         frozen = jax.tree.map(lambda x: x, le.partition.frozen)
@@ -77,13 +92,8 @@ def without(examples: Any, rows: np.ndarray) -> Any:
     return examples._replace(absent_B=absent_B)
 
 
-@settings(max_examples=15, deadline=None)
-@given(step=st.integers(0, 10_000), chosen=st.integers(0, 30), broken=st.booleans())
-def test_a_user_more_or_fewer_moves_the_sum_by_at_most_c(
-    examples_of: Callable[[int], Any], summed: Callable[..., np.ndarray], step: int, chosen: int, broken: bool
-) -> None:
-    """Also a user whose vector is NaN, who adds zero, and the user who is the only one of a batch."""
-    examples = examples_of(step)
+def moves_by_at_most_c(summed: Callable[..., np.ndarray], examples: Any, chosen: int, broken: bool) -> None:
+    """One of the step's users, who may have a vector of NaN, beside the others, without them, and not there at all."""
     B = len(examples.absent_B)
     present = np.flatnonzero(~examples.absent_B)
     if not len(present):
@@ -102,33 +112,56 @@ def test_a_user_more_or_fewer_moves_the_sum_by_at_most_c(
         assert np.linalg.norm(alone) > 0
 
 
+@settings(max_examples=15, deadline=None)
+@given(step=st.integers(0, 10_000), chosen=st.integers(0, 30), broken=st.booleans())
+def test_a_user_more_or_fewer_moves_the_sum_by_at_most_c(
+    examples_of: Callable[[int], Any], summed: Callable[..., np.ndarray], step: int, chosen: int, broken: bool
+) -> None:
+    """Also a user whose vector is NaN, who adds zero, and the user who is the only one of a batch."""
+    moves_by_at_most_c(summed, examples_of(step), chosen, broken)
+
+
+@settings(max_examples=5, deadline=None)
+@given(step=st.integers(0, 10_000), chosen=st.integers(0, 30))
+def test_so_it_does_where_the_encoder_learns(
+    lora: experiment.TrainSetup, lora_summed: Callable[..., np.ndarray], step: int, chosen: int
+) -> None:
+    """Their own text is then a part of their gradient, and the items' texts are in everybody's."""
+    moves_by_at_most_c(lora_summed, batch_of(lora, step).examples, chosen, broken=False)
+
+
 def test_no_user_is_a_sum_of_zero(le: experiment.TrainSetup, summed: Callable[..., np.ndarray]) -> None:
     examples: Any = batch_of(le).examples
     assert not summed(without(examples, np.arange(len(examples.absent_B)))).any()
 
 
-@pytest.mark.parametrize("clip", [CLIP, 100.0])
-def test_the_sum_is_that_of_a_loop_over_users(le: experiment.TrainSetup, clip: float) -> None:
-    """Of jax.grad of a loss written from the model's own `items` and `scores`; every other user has a single pair."""
+@pytest.mark.parametrize(("adapter", "clip"), [("frozen", CLIP), ("frozen", 100.0), ("lora", CLIP)])
+def test_the_sum_is_that_of_a_loop_over_users(adapter: str, clip: float, request: pytest.FixtureRequest) -> None:
+    """Of jax.grad of a loss written from the model's own `items` and `scores`, and of all texts encoded together; every other user
+    has a single pair."""
+    le: experiment.TrainSetup = request.getfixturevalue("le" if adapter == "frozen" else "lora")
+    summed = request.getfixturevalue("summed" if adapter == "frozen" else "lora_summed")
     batch = batch_of(le)
     examples: Any = batch.examples
     pairs_B = np.where(np.arange(len(examples.absent_B)) % 2, examples.weight_BP.shape[1], 1)
     examples = examples._replace(weight_BP=examples.weight_BP * (np.arange(examples.weight_BP.shape[1]) < pairs_B[:, None]))
     users, I = 40, len(le.batches.train.items)  # type: ignore[attr-defined]
+    rows, slot_T = (le.batches.texts or table_rows)(np.arange(users + I), small.ROWS_AT_ONCE)  # type: ignore[attr-defined]
 
     @jax.jit
     def gradient(profile: jax.Array, history_I: jax.Array, target_I: jax.Array, seen_I: jax.Array) -> Tree:
         def loss(trainable: Tree) -> jax.Array:
             model = Partition(le.partition.graph, trainable, le.partition.frozen).model()
-            encodings = model.items(model.encoder(users + jnp.arange(I)), jnp.arange(I))
-            score_I = model.scores(model.encoder(profile[None]), history_I[None], encodings, slice(None))[0]
+            vector_TD = encode_texts(model, rows, small.ROWS_AT_ONCE)[slot_T]
+            encodings = model.items(vector_TD[users:], jnp.arange(I))
+            score_I = model.scores(vector_TD[profile][None], history_I[None], encodings, slice(None))[0]
             negative = jnp.where(seen_I, -jnp.inf, score_I)
             log_p_I = score_I - jnp.logaddexp(jax.nn.logsumexp(negative), score_I)
             return -(log_p_I * target_I).sum() / target_I.sum()
 
         return jax.grad(loss)(le.partition.trainable)
 
-    total, clipped = 0.0, 0
+    total, clipped, of_encoder = 0.0, 0, 0.0
     for b in np.flatnonzero(~examples.absent_B):
         history_I, target_I = np.zeros(I, np.float32), np.zeros(I, np.float32)
         np.add.at(history_I, examples.history_BK[b], examples.weight_BK[b])
@@ -138,11 +171,12 @@ def test_the_sum_is_that_of_a_loop_over_users(le: experiment.TrainSetup, clip: f
         norm = np.linalg.norm(flat)
         clipped += norm > clip
         total = total + flat * min(1.0, clip / norm)
+        of_encoder += sum(np.abs(leaf).max() for name, leaf in small.leaves(tree).items() if "encoder" in name)
     assert (clipped > 0) == (clip == CLIP)
-    leaves = le.partition.frozen, le.partition.trainable
-    sums = jax.jit(lambda examples: clipped_sum(spec_of(le), clip, *leaves, examples, batch.items, None))(examples)  # type: ignore[arg-type]
-    summed = np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(sums)])
-    np.testing.assert_allclose(summed, total, rtol=1e-4, atol=2e-6)
+    assert (of_encoder > 1e-3) == (adapter == "lora")
+    if clip != CLIP:
+        summed = sum_of_clipped(le, clip)
+    np.testing.assert_allclose(summed(examples), total, rtol=1e-4, atol=2e-6)
 
 
 def test_microbatches_change_nothing(le: experiment.TrainSetup, summed: Callable[..., np.ndarray]) -> None:
