@@ -160,7 +160,7 @@ def auc(score_MU: np.ndarray, in_MU: np.ndarray) -> float:
 def of_attacks(name: str, found: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
     """A row for each variant and attack: AUC with an interval over users, TPR at two FPR with Clopper–Pearson intervals."""
     in_MU = found["in"]
-    for variant in ATTACKED:
+    for variant in (variant for variant in ATTACKED if variant in found):
         for attack, score_MU in scores_of(found[variant], in_MU).items():
             draw, U = np.random.default_rng(2), in_MU.shape[1]
             resampled = [auc(score_MU[:, of], in_MU[:, of]) for of in (draw.integers(0, U, U) for _ in range(200))]
@@ -202,7 +202,7 @@ def put_tables() -> None:
             lines.append(f"| {row['trained with']} | {row['claimed']:g} | {found} | {row['above']} of {len(bounds)} |")
     if (FOLDER / "utility.json").exists():
         found = json.loads((FOLDER / "utility.json").read_text())
-        lines += ["", "| data | training | recall@20, k = 5 | less that of plain training |", "|---|---|---|---|"]
+        lines += ["", "| data | training | recall@20, k = 1 | less that of plain training |", "|---|---|---|---|"]
         for row in found:
             less = f"{row['less']:+.4f} {row['less_ci95']}" if "less" in row else ""
             lines.append(f"| {row['data']} | {row['method']} | {row['recall@20']:.4f} {row['ci95']} | {less} |")
@@ -216,7 +216,7 @@ def put_tables() -> None:
 def draw_roc(name: str, found: Mapping[str, np.ndarray]) -> None:
     """roc_NAME.svg: of each training the attack with the largest AUC, on logarithmic axes."""
     figure, [axes] = _axes("false-positive rate", "true-positive rate")
-    for variant in ATTACKED:
+    for variant in (variant for variant in ATTACKED if variant in found):
         score_MU = max(scores_of(found[variant], found["in"]).values(), key=lambda score_MU: auc(score_MU, found["in"]))
         fpr, tpr = roc(score_MU, found["in"])
         at = np.unique(np.searchsorted(fpr, np.geomspace(1e-4, 1, 120)).clip(0, len(fpr) - 1))
@@ -230,7 +230,7 @@ def draw_roc(name: str, found: Mapping[str, np.ndarray]) -> None:
 def draw_utility(rows: list[dict[str, Any]]) -> None:
     """utility.svg: for each data set recall by ε, with intervals, between the two that have no noise and what trains nothing."""
     names = list(dict.fromkeys(row["data"] for row in rows))
-    figure, all_axes = _axes("", "recall@20, k = 5", len(names))
+    figure, all_axes = _axes("", "recall@20, k = 1", len(names))
     for axes, name in zip(all_axes, names, strict=True):
         own = {row["method"]: row for row in rows if row["data"] == name}
         order = [variant for variant in ("ε = 1", "ε = 2", "ε = 4", "ε = 8", "clip only", "plain") if variant in own]
@@ -259,12 +259,11 @@ def _axes(x: str, y: str, count: int = 1) -> tuple[Any, Any]:
     return figure, axes[0]
 
 
-def utility(trainer: Trainer, repeats: int) -> None:
+def utility(trainer: Trainer, part: str, repeats: int) -> None:
     """Puts into utility.json recall@20 of the data's test users after each training, `repeats` times with other noise and other batches.
 
     Intervals are a bootstrap over users and trainings together; differences to plain training are paired over users.
     """
-    part = "support_5"
     task, name = {part: trainer.p.split.test[part]}, trainer.p.dataset.name
     path = FOLDER / "utility.json"
     others = [row for row in json.loads(path.read_text()) if row["data"] != name] if path.exists() else []
@@ -309,6 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["attack", "utility", "tables"])
     parser.add_argument("--name", default="head", help="of the attacks on what these settings train")
+    parser.add_argument("--part", default="support_1", help="of the test, by which utility is measured")
     parser.add_argument("--repeats", type=int, default=3, help="trainings of each variant whose recall is averaged")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of +experiment=dp_user_cold")
     args = parser.parse_intermixed_args()
@@ -316,7 +316,7 @@ def main() -> None:
     if args.what == "attack":
         attack(Trainer(args.overrides), args.name)
     elif args.what == "utility":
-        utility(Trainer(args.overrides), args.repeats)
+        utility(Trainer(args.overrides), args.part, args.repeats)
     else:
         put_tables()
 

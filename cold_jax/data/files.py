@@ -50,6 +50,8 @@ def ending(file: Path) -> str:
 
 def require_file(file: Path, key: str, root: str) -> None:
     """Raises DataError where there is no such file, and says what a relative folder (setting `key`, value `root`) starts from."""
+    if file.is_dir():
+        raise DataError(f"{file}: is a folder; name a file in it")
     if not file.is_file():
         where = "" if file.is_absolute() else f"; {key}={root!r} is relative to {Path.cwd()}, where this command was started"
         raise DataError(f"{file}: there is no such file{where}; give {key}=FOLDER")

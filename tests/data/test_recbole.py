@@ -171,6 +171,8 @@ def test_a_template_without_an_attribute_file(tmp_path: Path) -> None:
 
 def test_a_folder_without_the_file(tmp_path: Path) -> None:
     assert refused(lambda: read(tmp_path, INTER, member="y")) == "y.inter: there is no such file; give data.root=FOLDER"
+    (tmp_path / "z.inter").mkdir()
+    assert refused(lambda: read(tmp_path, INTER, member="z")) == "z.inter: is a folder; name a file in it"
 
 
 def test_a_name_is_all_that_a_folder_needs(tmp_path: Path) -> None:
