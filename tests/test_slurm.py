@@ -14,6 +14,7 @@ import runs
 
 from cold_jax import sweeps
 
+pytest.importorskip("submitit")  # the extra sweep
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.slow,
