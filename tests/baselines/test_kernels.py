@@ -98,6 +98,9 @@ def test_a_coordinate_search_stays_where_nothing_is_better() -> None:
     assert coordinate_search({"a": 0.5, "b": 1.0}, {"a": [0.0, 1.0, 2.0], "b": [1.0, 2.0]}, value) == {"a": 1.0, "b": 1.0}
     assert len(tried) == len(set(tried)) == 5  # a setting is valued once
     assert coordinate_search({"a": 0.5}, {"a": [1.0, 2.0]}, lambda at: 0.0) == {"a": 0.5}
+    both = {(0, 0): 0, (1, 0): -1, (0, 1): 1, (1, 1): 2}  # a is better at 1 once b is: the second round finds it
+    grid = {"a": [0.0, 1.0], "b": [0.0, 1.0]}
+    assert coordinate_search({"a": 0.0, "b": 0.0}, grid, lambda at: both[at["a"], at["b"]]) == {"a": 1.0, "b": 1.0}
 
 
 def test_neighbours_by_a_kernel_are_those_of_content_knn(train: TrainView):
