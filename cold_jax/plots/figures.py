@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cold_jax.errors import ConfigError
 from cold_jax.plots.series import LearningCurve, Series
 from cold_jax.storage.files import atomic
@@ -102,7 +104,7 @@ def draw_quality(parts: Sequence[str], lines: Sequence[Series], metric: str) -> 
             ax.fill_between(lines[0].x, lines[0].low, lines[0].high, color="0.9", label="95 % of the model")
         else:
             ax.vlines(lines[0].x, lines[0].low, lines[0].high, color="black")
-    ax.set(xlabel="k, items of the support" if of_k else "test part", ylabel=metric)
+    ax.set(xlabel="k, items of the support" if of_k else "test task", ylabel=metric)
     ax.set_xticks(lines[0].x, [part.removeprefix("support_") for part in parts] if of_k else parts)
     ax.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -135,6 +137,9 @@ def draw_seconds(bars: Series) -> "Figure":
 def draw_item_map(found: "ItemMap") -> "Figure":
     """Two panels on the same axes: θ and φ."""
     figure = _figure(8, 3.8, 2)
+    both_I2 = np.concatenate([found.theta_I2, found.phi_I2])
+    low_2, high_2 = both_I2.min(0), both_I2.max(0)
+    margin_2 = 0.05 * (high_2 - low_2) + 1e-9  # of both, so that no point of either is cut off
     for ax, title, point_I2 in zip(figure.axes, ("θ", "φ = θ + Δθ"), (found.theta_I2, found.phi_I2), strict=True):
         for cold, colour, label in ((False, "0.7", "warm items"), (True, "tab:red", "cold items")):
             of_I = found.cold_I == cold
@@ -142,8 +147,8 @@ def draw_item_map(found: "ItemMap") -> "Figure":
                 ax.scatter(point_I2[of_I, 0], point_I2[of_I, 1], s=9, color=colour, label=label, linewidths=0)
         ax.set(title=title, xlabel="first principal axis", ylabel="second")
         ax.set_aspect("equal", "box")
-    figure.axes[1].sharex(figure.axes[0])
-    figure.axes[1].sharey(figure.axes[0])
+        ax.set_xlim(low_2[0] - margin_2[0], high_2[0] + margin_2[0])
+        ax.set_ylim(low_2[1] - margin_2[1], high_2[1] + margin_2[1])
     figure.axes[0].legend(fontsize="small", frameon=False)
     figure.suptitle(f"items on the first two axes of both ({found.explained:.0%} of the variance)", fontsize=9)
     return figure

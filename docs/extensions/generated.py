@@ -310,8 +310,9 @@ def commands_page() -> str:
 
 
 def results_page(readme: Path) -> str:
-    """An experiment's README as a page: links to other experiments lead to their pages, to files to their names."""
-    text = re.sub(r"\]\(\.\./(\w+)/README\.md\)", r"](\1.md)", readme.read_text())
+    """An experiment's README as a page: links to other experiments lead to their pages, to files to their names; pictures are NAME-FILE."""
+    text = re.sub(r"(!\[[^\]]*\]\()(\w+\.svg\))", rf"\g<1>{readme.parent.name}-\g<2>", readme.read_text())
+    text = re.sub(r"\]\(\.\./(\w+)/README\.md\)", r"](\1.md)", text)
     text = re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!\w+\.md)([^)]+)\)", r"\1 (`\2`)", text)
     return re.sub(r"^(    (?:make|python) .*(?:\n    .*)*)$", r"\1", text, flags=re.MULTILINE)
 
@@ -375,7 +376,7 @@ def write() -> None:
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
     for picture in ROOT.glob("experiments/*/*.svg"):
-        shutil.copy(picture, OUT / "results" / picture.name)
+        shutil.copy(picture, OUT / "results" / f"{picture.parent.name}-{picture.name}")
     for path in OUT.rglob("*.md"):
         if path.relative_to(OUT).as_posix() not in pages:
             path.unlink()

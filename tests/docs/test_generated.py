@@ -75,3 +75,12 @@ def test_links_of_a_readme_lead_to_pages() -> None:
     for name in ("amazon2014", "adapter_study", "training_free"):
         text = generated.results_page(generated.ROOT / "experiments" / name / "README.md")
         assert not re.search(r"\]\(\.\./", text)
+
+
+def test_each_page_of_results_shows_its_own_pictures() -> None:
+    for readme in sorted(generated.ROOT.glob("experiments/*/README.md")):
+        name = readme.parent.name
+        shown = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", generated.results_page(readme))
+        assert shown
+        assert {picture.partition("-")[0] for picture in shown} == {name}
+        assert {(readme.parent / picture.removeprefix(f"{name}-")).is_file() for picture in shown} == {True}

@@ -55,6 +55,10 @@ def test_bars_and_points(finished: Path) -> None:
     theta, phi = figures.draw_item_map(found).axes
     np.testing.assert_array_equal(theta.collections[1].get_offsets(), point_I2[[1]])
     np.testing.assert_array_equal(phi.collections[0].get_offsets(), point_I2[[0, 2]] + 1)
+    assert theta.get_xlim() == phi.get_xlim()  # one scale, with room for the points of both
+    assert theta.get_ylim() == phi.get_ylim()
+    assert theta.get_xlim()[0] < 0 < 5 < theta.get_xlim()[1]
+    assert theta.get_ylim()[0] < 1 < 6 < theta.get_ylim()[1]
     lines = [series.Series("cold", [0.0, 100.0], [0.1, 0.2])]
     (ax,) = figures.draw_quality_by_parameters(lines, "recall@20").axes
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0, 0.1], [100, 0.2]])
