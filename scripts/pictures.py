@@ -63,6 +63,7 @@ PICTURES: dict[str, list[Panels]] = {
     "training_free": [
         Panels("MovieLens-100k", [("support_0", "recall@10"), ("support_1", "recall@10"), ("support_10", "recall@10")])
     ],
+    "user_cold_head": [Panels("Cold users", [("support_0", "recall@20"), ("support_5", "recall@20"), ("support_5", "ndcg@20")])],
     "zero_shot": [
         Panels("MovieLens-100k, new users", BY_K),
         Panels("MovieLens-100k, new items", [("cold", "recall@20"), ("cold", "ndcg@20")]),
