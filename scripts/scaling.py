@@ -68,8 +68,8 @@ def padded(settings: Any, pairs: int, long: int, short: int) -> tuple[Any, list[
     return Batch(rows, examples, items), np.split(token_N, offset_T[1:-1])
 
 
-def stepper(settings: Any, model: Any, objective: Any, optimizer: Any) -> Callable[[Any], float]:
-    """Batch → loss of a step, in the form that a run would take on this machine."""
+def stepper(settings: Any, model: Any, objective: Any, optimizer: Any, packed: bool = True) -> Callable[[Any], float]:
+    """Batch → loss of a step, in the form that a run would take on this machine; packed: texts are encoded in the step."""
     import jax
 
     from cold_jax.models.base import partition_model
@@ -77,7 +77,7 @@ def stepper(settings: Any, model: Any, objective: Any, optimizer: Any) -> Callab
 
     partition = partition_model(model, settings.adapter.trainable_filter, settings.adapter.head_filter)
     recipe = StepSpec(partition.graph, objective, optimizer, settings.loop.microbatch_rows, False, 0, 0.0)
-    form = resolve_mode(settings.loop.step, settings.parallel.count, True)
+    form = resolve_mode(settings.loop.step, settings.parallel.count, packed)
     on = microbatched_step(recipe) if form is StepMode.microbatched else settings.parallel(fused_step(recipe))
     frozen = on.replicate(partition.frozen)
     state = [on.replicate_state(recipe.start(partition.trainable))]

@@ -90,7 +90,7 @@ def run(root: str) -> dict[str, Any]:
     t = experiment.setup(made, p)
     batches = [t.batches(step) for step in range(10)]
     ended("build")
-    step = stepper(made, t.partition.model(), s.objective, s.optimizer(1000, 1.0))
+    step = stepper(made, t.partition.model(), s.objective, s.optimizer(1000, 1.0), packed=False)
     step(batches[0])
     ended("compile")
     spent = []
@@ -132,7 +132,7 @@ def draw(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "scaling"
+    matplotlib.rcParams |= {"svg.hashsalt": "scaling", "svg.fonttype": "none"}
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, len(curves), figsize=(10, 6), layout="constrained", squeeze=False)
