@@ -143,6 +143,8 @@ def draw(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
         below.loglog(
             [p[curve] for p in done], [p["bytes"]["validate"] / 1e6 for p in done], "o-", color="tab:orange", markersize=4
         )
+        for axis in (above, below):
+            axis.minorticks_off()
         below.set_xlabel(curve)
         above.set_title(f"{curve}: seconds ∝ x^{exponent(totals(points, curve), 'seconds'):.2f}", fontsize="medium")
     axes[0, 0].set_ylabel("seconds")
