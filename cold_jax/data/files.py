@@ -2,7 +2,9 @@
 
 import codecs
 import io
+import operator
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -107,9 +109,15 @@ def _unpack(file: Path, packed: bytes) -> bytes:
 
 def column_places(place: str, names: Sequence[str], wanted: Mapping[str, str]) -> list[int]:
     """The positions in a header, which is at `place`, of the wanted columns ({name: the setting that names it})."""
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
         raise DataError(f"{place}: column {excerpt(twice[0])} occurs twice; rename one")
     for name, key in wanted.items():
         if name not in names:
             raise DataError(f"{place}: no column {name!r} (for data.{key}); {nearest_name(name, names)}")
     return [names.index(name) for name in wanted]
+
+
+def require_no_header(place: str, cells: Sequence[str], names: Sequence[str]) -> None:
+    """Raises DataError where a row is the header once more, as in files that were written one after the other into one."""
+    if cells[0].removeprefix("\ufeff") == names[0] and all(map(operator.eq, cells[1:], names[1:])):
+        raise DataError(f"{place}: the header again: {excerpt(', '.join(cells))}; if several files were joined, leave it out")

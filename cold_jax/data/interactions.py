@@ -1,8 +1,10 @@
 """Interactions of a file as arrays, and whether their ids are those of the attribute files."""
 
 import logging
+import unicodedata
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ from cold_jax.data.times import parse_time
 from cold_jax.errors import DataError
 
 _EXAMPLES = 3
+_EXACT = Context(prec=80, traps=[Inexact, InvalidOperation, Overflow])  # of ids that are numbers
 _FROM, _UNTIL = 315_532_800, 4_102_444_800  # seconds: the years from 1980 to 2100
 _UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 log = logging.getLogger(__name__)
@@ -163,25 +166,33 @@ def check_ids_meet(
     pair = _alike(without, described)
     if not (entity_N < len(described)).any():
         ours, theirs = pair or (without[0], described[0] if described else None)
-        rows = "it has no rows" if theirs is None else f"its ids are such as {excerpt(theirs)}"
+        rows = "it has no rows" if theirs is None else f"its ids are such as {_spelled(theirs, ours)}"
         raise DataError(
-            f"{file}: no {kind} of {interactions} has a row here: {excerpt(ours)} occurs there, and {rows}; "
+            f"{file}: no {kind} of {interactions} has a row here: {_spelled(ours, theirs or '')} occurs there, and {rows}; "
             "ids are text, byte for byte, so write them alike in both"
         )
     some = ", ".join(map(excerpt, without[:_EXAMPLES])) + (", …" if len(without) > _EXAMPLES else "")
-    near = f"; {excerpt(pair[0])} there is not {excerpt(pair[1])} here, since ids are text, byte for byte" if pair else ""
+    near = f"; {_spelled(*pair)} there is not {_spelled(*pair[::-1])} here, since ids are text, byte for byte" if pair else ""
     message = "%s: %d of the %d %ss of %s have no row here, hence neither text nor attributes: %s%s"
     log.warning(message, file, len(without), len(np.unique(entity_N)), kind, interactions, some, near)
 
 
 def _alike(without: Sequence[str], described: Sequence[str]) -> tuple[str, str] | None:
-    """An id without a row and one with a row that differ in spelling alone: blanks, zeros, upper case."""
+    """An id without a row and one with a row that differ in spelling alone: blanks, zeros, upper case, Unicode's forms, what is not seen."""
     plain = {_plain(i): i for i in described}
     return next(((i, plain[_plain(i)]) for i in without if _plain(i) in plain), None)
 
 
 def _plain(i: str) -> str:
+    seen = i if i.isascii() else "".join(c for c in unicodedata.normalize("NFKC", i) if unicodedata.category(c) != "Cf")
+    seen = seen.strip()
     try:
-        return repr(float(i))
-    except ValueError:
-        return i.strip().casefold()
+        return str(Decimal(seen).normalize(_EXACT))
+    except ArithmeticError:
+        return seen.casefold()
+
+
+def _spelled(i: str, other: str) -> str:
+    """An id for a message, with escapes where it looks like another one that is not the same."""
+    alike = unicodedata.normalize("NFKC", i) == unicodedata.normalize("NFKC", other) and i != other
+    return excerpt(i).encode("ascii", "backslashreplace").decode() if alike else excerpt(i)

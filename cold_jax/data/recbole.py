@@ -13,7 +13,7 @@ import pyarrow as pa
 from cold_jax.data.attributes import Attributes
 from cold_jax.data.columns import split_columns
 from cold_jax.data.dataset import Dataset
-from cold_jax.data.files import column_places, excerpt, read_text, require_file
+from cold_jax.data.files import column_places, excerpt, read_text, require_file, require_no_header
 from cold_jax.errors import DataError
 from cold_jax.storage import assets
 
@@ -77,6 +77,7 @@ def read(file: Path, wanted: Mapping[str, str]) -> Iterator[tuple[int, list[str]
         if len(cells) != len(names):
             wrong = f"{len(cells)} fields where the header names {len(names)}"
             raise DataError(f"{file}:{number}: {wrong}: {excerpt(line)}; one tab separates two fields")
+        require_no_header(f"{file}:{number}", cells, header.removesuffix(end).split("\t"))
         yield number, [cells[i] for i in at]
 
 

@@ -16,6 +16,7 @@ import io
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ import pyarrow as pa
 from cold_jax.data.attributes import Attributes
 from cold_jax.data.columns import split_columns
 from cold_jax.data.dataset import Dataset
-from cold_jax.data.files import column_places, ending, excerpt, read_text, require_file
+from cold_jax.data.files import column_places, ending, excerpt, read_text, require_file, require_no_header
 from cold_jax.data.parquet import read_parquet
 from cold_jax.data.values import cell_text
 from cold_jax.errors import DataError
@@ -134,19 +135,20 @@ def column_names(file: Path) -> list[str]:
 def _read_csv(file: Path, wanted: Mapping[str, str], separator: str) -> Rows:
     csv.field_size_limit(sys.maxsize)
     rows = csv.reader(io.StringIO(read_text(file), newline=""), strict=True, delimiter=separator)
-    at, width, line = [], 0, 1
+    at, names, line = [], [], 1
     try:
         for cells in rows:
             if cells and not at:
                 _check_header(file, cells, wanted, separator)
-                at, width = column_places(f"{file}:1", cells, wanted), len(cells)
+                at, names = column_places(f"{file}:1", cells, wanted), cells
             elif cells:
-                if len(cells) != width:
-                    wrong = f"{len(cells)} fields where the header names {width}"
+                if len(cells) != len(names):
+                    wrong = f"{len(cells)} fields where the header names {len(names)}"
                     row = excerpt(separator.join(cells))
                     raise DataError(f"{file}:{line}: {wrong}: {row}; quote a field that holds the separator")
                 if rows.line_num > line:
                     _check_quotes(file, line, rows.line_num, cells, separator)
+                require_no_header(f"{file}:{line}", cells, names)
                 yield line, [cells[i] for i in at]
             line = rows.line_num + 1
     except csv.Error as error:
@@ -227,7 +229,6 @@ def _no_number(spelling: str) -> None:
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise ValueError(f"key {excerpt(twice)} occurs twice")
     return row

@@ -26,6 +26,7 @@ Table = Mapping[str, tuple[str | tuple[str, ...], Callable[[np.ndarray], np.ndar
 
 # the types of safetensors that can be read; FP8 and packed integers need scales that no table knows of
 _DTYPES = ("F64", "F32", "F16", "BF16")
+LISTED, LONGEST = 50, 500  # problems in a message, and characters of each
 JSON_LARGEST = 512 * MiB  # bytes; tokenizer.json has up to 40 MB
 CONVERT = (
     'weights are read from safetensors only; with torch: python -c "from torch import load; from safetensors.torch import save_file; '
@@ -100,7 +101,9 @@ def load(
         problems += [f"{path}: a parameter that the table doesn't fill" for path in parameters]
         problems += [f"{name}: a tensor that the table doesn't know" for name in readers]
     if problems:
-        raise WeightsError("\n  ".join([f"{', '.join(map(str, files))}: does not fit the model:", *sorted(problems)]))
+        shown = [f"{problem[:LONGEST]}…" if len(problem) > LONGEST else problem for problem in sorted(problems)[:LISTED]]
+        more = [f"and {len(problems) - LISTED:,} more"] * (len(problems) > LISTED)
+        raise WeightsError("\n  ".join([f"{', '.join(map(str, files))}: does not fit the model:", *shown, *more]))
     for _, constant in nnx.to_flat_state(nnx.state(module, Buffer)):
         constant.set_value(jnp.asarray(constant.get_metadata()["values"]))
 
@@ -130,7 +133,9 @@ def _fill(
         problems += [f"{name}: shape {array.shape}, parameter {own} has {shape}"] * wrong + [not_finite(name, array)]
         if not missing and not wrong:
             whole = np.empty((len(names), *shape), group[0].dtype) if whole is None else whole
-            whole[layer] = array
+            with np.errstate(over="ignore"):
+                whole[layer] = array
+            problems += [_too_large(name, array, whole[layer])]
     if (problems := [problem for problem in problems if problem]) or whole is None:
         return problems
     ends = np.cumsum([each[-1] for each in shapes])[:-1]
@@ -143,6 +148,12 @@ def not_finite(name: str, array: np.ndarray) -> str:
     """What is wrong with an array that holds NaN or infinities, else nothing."""
     odd = int(array.size - np.count_nonzero(np.isfinite(array)))
     return f"{name}: {odd} of {array.size} values are NaN or infinite" if odd else ""
+
+
+def _too_large(name: str, array: np.ndarray, kept: np.ndarray) -> str:
+    """What is wrong with finite values that a parameter's type turns into infinities, else nothing."""
+    odd = int(np.count_nonzero(np.isfinite(array)) - np.count_nonzero(np.isfinite(kept)))
+    return f"{name}: {odd} of {array.size} values are beyond what {kept.dtype} holds" if odd else ""
 
 
 def save(module: nnx.Module, table: Table, given: Mapping[str, float] = {}) -> dict[str, np.ndarray]:
@@ -206,13 +217,21 @@ _COUNT = re.compile(
 )
 
 
+_POSITIONS, _EPSILON = re.compile(r"n_positions|max_\w*position\w*"), re.compile(r"\w*_eps(ilon)?")
+
+
 def _check_size(path: Path, key: str, value: Any) -> None:
-    """Raises WeightsError where a size is no whole number, none at all, or beyond what any checkpoint has."""
+    """Raises WeightsError where a size is no whole number, none at all, or beyond what any checkpoint has; or an
+    epsilon is none."""
     largest = 10_000 if key in _LAYERS else 10**9
     if _SIZE.fullmatch(key) and not (type(value) is int and 1 <= value <= largest):
         raise WeightsError(f"{path}: {key} {str(value)[:80]} is not a whole number from 1 to {largest:,}")
     if _COUNT.fullmatch(key) and type(value) is not int:
         raise WeightsError(f"{path}: {key} {str(value)[:80]} is not a whole number")
+    if _POSITIONS.fullmatch(key) and value < 1:
+        raise WeightsError(f"{path}: {key} {value} leaves no room for a text; fetch it again")
+    if _EPSILON.fullmatch(key) and not 0 <= value < 1:
+        raise WeightsError(f"{path}: {key} {str(value)[:80]} is not from 0 to below 1; fetch it again")
 
 
 def read_json(path: Path, kind: type = dict) -> Any:

@@ -1,6 +1,7 @@
 """Arrays as safetensors with a digest in the metadata, as the format itself notices no flipped bit."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,9 +36,9 @@ def open_tensors(path: Path) -> Iterator[Any]:
 
 
 def _require_once(pairs: list[tuple[str, Any]]) -> None:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise SafetensorError(f"the header holds {max(names, key=names.count)[:80]!r} twice")
+    name, times = Counter(name for name, _ in pairs).most_common(1)[0] if pairs else ("", 0)
+    if times > 1:
+        raise SafetensorError(f"the header holds {name[:80]!r} twice")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

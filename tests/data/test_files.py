@@ -1,6 +1,7 @@
 """Numbers and bytes that cannot be read are refused in one way, and nothing unpacks without a limit."""
 
 import gzip
+import time
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,17 @@ def test_a_relative_folder_says_where_it_starts(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(DataError) as raised:
         require_file(tmp_path / "b.csv", "data.root", str(tmp_path))
     assert "is relative to" not in str(raised.value)
+
+
+@pytest.mark.parametrize("last", ["c", "99999"])
+def test_a_header_of_many_columns_takes_no_time(last: str) -> None:
+    names, began = [*map(str, range(100_000)), last], time.process_time()
+    if last == "c":
+        assert column_places("f.csv:1", names, {"99999": "user", "c": "item"}) == [99_999, 100_000]
+    else:
+        with pytest.raises(DataError, match="column '99999' occurs twice"):
+            column_places("f.csv:1", names, {"1": "user"})
+    assert time.process_time() - began < 1  # by the square it is minutes
 
 
 def test_a_long_header_makes_a_short_message() -> None:

@@ -21,6 +21,7 @@ def write(folder: Path, clicked: list[str], described: list[str]) -> dict[str, o
         (["01", "02"], ["7", "2"], "02", "2"),
         (["b00x"], ["B00X"], "b00x", "B00X"),
         (["p", "q"], ["r"], "p", "r"),
+        (["r", "12345678901234567890"], ["12345678901234567891"], "r", "12345678901234567891"),  # one number as floats only
     ],
 )
 def test_ids_that_never_meet_are_refused_by_an_example_of_both(
@@ -31,6 +32,26 @@ def test_ids_that_never_meet_are_refused_by_an_example_of_both(
         f"m.csv: no item of x.csv has a row here: {ours!r} occurs there, and its ids are such as {theirs!r}; "
         "ids are text, byte for byte, so write them alike in both"
     )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (r"caf\xe9", r"cafe\u0301"),
+        (r"cafe\u0301", r"caf\xe9"),
+        (r"x\u200b", "x"),
+        (r"\ufeffx", "x"),
+        (r"\uff11", "1"),
+        (r"1\xa0", "1"),
+    ],
+)
+def test_ids_that_look_alike_are_told_apart(ours: str, theirs: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Unicode's composed and decomposed forms, its wide digits, and signs that nobody sees."""
+    clicked, described = (i.encode().decode("unicode_escape") for i in (ours, theirs))
+    says = refused(tmp_path, **write(tmp_path, ["q", clicked], [described]))
+    assert f"'{ours}' occurs there, and its ids are such as '{theirs}'" in says
+    read(tmp_path, **write(tmp_path, ["q", clicked], [described, "q"]))
+    assert f"; '{ours}' there is not '{theirs}' here" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.jsonl", "x.json", "x.parquet"])

@@ -142,6 +142,10 @@ def test_what_is_written_is_read(
         ),
         ("user_id:token\titem_id:token\titem_id:float\n", "x.inter:1: column 'item_id' occurs twice"),
         (
+            "user_id:token\titem_id:token\trating:float\na\tb\t1\nuser_id:token\titem_id:token\trating:float\n",
+            "x.inter:3: the header again: 'user_id:token, item_id:token, rating:float'",
+        ),
+        (
             "user_id:token\titem_id:token\trating:float\na\tb\t" + "9" * 1000 + "\n",
             "x.inter:2: rating '" + "9" * 80 + "'… is not a finite",
         ),

@@ -219,6 +219,8 @@ def test_json_keeps_the_spelling_of_numbers(tmp_path: Path) -> None:
         ("x.csv", "user_id,item_id,user_id,stars\n", "x.csv:1: column 'user_id' occurs twice"),
         ("x.csv", "user_id,item_id,stars\na,,1\n", "x.csv:2: no item id; every row needs one"),
         ("x.csv", 'user_id,item_id,stars\na,b,1\n"",b,1\n', "x.csv:3: no user id; every row needs one"),
+        ("x.csv", "user_id,item_id,stars\na,b,1\nuser_id,item_id,stars\nc,d,1\n", "x.csv:3: the header again: 'user_id, item_id, stars'; if several files were joined"),
+        ("x.tsv", "user_id\titem_id\tstars\na\tb\t1\n\ufeffuser_id\titem_id\tstars\n", "x.tsv:3: the header again: '\\ufeffuser_id, item_id, stars'"),
         ("x.csv", "user_id;item_id;stars\na;b;1\n", "x.csv:1: 'user_id;item_id;stars' is one column; if its fields are apart by semicolons, data.separator=semicolon"),
         ("x.tsv", "user_id,item_id,stars\na,b,1\n", "x.tsv:1: 'user_id,item_id,stars' is one column; if its fields are apart by commas, data.separator=comma"),
         ("x.jsonl", "\n", "x.jsonl: it has no rows"),

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from states import PARITY
 
 from cold_jax.encoders import architecture, bert, checkpoint, weights
+from cold_jax.encoders.architectures import read_shape
 from cold_jax.errors import WeightsError
 
 SMALL = Path(__file__).parents[1] / "parity/bert_small"
@@ -115,6 +116,38 @@ def test_a_parameter_that_the_table_leaves_out_is_named() -> None:
         weights.save(whole, table)
 
 
+def test_a_value_beyond_the_type_of_a_parameter_is_named(tmp_path: Path) -> None:
+    query = load_file(SMALL / "model.safetensors")[QUERY].astype(np.float64)
+    query[0, :3] = 1e300, -1e39, 3e38
+    files = _changed(tmp_path, encoder__layer__1__attention__self__query__weight=query)
+    with pytest.raises(WeightsError, match=rf"{re.escape(QUERY)}: 2 of 1024 values are beyond what float32 holds$"):
+        _load(SMALL, files)
+
+
+def test_what_is_wrong_with_thousands_of_tensors_makes_a_short_message(tmp_path: Path) -> None:
+    files = _changed(tmp_path, **{f"x{n:04}" + "y" * 1000: np.zeros(1, np.float32) for n in range(3000)})
+    with pytest.raises(WeightsError, match=r"\n  and 2,950 more$") as raised:
+        _load(SMALL, files)
+    assert len(str(raised.value)) < 30_000
+
+
+@pytest.mark.parametrize("value", [-1, 1e300, 1])
+def test_an_epsilon_that_makes_nan_or_nothing_of_a_vector_is_refused(value: float, tmp_path: Path) -> None:
+    values = json.loads((SMALL / "config.json").read_text()) | {"layer_norm_eps": value}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(WeightsError, match="layer_norm_eps .* is not from 0 to below 1"):
+        bert.BertConfig.from_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("positions", [0, -1])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gte"])
+def test_a_model_without_a_table_of_positions_has_room_for_texts(name: str, positions: int, tmp_path: Path) -> None:
+    values = json.loads((SMALL.parent / name / "config.json").read_text()) | {"max_position_embeddings": positions}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(WeightsError, match=f"max_position_embeddings {positions} leaves no room for a text"):
+        read_shape(architecture(tmp_path / "config.json"), tmp_path / "config.json")
+
+
 def test_a_tensor_under_two_names_is_an_error(tmp_path: Path) -> None:
     files = _changed(tmp_path, bert__encoder__layer__0__output__dense__bias=np.zeros(32, np.float32))
     with pytest.raises(WeightsError, match=r"encoder.layer.0.output.dense.bias: there twice"):
@@ -196,8 +229,8 @@ def test_a_count_is_a_whole_number(tmp_path: Path, key: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({key: 1.5}))
     with pytest.raises(WeightsError, match=f"config.json: {key} 1.5 is not a whole number"):
         weights.read_config(tmp_path / "config.json", {}, {"count": key}, {})
-    (tmp_path / "config.json").write_text(json.dumps({key: 0}))
-    assert weights.read_config(tmp_path / "config.json", {}, {"count": key}, {}) == {"count": 0}
+    (tmp_path / "config.json").write_text(json.dumps({key: 1}))
+    assert weights.read_config(tmp_path / "config.json", {}, {"count": key}, {}) == {"count": 1}
 
 
 def test_sizes_that_no_model_has_are_refused(tmp_path: Path) -> None:
