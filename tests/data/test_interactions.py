@@ -45,7 +45,9 @@ def test_ids_that_never_meet_are_refused_by_an_example_of_both(
         (r"1\xa0", "1"),
     ],
 )
-def test_ids_that_look_alike_are_named_with_escapes(ours: str, theirs: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_ids_that_look_alike_are_named_with_escapes(
+    ours: str, theirs: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Unicode's composed and decomposed forms, its wide digits, and signs that nobody sees."""
     clicked, described = (i.encode().decode("unicode_escape") for i in (ours, theirs))
     says = refused(tmp_path, **write(tmp_path, ["q", clicked], [described]))
