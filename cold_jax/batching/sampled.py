@@ -81,7 +81,10 @@ class SampledBatches(SomeItemsBatches):
         self.batching, train = batching, inputs.train
         self.offset_U = np.searchsorted(train.user_N, np.arange(len(train.users) + 1))
         weight_U = np.diff(self.offset_U).astype(np.float64)
-        weight_U[weight_U > 0] **= batching.user_power
+        with np.errstate(over="ignore"):
+            weight_U[weight_U > 0] **= batching.user_power
+        if not np.isfinite(weight_U.sum()):
+            raise ConfigError(f"batching.user_power: {batching.user_power:g} is beyond what a float holds; give a smaller one")
         self.share_U = weight_U / weight_U.sum()
         largest = max(batching.support, default=batching.history or len(self.trained_I))
         of_example = 1 + largest + batching.hard_negatives
@@ -89,6 +92,10 @@ class SampledBatches(SomeItemsBatches):
         self.near_IK = np.zeros((0, 0), int)
         if batching.hard_negatives:
             first, last = batching.hard_range
+            if first >= len(self.trained_I) - 1:
+                raise ConfigError(
+                    f"batching.hard_range: it begins at {first}, and an item has {len(self.trained_I) - 1} others; begin earlier"
+                )
             self.near_IK = nearest_items(train, self.trained_I, first, last, batching.hard_share)
             self.taken_N = np.unique(self._pairs(train.user_N, train.item_N))
         self.capacity = min(wanted, len(self.trained_I))

@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 from cold_jax import experiment
 from cold_jax.batching.batch import Batch, PackedTexts, table_rows
 from cold_jax.batching.sampled import InBatchSampling, SampledBatches
+from cold_jax.errors import ConfigError
 
 CHOICES = small.in_batch_choices()
 STEP = InBatchSampling(size=13, support=[1, 3], history=None, negatives=2, full_softmax=False, group_by_item=False, **small.PLAIN)
@@ -257,6 +258,20 @@ def test_earliest_supports_are_those_of_a_new_user(prepared: experiment.Prepared
                 history = set(batch.items.item_J[batch.examples.history_BJ[b] > 0].tolist())
                 allowed = [k for k in sizes if k <= place] or [place]
                 assert history in [set(own[:k]) for k in allowed]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"user_power": 1e9}, r"batching.user_power: 1e\+09 is beyond what a float holds"),
+        ({"hard_negatives": 1, "hard_range": [500, 600]}, r"batching.hard_range: it begins at 500, and an item has \d+ others"),
+    ],
+)
+def test_settings_that_the_data_do_not_allow_are_refused(
+    changes: dict[str, Any], message: str, prepared: experiment.Prepared
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(prepared, small.replace(STEP, **changes))
 
 
 def test_users_are_drawn_by_a_power_of_their_interactions(prepared: experiment.Prepared) -> None:
