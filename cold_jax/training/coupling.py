@@ -37,8 +37,6 @@ def coupled(choices: Mapping[str, Any], users: int) -> Iterator[tuple[str, str]]
             yield "batching.group_by_item", "takes users at random; set it to false"
         if batching.user_power != 1 or batching.earliest_support:
             yield "batching.user_power", "takes each user with the same probability; set it to 1, and earliest_support to false"
-        if batching.hard_negatives:
-            yield "batching.hard_negatives", "has all items as negatives already; set it to 0"
         if not batching.support:
             yield "batching.support", "needs sizes of a user's support, as in [0,1,5,10]"
         if batching.size > users:

@@ -38,7 +38,6 @@ def test_the_experiment_goes_through() -> None:
         ("batching", {"group_by_item": True}, "batching.group_by_item: privacy=dp"),
         ("batching", {"user_power": 0.5}, "batching.user_power: privacy=dp"),
         ("batching", {"earliest_support": True}, "batching.user_power: privacy=dp"),
-        ("batching", {"hard_negatives": 2}, "batching.hard_negatives: privacy=dp"),
         ("batching", {"support": ()}, "batching.support: privacy=dp"),
         ("batching", {"size": 31}, "batching.size: privacy=dp cannot take more users a step than privacy.users=30"),
         ("objective", {"log_q": True}, "objective.log_q: privacy=dp .*private"),
