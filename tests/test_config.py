@@ -146,7 +146,7 @@ def test_an_experiment_has_a_name() -> None:
 
 @pytest.mark.parametrize("payload", ["${oc.env:HOME}", "${oc.decode:1}", "${.x}"])
 def test_a_run_s_config_with_an_interpolation_is_refused(tmp_path: Path, payload: str) -> None:
-    (tmp_path / "config.yaml").write_text(f"format: 2\nseed: '{payload}'\n")
+    (tmp_path / "config.yaml").write_text(f"format: 3\nseed: '{payload}'\n")
     with pytest.raises(RunError, match="holds an interpolation"):
         cli.read_config(Run(tmp_path))
 

@@ -11,7 +11,7 @@
     privacy_secret     of privacy=dp: what its noise is drawn from, readable by its owner alone, gone once all steps are taken
 
 Ids are text, byte for byte, and no id or name becomes the name of a file. A folder may be somebody else's: its files are read within
-limits, and none of them through a link. config.yaml and results.json say `format: 2`. The sha256 of a JSON object is of the object without
+limits, and none of them through a link. config.yaml and results.json say `format: 3`. The sha256 of a JSON object is of the object without
 that key, with sorted keys and no spaces (storage/sealed.py); that of config.yaml is of the lines above it.
 """
 
@@ -42,7 +42,7 @@ from cold_jax.storage.sealed import read_lines, seal, to_json, unseal
 from cold_jax.storage.signatures import sign, signed_here
 from cold_jax.storage.tensors import pack_tensors, read_tensors
 
-FORMAT = 2  # of config.yaml and results.json: raised whenever the keys or classes that they name change
+FORMAT = 3  # of config.yaml and results.json: raised whenever the keys or classes that they name change
 CONFIG_LARGEST, RESULTS_LARGEST, METRICS_LARGEST, TENSORS_LARGEST = 256 * KiB, 64 * MiB, 256 * MiB, 64 * GiB  # bytes
 SPLIT_LARGEST = 4 * GiB
 MOST_FILES = 100_000  # of a folder
@@ -172,8 +172,6 @@ class Run:
             raise RunError(
                 f"{path}: damaged, or edited (its sha256 is not the one that was written); give settings on the command line instead"
             )
-        config.setdefault("privacy", {"_target_": "cold_jax.training.privacy.NoPrivacy"})  # runs from before there was a choice
-        config.setdefault("user_attributes", True)
         return config
 
     def secret(self, new: bool) -> bytes:

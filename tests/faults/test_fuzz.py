@@ -27,7 +27,7 @@ from cold_jax.training.checkpoints import Checkpoints
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 HOSTILE = [
     b"", b"[" * 3000, b"{" * 3000, b"\x00" * 100, b"\xff\xfe", b"a: &a [*a]", b"!!python/object/apply:os.system [id]", b"null", b"1e999",
-    b"${oc.env:HOME}", b'"\\x24{oc.env:HOME}"', b"9" * 5000, b"\n../../../etc/passwd\n", b"NaN", b"format: 2\n", b"- " * 200, b"\x1b[31m",
+    b"${oc.env:HOME}", b'"\\x24{oc.env:HOME}"', b"9" * 5000, b"\n../../../etc/passwd\n", b"NaN", b"format: 3\n", b"- " * 200, b"\x1b[31m",
 ]  # fmt: skip
 mutations = st.lists(
     st.tuples(

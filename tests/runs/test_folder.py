@@ -391,8 +391,8 @@ def test_damaged_parameters_are_refused_by_name(run: Run, name: str, damage: str
 @pytest.mark.parametrize(
     "document",
     [
-        b"[" * 50_000, b"[]", b"{}", b"null", b"", b'{"format": 2}', b'{"format": true}', b'{"format": "2"}', b'{"format": 1e999}',
-        b'{"format": 2, "sha256": ["x"]}', b'{"format": 2, "test": 1e999, "sha256": ""}', b"\xff", b'{"format": NaN}',
+        b"[" * 50_000, b"[]", b"{}", b"null", b"", b'{"format": 3}', b'{"format": true}', b'{"format": "3"}', b'{"format": 1e999}',
+        b'{"format": 3, "sha256": ["x"]}', b'{"format": 3, "test": 1e999, "sha256": ""}', b"\xff", b'{"format": NaN}',
     ],
 )  # fmt: skip
 def test_results_that_are_none_are_one_line(run: Run, document: bytes):
@@ -435,10 +435,10 @@ def test_older_runs_are_refused_in_one_sentence(run: Run):
     (run.path / "results.json").write_text(json.dumps(results()))
     for read in (run.read_config, run.read_results):
         with pytest.raises(
-            RunError, match="the format of runs has changed: this one has an older one, and format 2 is read; train it again"
+            RunError, match="the format of runs has changed: this one has an older one, and format 3 is read; train it again"
         ):
             read()
-    for other in ("1", "3", "true", "2.0", "[2]", "'2'"):
+    for other in ("1", "2", "4", "true", "3.0", "[3]", "'3'"):
         (run.path / "config.yaml").write_text(f"format: {other}\nseed: 1\n")
         with pytest.raises(RunError, match="the format of runs has changed"):
             run.read_config()
@@ -469,7 +469,7 @@ def test_older_runs_are_refused_in_one_sentence(run: Run):
     ],
 )
 def test_config_that_no_run_has_written(run: Run, text: str, message: str):
-    (run.path / "config.yaml").write_text(f"format: 2\n{text}" if text not in ("[1]", "x", "") else text)
+    (run.path / "config.yaml").write_text(f"format: 3\n{text}" if text not in ("[1]", "x", "") else text)
     with pytest.raises(RunError, match=message) as raised:
         run.read_config()
     assert "\n" not in str(raised.value)
@@ -506,7 +506,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_file_is_read_through_a_link_or_from_a_pipe(run: Run, name: str, tmp_path: Path):
-    (tmp_path / "secret").write_text('format: 2\n{"step": 1}\n')
+    (tmp_path / "secret").write_text('format: 3\n{"step": 1}\n')
     readers = {
         "config.yaml": run.read_config,
         "results.json": run.read_results,

@@ -13,7 +13,7 @@ import pytest
 from cold_jax.storage import signatures
 from cold_jax.storage.signatures import key_path, sign, signed_here
 
-CONFIG = b"format: 2\nseed: 1\n"
+CONFIG = b"format: 3\nseed: 1\n"
 
 
 @pytest.fixture(autouse=True)
