@@ -70,7 +70,7 @@ class FoldIn(Baseline):
         users, items, width = int(train.warm_U.sum()), len(train.items), profile_vectors(train).shape[1]
         features = width + items + self.factors
         if items <= self.dense_items:
-            return DOUBLE * (users * (3 * items + 2 * features) + 6 * items * features)
+            return DOUBLE * (users * (3 * items + 2 * features) + 7 * items * features)
         return DOUBLE * max(self.targets, self.rank) * (4 * users + 8 * features)
 
     def start(self, train: TrainView, rank: int) -> FoldInStart:
