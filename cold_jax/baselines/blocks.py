@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from cold_jax.baselines.features import normalize_rows, text_vectors
+from cold_jax.baselines.features import text_vectors
 from cold_jax.baselines.gram import row_blocks
+from cold_jax.data.matrices import normalize_rows
 from cold_jax.errors import ConfigError
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from cold_jax.data.matrices import binary
+from cold_jax.data.matrices import binary, normalize_rows
 from cold_jax.errors import ConfigError
 from cold_jax.splits.tasks import TrainView
 
@@ -51,12 +51,6 @@ def feature_names(train: TrainView, of: str, texts: Sequence[str]) -> list[str]:
         values = entities.values.get(column) or [str(n) for n in range(indicator.shape[1])]
         names += [f"{column}={value}" for value in values]
     return [*names, "constant"]
-
-
-def normalize_rows(row_NF: np.ndarray) -> np.ndarray:
-    """Rows of unit length; rows of zeros stay."""
-    norm_N = np.linalg.norm(row_NF, axis=1, keepdims=True)
-    return row_NF / np.where(norm_N > 0, norm_N, 1)
 
 
 def earliest_history(train: TrainView, k: int) -> sparse.csr_array:

@@ -15,11 +15,12 @@ from scipy.linalg import eigh, solve
 
 from cold_jax.baselines import blocks, closed_forms
 from cold_jax.baselines.base import Baseline, Tasks, check_grids, history_scorer, tuned
-from cold_jax.baselines.features import earliest_history, item_counts, item_gram, normalize_rows, profile_vectors
+from cold_jax.baselines.features import earliest_history, item_counts, item_gram, profile_vectors
 from cold_jax.baselines.gram import gram
 from cold_jax.baselines.item_item import ease_weights
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.baselines.neighbours import top_weights
+from cold_jax.data.matrices import normalize_rows
 from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import Scorer, validate
 from cold_jax.ranges import require

@@ -10,8 +10,9 @@ from scipy import sparse
 
 from cold_jax.baselines import closed_forms
 from cold_jax.baselines.base import Baseline, Person, Tasks, Terms, check_grids, history_scorer, of_candidates, tuned
-from cold_jax.baselines.features import feature_count, feature_matrix, feature_names, normalize_rows
+from cold_jax.baselines.features import feature_count, feature_matrix, feature_names
 from cold_jax.baselines.memory import DOUBLE
+from cold_jax.data.matrices import normalize_rows
 from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import Scorer
 from cold_jax.splits.folds import pseudo_cold_folds

@@ -7,6 +7,7 @@ very nearest neighbours are left out, as they are often the same thing in anothe
 import numpy as np
 from scipy import sparse
 
+from cold_jax.data.matrices import normalize_rows
 from cold_jax.errors import ConfigError
 from cold_jax.splits.tasks import TrainView
 
@@ -20,7 +21,7 @@ def nearest_items(train: TrainView, among_I: np.ndarray, first: int, last: int, 
     of that name.
     """
     vector_ID = next(iter(train.item_vectors.values()))
-    unit_ID = vector_ID / np.maximum(np.linalg.norm(vector_ID, axis=1, keepdims=True), 1e-12)
+    unit_ID = normalize_rows(vector_ID)
     if share is not None and share not in train.items.indicators:
         known = ", ".join(train.items.indicators) or "none"
         raise ConfigError(f"batching.hard_share: items have no attribute {share!r}; they have {known}")

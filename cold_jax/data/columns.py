@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from cold_jax.data.files import number
+from cold_jax.data.files import LARGEST, number
 from cold_jax.data.times import parse_time
 
-LARGEST = float(np.finfo(np.float32).max)
 Source = TypeVar("Source")
 Columns = Callable[[Source, Mapping[str, str]], pa.Table | None]
 """(source, {wanted column: the setting that names it}) → the columns as text, a row for each line after the header, or None."""

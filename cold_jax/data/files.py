@@ -25,7 +25,7 @@ MAX_UNPACKED = 4 * 2**30  # bytes that a packed file may unpack to
 MAX_RATIO = 200  # unpacked bytes for each packed one; text rarely reaches 20
 FREE = 64 * 2**20  # bytes below which the ratio is not looked at
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def number(cell: str | None) -> float:
@@ -34,7 +34,7 @@ def number(cell: str | None) -> float:
         value = float("" if cell is None or "_" in cell else cell)
     except ValueError:
         raise ValueError(f"{excerpt(cell or '')} is not a number") from None
-    if not abs(value) <= _LARGEST:  # nor is NaN
+    if not abs(value) <= LARGEST:  # nor is NaN
         raise ValueError(f"{excerpt(cell or '')} is not a finite number")
     return value
 

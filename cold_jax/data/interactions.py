@@ -108,13 +108,17 @@ def _row_by_row(
 def require_id(cell: str | None, kind: str, place: str) -> str:
     """The id itself, byte for byte. Raises DataError where the cell is empty or null."""
     if not cell:
-        raise DataError(f"{place}: no {kind} id; every row needs one")
+        raise _no_id(kind, place)
     return cell
 
 
 def _without_id(user: str | None, item: str | None, place: str) -> DataError:
     kind, other, beside = ("user", "item", item) if not user else ("item", "user", user)
     own = f" (the {other} of this one is {excerpt(beside)})" if beside else ""
+    return _no_id(kind, place, own)
+
+
+def _no_id(kind: str, place: str, own: str = "") -> DataError:
     return DataError(f"{place}: no {kind} id; every row needs one{own}")
 
 

@@ -1,4 +1,4 @@
-"""Interactions as ordered rows and sparse matrices."""
+"""Interactions as ordered rows and sparse matrices, and rows of unit length."""
 
 import numpy as np
 from scipy import sparse
@@ -30,3 +30,9 @@ def first_seen(of_N: np.ndarray, time_N: np.ndarray) -> np.ndarray:
     first_X = np.full(of_N.max(initial=-1) + 1, np.inf)
     np.minimum.at(first_X, of_N, time_N)
     return first_X
+
+
+def normalize_rows(row_NF: np.ndarray) -> np.ndarray:
+    """Rows of unit length; rows of zeros stay."""
+    norm_N = np.linalg.norm(row_NF, axis=1, keepdims=True)
+    return row_NF / np.where(norm_N > 0, norm_N, 1)

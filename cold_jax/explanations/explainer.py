@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cold_jax.baselines.features import normalize_rows
 from cold_jax.data.dataset import Entities
+from cold_jax.data.matrices import normalize_rows
 from cold_jax.encoders import Loaded, TextEncoder, precomputed
 from cold_jax.errors import ConfigError
 from cold_jax.explanations.explanation import Explanation, Share

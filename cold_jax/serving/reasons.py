@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cold_jax.baselines.features import normalize_rows
+from cold_jax.data.matrices import normalize_rows
 from cold_jax.errors import ConfigError, nearest_name
 from cold_jax.explanations.closed_form import Known, explain_closed_form
 from cold_jax.explanations.explainer import Explainer, Subject
