@@ -191,7 +191,7 @@ def train_from(overrides: Sequence[str]) -> Path:
 
 def pretrain(cfg: DictConfig, job: Invocation) -> Path:
     """Pre-trains, or goes on with a run, and returns its folder, in which `encoder` is φ."""
-    from cold_jax import experiment
+    from cold_jax import pretraining
 
     cfg, settings, run = open_run_dir(cfg, job := of_all(job))
     if processes.count() > 1:
@@ -201,7 +201,7 @@ def pretrain(cfg: DictConfig, job: Invocation) -> Path:
             return run.path if done else take_part(settings, run)
     with working_in(run, cfg, job):
         if not (run.path / "encoder").exists():
-            experiment.pretrain_run(settings, run, start_logger(cfg, settings, run, job))
+            pretraining.pretrain_run(settings, run, start_logger(cfg, settings, run, job))
     processes.wait("the end of the run")
     return run.path
 

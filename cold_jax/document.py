@@ -21,18 +21,14 @@ def results_document(
     extra: Mapping[str, Any],
 ) -> Results:
     """results.json."""
-    from importlib.metadata import version
-
-    from cold_jax import __version__, seeds
+    from cold_jax import seeds
     from cold_jax.evaluation.protocol import compare_to_baselines, describe_protocol
-    from cold_jax.training.parallel import device_info
 
     versus = compare_to_baselines(tested, baselines, s.evaluation.resamples, seeds.generator(s.seed, "bootstrap"))
     document = {
         "experiment": s.experiment,
         "seed": s.seed,
-        "versions": {"cold-jax": __version__, **{name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}},
-        "devices": device_info(s.parallel.count),
+        **environment(s.parallel.count),
         "seconds": dict(seconds),
         "test": tested.mean(),
         "baselines": {name: baseline.mean() for name, baseline in baselines.items()},
@@ -41,3 +37,22 @@ def results_document(
         **extra,
     }
     return cast("Results", document)
+
+
+def environment(devices: int) -> dict[str, Any]:
+    """Versions, and what was run on."""
+    from importlib.metadata import version
+
+    from cold_jax import __version__
+    from cold_jax.training.parallel import device_info
+
+    libraries = {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}
+    return {"versions": {"cold-jax": __version__, **libraries}, "devices": device_info(devices)}
+
+
+def costs(trained: int, frozen: int) -> dict[str, Any]:
+    """Parameters and memory of this process."""
+    from cold_jax import timing
+
+    memory = {"peak_memory": timing.peak_memory(), "peak_device_memory": timing.peak_device_memory()}
+    return {"parameters": {"trained": trained, "frozen": frozen}, **memory}

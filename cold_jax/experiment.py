@@ -335,7 +335,7 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
     """
     from cold_jax import timing
     from cold_jax.data.summary import summarize
-    from cold_jax.document import results_document
+    from cold_jax.document import costs, results_document
     from cold_jax.evaluation import tables
     from cold_jax.progress import stage
 
@@ -360,12 +360,15 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
         run.write_per_user(tables.per_user_table({"model": tested, **baselines}, p.dataset.users))
         run.write_rankings(tables.rankings_table(tested, p.dataset.users, p.dataset.items))
         run.write_parameters(*export_parameters(s, t, trainable))
-        trained, frozen = t.sizes
-        cost = {"parameters": {"trained": trained, "frozen": frozen}, "peak_memory": timing.peak_memory()}
         named = {"overrides": list(typed), "encoder": (p.loaded.name or type(s.encoder).__name__).rpartition("/")[2]}
         private = {} if t.privacy is None else {"privacy": t.privacy.mechanism.report(int(loop.state.step))}
         results = results_document(
-            s, p.split, seconds, tested, baselines, {"best_step": best_step, "digests": p.digests, **cost, **named, **private}
+            s,
+            p.split,
+            seconds,
+            tested,
+            baselines,
+            {"best_step": best_step, "digests": p.digests, **costs(*t.sizes), **named, **private},
         )
         run.write_results(results)
     return results
@@ -377,26 +380,3 @@ def take_part(s: Settings, run: Run) -> None:
 
     p = prepare(s)
     training(s, p, setup(s, p), run, combine([])).fit()
-
-
-def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
-    """Data → training → RUN/encoder, φ in a folder for transformers, sentence-transformers and encoder=hub."""
-    import os
-    import shutil
-
-    from cold_jax.adapters import huggingface
-    from cold_jax.progress import stage
-
-    if s.adapter.frozen:
-        raise ConfigError("adapter: pre-training changes the encoder; use adapter=full or adapter=lora")
-    p = prepare(s)
-    with stage("building the model"):
-        t = setup(s, p)
-    with stage("training"):
-        trainable, _ = training(s, p, t, run, logger).fit()
-    run.write_parameters(*export_parameters(s, t, trainable))
-    partial = run.path / ".encoder"
-    shutil.rmtree(partial, ignore_errors=True)
-    phi = adapted(s, p, run)
-    huggingface.write_encoder(partial, p.loaded, phi.encoder)
-    os.replace(partial, run.path / "encoder")

@@ -47,3 +47,11 @@ def peak_memory() -> int | None:
     except ImportError:  # Windows
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def peak_device_memory() -> int | None:
+    """Bytes that this process has held at most on its first accelerator; None on a processor, whose memory `peak_memory` tells."""
+    import jax
+
+    used = jax.local_devices()[0].memory_stats() or {}
+    return used.get("peak_bytes_in_use")

@@ -2,9 +2,10 @@
 
 experiment.yaml lists tables. A table's `runs` are commands of cold_jax.train, each made once for every split seed and every training seed; its
 `rows` name a method of a run (`RUN.model`, or `RUN.BASELINE`) and its reference figures, published or measured before. A row without
-a method is a quotation. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB.
+a method is a quotation. The part `run` has what a run cost: its trained parameters, the seconds of its training, its peak memory in MB (an
+accelerator's where there is one); of a run on φ that was pre-trained, those of the pre-training.
 `$split` in a run is the split seed, which else goes to split.seed; any other `$KEY` takes the KEY=VALUE that was given, and a table whose $KEY was not given stays as it is committed; all other
-KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first; `$NAME` in a run is the folder of its encoder. `exported` lists
+KEY=VALUE go to every run. `pretrained` lists commands of cold_jax.pretrain by name, made first (once for each $seed and $split in them); `$NAME` in a run is the folder of its encoder. `exported` lists
 runs by name (of the first seeds): `$NAME` in another run is the folder of the φ of the run.
 Finished runs in experiments/NAME/runs are kept: delete that folder to begin from nothing.
 
@@ -21,7 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -35,6 +36,7 @@ BEGIN, END = "<!-- table: made by the command above -->", "<!-- end of the table
 DRAWS = 10_000
 COSTS = ("trained", "seconds", "MB")  # of the part `run`
 Row = dict[str, Any]  # table.json's, of these keys
+Draw = tuple[int | None, int]  # split seed, training seed
 KEYS = [
     "method",
     "kind",
@@ -130,15 +132,28 @@ def seed_of(table: Mapping[str, Any], name: str, seed: int) -> int:
 
 
 def commands(
-    table: Mapping[str, Any], given: Mapping[str, str], keys: set[str], encoders: Mapping[int, Mapping[str, str]]
+    table: Mapping[str, Any], given: Mapping[str, str], keys: set[str], encoders: Mapping[Draw, Mapping[str, str]]
 ) -> Iterator[tuple[str, int | None, int, list[str]]]:
-    """(run, split seed, training seed, arguments of cold_jax.train) of all the table's runs; `encoders` are those of a training seed."""
+    """(run, split seed, training seed, arguments of cold_jax.train) of all the table's runs; `encoders` are those of a draw."""
     everywhere = [f"{key}={value}" for key, value in given.items() if key not in keys]
     for (name, overrides), split, seed in product(table["runs"].items(), table["split_seeds"], table["seeds"]):
-        arguments = [Template(override).substitute(given, **encoders[seed], split=split) for override in overrides] + everywhere
+        arguments = [
+            Template(override).substitute(given, **encoders[split, seed], split=split) for override in overrides
+        ] + everywhere
         has_split = split is None or any("$split" in override for override in overrides)
         seeds = [f"seed={seed_of(table, name, seed)}", *([] if has_split else [f"split.seed={split}"])]
         yield name, split, seed, [*arguments, *seeds]
+
+
+class Made(NamedTuple):
+    """A run of a table, and when it is made."""
+
+    name: str
+    split: int | None
+    seed: int
+    run: Run
+    done: Future[object]
+    pretraining: Run | None = None  # of its encoder
 
 
 class Runs:
@@ -157,39 +172,39 @@ class Runs:
         return self.futures[folder]
 
 
-def submit(
-    table: Mapping[str, Any], folder: Path, given: Mapping[str, str], keys: set[str], runs: Runs
-) -> list[tuple[str, int | None, int, Run, Future[object]]]:
-    """(name, split, seed, run, when it is made) of each run of a table."""
-    encoders: dict[int, dict[str, str]] = {seed: {} for seed in table["seeds"]}
+def submit(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], keys: set[str], runs: Runs) -> list[Made]:
+    """Each run of a table, under way."""
+    encoders: dict[Draw, dict[str, str]] = {draw: {} for draw in product(table["split_seeds"], table["seeds"])}
     before: dict[str, Future[object]] = {}
-    for seed, (name, overrides) in product(table["seeds"], table["pretrained"].items()):
-        arguments = [Template(override).substitute(given, seed=seed) for override in overrides]
+    for (split, seed), (name, overrides) in product(encoders, table["pretrained"].items()):
+        arguments = [Template(override).substitute(given, seed=seed, split=split) for override in overrides]
         path = folder / "runs" / f"{name}-{_digest(arguments)}"
-        encoders[seed][name] = str(path / "encoder")
-        before[encoders[seed][name]] = runs.make(path, pretrained, arguments)
+        encoders[split, seed][name] = str(path / "encoder")
+        before[encoders[split, seed][name]] = runs.make(path, pretrained, arguments)
 
-    def submitted(name: str, split: int | None, seed: int, arguments: list[str]) -> tuple[Run, Future[object]]:
+    pre_trained = set(before)
+
+    def submitted(name: str, split: int | None, seed: int, arguments: list[str]) -> Made:
         path = folder / "runs" / f"{name}-{split}-{seed_of(table, name, seed)}-{_digest(arguments)}"
-        needed = [done for encoder, done in before.items() if any(encoder in argument for argument in arguments)]
-        return Run(path), runs.make(path, trained, arguments, after=needed)
+        needed = [encoder for encoder in before if any(encoder in argument for argument in arguments)]
+        done = runs.make(path, trained, arguments, after=[before[encoder] for encoder in needed])
+        pretrainings = [Run(Path(encoder).parent) for encoder in needed if encoder in pre_trained]
+        return Made(name, split, seed, Run(path), done, next(iter(pretrainings), None))
 
     for name, of in table["exported"].items():
         only = {**table, "runs": {of: table["runs"][of]}, "split_seeds": table["split_seeds"][:1], "seeds": table["seeds"][:1]}
-        run, done = submitted(*next(commands(only, given, keys, encoders)))
-        before[str(run.path / "encoder")] = runs.make(run.path / "encoder", exported, run, after=[done])
-        for of_seed in encoders.values():
-            of_seed[name] = str(run.path / "encoder")
-    return [
-        (name, split, seed, *submitted(name, split, seed, arguments))
-        for name, split, seed, arguments in commands(table, given, keys, encoders)
-    ]
+        made = submitted(*next(commands(only, given, keys, encoders)))
+        encoder = made.run.path / "encoder"
+        before[str(encoder)] = runs.make(encoder, exported, made.run, after=[made.done])
+        for of_draw in encoders.values():
+            of_draw[name] = str(encoder)
+    return [submitted(*command) for command in commands(table, given, keys, encoders)]
 
 
-def measured(submitted: Sequence[tuple[str, int | None, int, Run, Future[object]]]) -> pl.DataFrame:
+def measured(submitted: Sequence[Made]) -> pl.DataFrame:
     """A value in each row, with its run, split, seed and draw (both), method, part, metric, user (null: of no user), and protocol."""
     frames = []
-    for name, split, seed, run, done in submitted:
+    for name, split, seed, run, done, pretraining in submitted:
         done.result()
         results = run.read_results()
         of_users = pl.DataFrame(run.read_per_user()._asdict()).rename({"user_id": "user"})
@@ -201,7 +216,8 @@ def measured(submitted: Sequence[tuple[str, int | None, int, Run, Future[object]
         ]
         key = ["part", "method", "metric"]
         of_none = pl.DataFrame(whole, schema=of_users.schema, orient="row").join(of_users.select(key).unique(), key, "anti")
-        of_none = pl.concat([of_none, pl.DataFrame(costs(results), schema=of_users.schema, orient="row")])
+        cost = costs(results) if pretraining is None else costs(pretraining.read_pretraining(), ["model", *results["baselines"]])
+        of_none = pl.concat([of_none, pl.DataFrame(cost, schema=of_users.schema, orient="row")])
         descriptions = [
             f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}; context: {p['context']}"
             for p in results["protocol"].values()
@@ -214,13 +230,13 @@ def measured(submitted: Sequence[tuple[str, int | None, int, Run, Future[object]
     return pl.concat(frames)
 
 
-def costs(results: Mapping[str, Any]) -> list[tuple[str, str, None, str, float]]:
-    """Rows (part, method, user, metric, value) of the part `run`; none of a run that doesn't tell."""
-    if "parameters" not in results:
+def costs(document: Mapping[str, Any], methods: Sequence[str] = ("model",)) -> list[tuple[str, str, None, str, float]]:
+    """Rows (part, method, user, metric, value) of the part `run`; none of a run that doesn't tell. What was pre-trained is all methods'."""
+    if "parameters" not in document:
         return []
-    memory = (results["peak_memory"] or 0) / 2**20
-    values = results["parameters"]["trained"], results["seconds"]["train"], memory
-    return [("run", "model", None, name, float(value)) for name, value in zip(COSTS, values, strict=True)]
+    memory = (document.get("peak_device_memory") or document["peak_memory"] or 0) / 2**20
+    values = document["parameters"]["trained"], document["seconds"]["train"], memory
+    return [("run", method, None, name, float(value)) for method in methods for name, value in zip(COSTS, values, strict=True)]
 
 
 def pretrained(folder: Path, arguments: Sequence[str]) -> None:
@@ -259,9 +275,10 @@ def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
     for part, metric in product(table["parts"], table["metrics"]):
         if (part == "run") != (metric in COSTS):
             continue
+        here = values.filter(part=part, metric=metric)
         # a baseline has no costs of its own
-        own = [entry for entry in measured_rows if part != "run" or entry["method"].endswith(".model")]
-        of = {entry["name"]: of_method(values.filter(part=part, metric=metric), entry["method"]) for entry in own}
+        own = [entry for entry in measured_rows if part != "run" or has_values(here, entry["method"])]
+        of = {entry["name"]: of_method(here, entry["method"]) for entry in own}
         best = strongest(of)
         bar = next((entry["name"] for entry in own if entry["method"] == table["ratio"]), None)
         for entry in table["rows"]:
@@ -280,6 +297,11 @@ def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
                 quoted = dict.fromkeys(("sd", "ci95", "seeds", "protocol")) | {"mean": reference[metric], "significant": False}
                 made.append({**about, "metric": metric, **quoted, "reference": reference[metric], **more})
     return made
+
+
+def has_values(values: pl.DataFrame, method: str) -> bool:
+    run, _, name = method.partition(".")
+    return not values.filter(run=run, method=name).is_empty()
 
 
 def of_method(values: pl.DataFrame, method: str) -> pl.DataFrame:
@@ -376,34 +398,50 @@ def markdown(table: Mapping[str, Any], found: Sequence[Row]) -> str:
 
 
 def draw(table: Mapping[str, Any], found: Sequence[Row], path: Path) -> None:
-    """A line for each measured method with the intervals of its points, over the parts in their order; or `against` a cost, a point for each."""
+    """A line for each measured method with the intervals of its points, over the parts in their order; or `against` costs, a panel for each."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = table["title"]
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    own = [row for row in found if row["data"] == table["title"]]
+    against: list[str | None] = [table["against"]] if not isinstance(table["against"], list) else table["against"]
+    figure, panels = plt.subplots(
+        1, len(against), figsize=(6 if len(against) == 1 else 4 * len(against), 4), layout="constrained", sharey=True
+    )
     lines: dict[str, list[Row]] = {}
-    for row in found:
-        if row["data"] == table["title"] and row["ci95"] and row["metric"] == table["metrics"][0]:
+    for row in own:
+        if row["ci95"] and row["metric"] == table["metrics"][0] and (against == [None] or row["part"] == table["parts"][0]):
             lines.setdefault(row["method"], []).append(row)
-    cost = {row["method"]: row["mean"] for row in found if row["data"] == table["title"] and row["metric"] == table["against"]}
-    for nth, (method, points) in enumerate(lines.items()):
-        if table["against"] is not None and method not in cost:
-            axes.axhline(points[0]["mean"], linestyle="--", linewidth=1, color=f"C{nth}", label=method)
-            continue
-        at = [table["parts"].index(row["part"]) + 0.05 * nth if table["against"] is None else cost[method] for row in points]
-        mean, (low, high) = np.array([row["mean"] for row in points]), np.array([row["ci95"] for row in points]).T
-        axes.errorbar(at, mean, [mean - low, high - mean], marker="o", markersize=3, linewidth=1, label=method)
-    if table["against"] is None:
-        axes.set_xticks(range(len(table["parts"])), table["parts"], rotation=30)
-    else:
-        axes.set_xscale("symlog", linthresh=1000)
-        axes.set_xlim(left=-200)
-        axes.set_xlabel(f"{table['against']} parameters")
-    axes.set(ylabel=table["metrics"][0])
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    for axes, cost in zip(np.atleast_1d(panels), against, strict=True):
+        cost_of = {row["method"]: row["mean"] for row in own if row["metric"] == cost}
+        for nth, (method, points) in enumerate(lines.items()):
+            style = {"color": f"C{nth % 10}", "label": method}
+            if cost is not None and method not in cost_of:
+                axes.axhline(points[0]["mean"], linestyle="--", linewidth=1, **style)
+                continue
+            at = [table["parts"].index(row["part"]) + 0.05 * nth if cost is None else cost_of[method] for row in points]
+            mean, (low, high) = np.array([row["mean"] for row in points]), np.array([row["ci95"] for row in points]).T
+            marker = "os^D"[nth // 10]
+            axes.errorbar(at, mean, [mean - low, high - mean], marker=marker, markersize=3 + nth // 10, linewidth=1, **style)
+        if cost is None:
+            axes.set_xticks(range(len(table["parts"])), table["parts"], rotation=30)
+        elif cost == "trained":
+            axes.set_xscale("symlog", linthresh=1000)
+            axes.set_xlim(left=-200)
+            axes.set_xlabel("trained parameters")
+        else:
+            axes.set_xlabel({"seconds": "seconds of training", "MB": "peak memory, MB"}[cost])
+    first = np.atleast_1d(panels)[0]
+    first.set(ylabel=table["metrics"][0])
+    figure.legend(
+        *first.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=2 if len(against) == 1 else 4,
+        fontsize="small",
+        frameon=False,
+    )
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -97,7 +97,7 @@ def test_the_split_seed_stands_where_it_is_asked_for() -> None:
     assert experiment.wanted(on_phi) == {"root", "phi"}
     made = [
         (name, split, arguments)
-        for name, split, _, arguments in experiment.commands(table, {"root": "r", "k": "v"}, {"root"}, {5: {}})
+        for name, split, _, arguments in experiment.commands(table, {"root": "r", "k": "v"}, {"root"}, {(1, 5): {}, (2, 5): {}})
     ]
     assert made == [
         ("of", 1, ["split.path=r/b_1.csv", "k=v", "seed=5"]),
@@ -126,7 +126,7 @@ def test_each_seed_has_its_own_encoder_and_is_read_after_it_is_made(tmp_path: Pa
 
     monkeypatch.setattr(experiment, "make", make)
     found = experiment.submit(table, tmp_path, {}, set(), experiment.Runs(3))
-    assert [(name, seed) for name, _, seed, _, done in found if done.result()] == list(product(table["runs"], table["seeds"]))
+    assert [(name, seed) for name, _, seed, _, done, _ in found if done.result()] == list(product(table["runs"], table["seeds"]))
     encoder_of = {tuple(arguments): name for command, name, arguments in made if command == "pretrain"}
     assert set(encoder_of) == {("seed=3",), ("seed=4",), ("k=1",)}
     assert sorted(arguments for command, _, arguments in made if command == "train") == sorted(
@@ -136,7 +136,37 @@ def test_each_seed_has_its_own_encoder_and_is_read_after_it_is_made(tmp_path: Pa
             *([f"encoder.id={encoder_of[f'seed={seed}',]}/encoder", f"seed={seed}"] for seed in (3, 4)),
         ]
     )
-    assert len({run.path for name, *_, run, _ in found if name == "theta"}) == 1
+    assert len({run.path for name, _, _, run, *_ in found if name == "theta"}) == 1
+
+
+def test_a_pre_training_is_made_for_each_split_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {
+        "pretrained": {"own": ["split.seed=$split"], "shared": ["k=1"]},
+        "runs": {"own": ["encoder.id=$own"], "shared": ["encoder.id=$shared"], "theta": ["a=1"]},
+        "split_seeds": [7, 8],
+        "seeds": [1],
+        "exported": {},
+        "deterministic": [],
+    }
+    of_folder: dict[str, list[str]] = {}
+
+    def make(command: str, folder: Path, arguments: list[str]) -> None:
+        (folder / "encoder").mkdir(parents=True)
+        of_folder[folder.name] = arguments
+
+    monkeypatch.setattr(experiment, "make", make)
+    found = experiment.submit(table, tmp_path, {}, set(), experiment.Runs(2))
+    assert all(made.done.result() for made in found)
+    read = {(made.name, made.split): made.pretraining and of_folder[made.pretraining.path.name] for made in found}
+    assert read == {
+        ("own", 7): ["split.seed=7"],
+        ("own", 8): ["split.seed=8"],
+        ("shared", 7): ["k=1"],
+        ("shared", 8): ["k=1"],
+        ("theta", 7): None,
+        ("theta", 8): None,
+    }
+    assert len(of_folder) == 3 + 6
 
 
 TABLE = {"title": "t", "parts": ["cold"], "metrics": ["recall@20"], "ratio": "base.ridge"}
@@ -213,3 +243,12 @@ def test_what_a_run_cost_is_a_part_of_its_own(tmp_path: Path) -> None:
     experiment.draw(table, found, tmp_path / "plot.svg")
     assert "trained parameters" in (tmp_path / "plot.svg").read_text()
     assert experiment.costs({"seconds": {"train": 1.0}}) == []
+    of_device = experiment.costs({**RUN, "peak_device_memory": 5 * 2**20}, ["model", "fold_in"])
+    assert [(method, value) for _, method, _, metric, value in of_device if metric == "MB"] == [("model", 5.0), ("fold_in", 5.0)]
+    experiment.draw({**table, "against": ["trained", "seconds", "MB"]}, found, tmp_path / "panels.svg")
+    panels = (tmp_path / "panels.svg").read_text()
+    assert [panels.count(f"<!-- {label} -->") for label in ("trained parameters", "seconds of training", "peak memory, MB")] == [
+        1,
+        1,
+        1,
+    ]

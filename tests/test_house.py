@@ -49,6 +49,7 @@ ORDER = [
     "config",
     "document",
     "experiment",
+    "pretraining",
     "check",
     "exchange",
     "usage",
@@ -87,6 +88,7 @@ SEES_CONFIG = {
 
 # Modules whose tests stand elsewhere, and where.
 TESTED_BY = {
+    "pretraining.py": "test_pretrain.py",
     "adapters/base.py": "adapters/test_lora.py",  # an abstract class: its adapters are tested together
     "adapters/full.py": "adapters/test_lora.py",
     "adapters/merge.py": "adapters/test_huggingface.py",  # what is exported is merged

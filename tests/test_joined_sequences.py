@@ -30,3 +30,17 @@ def test_ids_of_shops_are_kept_apart_and_orders_kept(tmp_path: Path, monkeypatch
         "1_1": "c",
         "1_2": "d",
     }
+
+
+def test_a_share_of_the_users_keeps_their_order_and_all_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "items.jsonl").write_text('{"item": 1, "title": "a"}\n{"item": 2, "title": "b"}\n')
+    (tmp_path / "a" / "sequences.txt").write_text("".join(f"u{n:03} 1 2\n" for n in range(200)))
+    out = tmp_path / "out"
+    for share, count in (("0.25", 50), ("1", 200)):
+        monkeypatch.setattr(sys, "argv", ["join_sequences.py", str(out), str(tmp_path / "a"), "--users", share])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        users = [line.split()[0] for line in (out / "sequences.txt").read_text().splitlines()]
+        assert len(set(users)) == count
+        assert users == sorted(users)
+        assert len((out / "items.jsonl").read_text().splitlines()) == 2

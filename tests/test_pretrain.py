@@ -72,6 +72,22 @@ def test_the_last_lines_are_the_validation_and_the_next_override(pretrained: tup
     ]
 
 
+def test_its_costs_are_written(pretrained: tuple[Path, str]) -> None:
+    folder, _ = pretrained
+    document = Run(folder).read_pretraining()
+    delta = Run(folder).read_delta()
+    s = config.settings(cli.read_config(Run(folder)))
+    of_adapter = sum(tensor.size for tensor in delta.values())
+    # the objectives here train nothing outside the encoder but a head of the language model, whose size is its vocabulary's
+    assert document["parameters"]["trained"] >= of_adapter > 0
+    assert document["parameters"]["trained"] == of_adapter or experiment.is_language_modelling(s)
+    assert 0 < document["seconds"]["train"] <= document["seconds"]["total"]
+    assert document["peak_memory"] > 2**20
+    assert document["peak_device_memory"] is None
+    assert document["best_step"] in (0, 2, 4)
+    assert {"versions", "devices", "digests"} <= document.keys()
+
+
 def test_a_finished_run_says_so_again(pretrained: tuple[Path, str]) -> None:
     folder, output = pretrained
     written = (folder / "encoder" / "model.safetensors").read_bytes()

@@ -42,7 +42,8 @@ class ItemKernel(Baseline):
         S = [W diag(c + 10)^-½ (K_ww + λI)⁻¹ K_w*] · max(m + (y − m)(K_ww + ½λI)⁻¹ K_w*, 0.3)
 
     Where `grid` holds numbers, each block's weight is chosen from it, and then λ, one after another, by folds of pseudo-cold items;
-    `kernel` is where this begins.
+    `kernel` is where this begins. Where `folds` is None the split's cold validation items take their place: an encoder that was trained on
+    the training interactions knows the pseudo-cold items.
     """
 
     kernel: dict[str, float]
@@ -51,13 +52,13 @@ class ItemKernel(Baseline):
     penalties: list[float]
     grid: list[float]
     metric: str
-    folds: int
+    folds: int | None
     seed: int
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
         blocks.check_formula(self.kernel, "baseline.kernel")
-        require("baseline", self, at_least_0=["shrink", "grid"], at_least_1=["folds"])
+        require("baseline", self, at_least_0=["shrink", "grid"], at_least_1=[] if self.folds is None else ["folds"])
         object.__setattr__(self, "grid", tuple(self.grid))
 
     def needs(self, train: TrainView) -> int:
@@ -65,7 +66,7 @@ class ItemKernel(Baseline):
         return DOUBLE * items * (2 * users + (9 + len(self.kernel) * bool(self.grid)) * items)
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
-        folds = pseudo_cold_folds(train, "items", self.folds, self.seed, ())
+        folds = self._folds(train, validation)
         formula, penalties = (self.kernel, self.penalties) if not self.grid else self._searched(train, folds)
         kernel_II = blocks.item_kernel(train, formula, "baseline.kernel")
 
@@ -87,6 +88,15 @@ class ItemKernel(Baseline):
             return of_penalty
 
         return tuned(fit, penalties, train, folds, self.metric)
+
+    def _folds(self, train: TrainView, validation: Tasks) -> Iterable[tuple[TrainView, Tasks]]:
+        if self.folds is not None:
+            return pseudo_cold_folds(train, "items", self.folds, self.seed, ())
+        if "cold" not in validation:
+            raise ConfigError(
+                "baseline.folds: null chooses by the split's cold validation items, and it has none; use split=item_cold, or folds"
+            )
+        return [(train, {"cold": validation["cold"]})]
 
     def _sources(self, train: TrainView) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(warm items, A's part of W: a history's row of W is the sum of its items' rows, (c + 10)^½)."""

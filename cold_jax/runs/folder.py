@@ -8,6 +8,7 @@
     rankings.parquet   part, user_id, rank, item_id, score
     delta.safetensors  Δθ alone; head.safetensors: the parameters outside the encoder
     results.json       written last: a run that has it is finished
+    pretraining.json   of a pre-training, in its place: what it cost
     privacy_secret     of privacy=dp: what its noise is drawn from, readable by its owner alone, gone once all steps are taken
 
 Ids are text, byte for byte, and no id or name becomes the name of a file. A folder may be somebody else's: its files are read within
@@ -314,6 +315,22 @@ class Run:
         except ValueError as error:
             raise RunError(str(error)) from None
         return document  # type: ignore[return-value]
+
+    def write_pretraining(self, document: Mapping[str, Any]) -> None:
+        with atomic(self.path / "pretraining.json", new=False) as file:
+            file.write(seal({**document, "format": FORMAT}, indent=2, sort_keys=True) + b"\n")
+
+    def read_pretraining(self) -> dict[str, Any]:
+        """Raises RunError where there is none, or not as it was written."""
+        path = self.path / "pretraining.json"
+        try:
+            document = read_json(path, RESULTS_LARGEST, RunError)
+        except FileNotFoundError:
+            raise RunError(f"{path}: is not there; only a finished pre-training has it") from None
+        _check_format(document.get("format") if isinstance(document, dict) else FORMAT, path)
+        document = unseal(document, str(path), RunError)
+        del document["format"]
+        return document
 
     def remove_temporaries(self) -> None:
         """Removes what killed writers left; only for the holder of the folder's lock."""

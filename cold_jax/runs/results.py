@@ -23,6 +23,7 @@ class Results(TypedDict):
     digests: NotRequired[dict[str, str]]  # sha256 of the data as they were read, of split, encoder and tokens
     parameters: NotRequired[dict[str, int]]  # trained and frozen
     peak_memory: NotRequired[int | None]  # bytes
+    peak_device_memory: NotRequired[int | None]  # bytes of an accelerator; None without one
     overrides: NotRequired[list[str]]  # as they were typed
     encoder: NotRequired[str]  # the name of θ
     privacy: NotRequired[dict[str, Any]]  # of privacy=dp: ε, δ, what they are of, and what they do not cover
@@ -62,8 +63,9 @@ def check_results(document: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where}: encoder is no name")
     if not isinstance(document.get("digests", empty), dict):
         raise ValueError(f"{where}: digests is no object")
-    if document.get("peak_memory") is not None:
-        _require_finite(document["peak_memory"], f"{where}: peak_memory", 0)
+    for key in ("peak_memory", "peak_device_memory"):
+        if document.get(key) is not None:
+            _require_finite(document[key], f"{where}: {key}", 0)
     typed = document.get("overrides", [])
     if not isinstance(typed, list) or not all(isinstance(word, str) for word in typed):
         raise ValueError(f"{where}: overrides is no list of words")

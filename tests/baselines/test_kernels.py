@@ -88,6 +88,25 @@ def test_weights_are_those_of_a_search_on_folds_of_warm_items(train: TrainView, 
     np.testing.assert_array_equal(scores(searched, train, asking(train, 3)), scores(searched, train))
 
 
+def test_without_folds_the_split_s_cold_items_choose(train: TrainView):
+    """A task whose targets are the best of one block by itself, and of the other."""
+    kernel = {"text(title)": 1.0, "text(line)": 1.0}
+    baseline = named("item_kernel", kernel=kernel, penalties=[4.0], grid=[0.0, 1.0], folds=None, metric="recall@3")
+    task = dict(asking(train, 3))["cold"]
+    for only, other in (kernel, reversed(kernel)):
+        alone = named("item_kernel", kernel={only: 1.0, other: 0.0}, penalties=[4.0])
+        score_UI = np.asarray(alone(train, {})(task.user_U, task.history_UI, task.candidate_I))
+        top_UK = task.candidate_I[np.argsort(-score_UI, 1)[:, :3]]
+        target_UI = sparse.lil_array(task.target_UI.shape)
+        for u, top_K in enumerate(top_UK):
+            target_UI[u, top_K] = 1
+        of_only = {"cold": replace(task, target_UI=sparse.csr_array(target_UI)), "warm": task}
+        score_UI = scores(baseline, train, of_only)
+        np.testing.assert_allclose(score_UI, scores(alone, train), rtol=1e-9)
+    with pytest.raises(ConfigError, match="baseline.folds: null chooses by the split's cold validation items"):
+        baseline(train, {})
+
+
 def test_a_coordinate_search_stays_where_nothing_is_better() -> None:
     tried = []
 

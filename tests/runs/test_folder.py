@@ -352,6 +352,19 @@ def test_no_flipped_bit_of_results_changes_a_figure(run: Run):
     assert run.read_results() == results()
 
 
+def test_a_pre_training_comes_back_and_no_run_is_finished_by_it(run: Run):
+    with pytest.raises(RunError, match="only a finished pre-training has it"):
+        run.read_pretraining()
+    cost = {"parameters": {"trained": 3, "frozen": 7}, "seconds": {"train": 1.5}, "peak_memory": None}
+    run.write_pretraining(cost)
+    assert run.read_pretraining() == cost
+    assert not run.finished
+    path = run.path / "pretraining.json"
+    path.write_bytes(path.read_bytes().replace(b"1.5", b"1.6"))
+    with pytest.raises(RunError, match=r"pretraining.json: damaged \(sha256"):
+        run.read_pretraining()
+
+
 def test_the_digest_of_results_is_the_documented_one(run: Run):
     run.write_results(results())
     document = json.loads((run.path / "results.json").read_text())
