@@ -32,7 +32,7 @@ import torch
 from experiment import put
 from hydra import compose, initialize_config_dir
 from peft import LoraConfig, get_peft_model
-from scaling import padded, peak, stepper
+from scaling import layer_flop, padded, peak, ranking_part, stepper
 from transformers import BertModel
 
 from cold_jax import CONF, config, experiment
@@ -121,11 +121,6 @@ def _rate_torch(times: int = 8) -> float:
     for _ in range(times):
         _ = x @ w
     return times * 2 * x.numel() * SIDE / (time.perf_counter() - start)
-
-
-def layer_flop(config: Any, tokens: float, length: float) -> float:
-    """Of one layer's products, forward, for so many tokens that each see `length`."""
-    return tokens * (8 * config.width**2 + 4 * config.width * config.hidden + 4 * length * config.width)
 
 
 @contextmanager
@@ -326,20 +321,11 @@ def compile_() -> Iterator[Row]:
 
 
 def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int = 20) -> Iterator[Row]:
-    from scipy import sparse
-
     from cold_jax.evaluation.ranking import rank_candidates
-    from cold_jax.splits.tasks import ranking_task
 
     draw = np.random.default_rng(0)
     user_UV, item_IV = draw.normal(size=(users, width)).astype(np.float32), draw.normal(size=(items, width)).astype(np.float32)
-    pairs = sparse.random_array((users, items), density=20 / items, rng=draw, dtype=np.float32, format="csr")
-    pairs = sparse.csr_array(pairs)
-    pairs.data[:] = 1
-    target_UI = sparse.csr_array(
-        (np.ones(users, np.float32), (np.arange(users), draw.integers(0, items, users))), shape=(users, items)
-    )
-    part = replace(ranking_task("all", pairs, target_UI, np.arange(items)), tie_break_I=np.arange(items))
+    part = ranking_part(users, items, draw)
     theirs_U, theirs_I, ours_U, ours_I = (
         *map(torch.tensor, (user_UV[part.user_U], item_IV)),
         jnp.asarray(user_UV),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# scripts/gpu.sh smoke | scripts/gpu.sh contrastive DATA [JOBS]: what is worth running on a GPU. The interpreter is $PYTHON, or python3.
+# scripts/gpu.sh smoke | benchmark OUT [ROW,…] | contrastive DATA [JOBS]: what is worth running on a GPU. The interpreter is $PYTHON, or python3.
 #   smoke        the tests of encoders, adapters, models and steps on the device, products in full float32 (a minute and a half on 16 cores)
+#   benchmark    speed against torch.compile and PEFT, into the JSON file OUT (four minutes on an H200 and 16 cores; --seconds N for another limit)
 #   contrastive  experiments/contrastive whole: four trainings and 13 evaluations, JOBS at once (14 by default; 7 minutes on an H200 and 16 cores).
 #                DATA holds iisan-scientific, amazon2014-beauty, amazon2014-toys, amazon-office and amazon2018-scientific
 set -euo pipefail
@@ -11,6 +12,8 @@ case "${1:-}" in
   smoke)
     JAX_DEFAULT_MATMUL_PRECISION=highest "$python" -m pytest -q -n 12 -p no:cacheprovider tests/encoders tests/adapters tests/models \
       tests/training/test_step.py tests/training/test_objectives.py -m "not slow and not assets and not network and not faults" ;;
+  benchmark)
+    "$python" scripts/benchmark_gpu.py "${2:?scripts/gpu.sh benchmark OUT}" "${@:3}" ;;
   contrastive)
     data="${2:?scripts/gpu.sh contrastive DATA}"
     shops="$(mktemp -d)"
@@ -18,5 +21,5 @@ case "${1:-}" in
     OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 "$python" scripts/experiment.py contrastive iisan="$data/iisan-scientific" shops="$shops" \
       beauty="$data/amazon2014-beauty" toys="$data/amazon2014-toys" office="$data/amazon-office" \
       scientific="$data/amazon2018-scientific" dtype=bfloat16 rows=256 --jobs "${3:-14}" ;;
-  *) sed -n '2,5p' "$0"; exit 1 ;;
+  *) sed -n '2,6p' "$0"; exit 1 ;;
 esac

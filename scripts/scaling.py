@@ -51,6 +51,24 @@ def ranking(items: int) -> Callable[[], object]:
     return lambda: rank_candidates(lambda position: score(user_UV[position], item_IV), part, 20)
 
 
+def ranking_part(users: int, items: int, draw: np.random.Generator) -> Any:
+    """A task with about 20 seen items and one positive for each user."""
+    from scipy import sparse
+
+    from cold_jax.splits.tasks import ranking_task
+
+    pairs = sparse.csr_array(sparse.random_array((users, items), density=20 / items, rng=draw, dtype=np.float32, format="csr"))
+    pairs.data[:] = 1
+    at_P = np.arange(users), draw.integers(0, items, users)
+    target_UI = sparse.csr_array((np.ones(users, np.float32), at_P), shape=(users, items))
+    return replace(ranking_task("all", pairs, target_UI, np.arange(items)), tie_break_I=np.arange(items))
+
+
+def layer_flop(config: Any, tokens: float, length: float) -> float:
+    """Of one layer's products, forward, for so many tokens that each see `length`."""
+    return tokens * (8 * config.width**2 + 4 * config.width * config.ffn_width + 4 * length * config.width)
+
+
 def padded(settings: Any, pairs: int, long: int, short: int) -> tuple[Any, list[np.ndarray]]:
     """A batch of full texts: `pairs` users of `long` tokens and as many items of `short`; and those tokens."""
     from cold_jax.batching.batch import Batch, Examples, Items, PackedTexts

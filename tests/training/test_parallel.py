@@ -135,3 +135,6 @@ def test_machine_tells_what_bits_depend_on() -> None:
     assert info["platform"] == jax.devices()[0].platform
     assert info["threads"] >= 1
     assert "device_count=2" in info["xla_flags"]
+    assert info["matmul_precision"] == "default"
+    with jax.default_matmul_precision("highest"):
+        assert device_info(2)["matmul_precision"] == "highest"
