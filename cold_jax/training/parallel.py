@@ -183,6 +183,7 @@ def device_info(count: int) -> dict[str, Any]:
         else []
     )
     device = jax.local_devices()[0]
+    precision: str | None = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
     return {
         "platform": device.platform,
         "kind": device.device_kind,
@@ -191,5 +192,5 @@ def device_info(count: int) -> dict[str, Any]:
         "cpu": names[0] if names else platform.processor(),
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "matmul_precision": jax.config.jax_default_matmul_precision or "default",  # TF32 for float32 on a GPU; highest: float32
+        "matmul_precision": precision or "default",  # of float32: a GPU's default is TF32
     }
