@@ -25,7 +25,7 @@ COMPARED = 2**21  # scores that are compared at once: 8 MB, of which some copies
 LEAST = 32  # users in a chunk, however many items: fewer read the items' vectors too often
 
 
-BLOCK = 100  # items whose maximum represents them
+BLOCK = 50  # items whose maximum represents them
 
 
 COMPARISONS = 2**30  # of positives with candidates, from which ranks that nobody reads are not computed
@@ -51,73 +51,87 @@ def _rank(
     score_BI: Array, masked: Masked, user_P: Array, item_P: Array, order_I: Array, place_I: Array, top: int, block: int
 ) -> tuple[jax.Array, ...]:
     """(ranks, columns of the first places, their scores, whether a user has a NaN); place_I[order_I] ascends."""
-    score_BI, nan_B = _comparable(score_BI, masked)
-    place_I = jnp.asarray(place_I)
+    value_BI, place_I = _comparable(score_BI, masked), jnp.asarray(place_I)
 
     def rank(at: tuple[jax.Array, jax.Array]) -> jax.Array:
         user_p, item_p = (x[:, None] for x in at)
-        other_pI, own_p = score_BI[user_p[:, 0]], score_BI[user_p, item_p]
+        other_pI, own_p = value_BI[user_p[:, 0]], value_BI[user_p, item_p]
+        own_p = jnp.where(own_p == -jnp.inf, jnp.nan, own_p)  # nothing is before what is masked
         return 1 + jnp.sum((other_pI > own_p) | ((other_pI == own_p) & (place_I[None] < place_I[item_p])), 1)
 
     # outside of a loop XLA makes one pass of it
     blocks = user_P.reshape(-1, block), item_P.reshape(-1, block)
     rank_P = rank((jnp.asarray(user_P), jnp.asarray(item_P))) if len(user_P) == block else jax.lax.map(rank, blocks).ravel()
-    return rank_P, *_places(score_BI, order_I, place_I, top), nan_B
+    return rank_P, *_places(score_BI, value_BI, order_I, place_I, top)
 
 
 @partial(jax.jit, static_argnames="top")
 def _first(score_BI: Array, masked: Masked, order_I: Array, place_I: Array, top: int) -> tuple[jax.Array, ...]:
     """What `_rank` gives, without the ranks."""
-    score_BI, nan_B = _comparable(score_BI, masked)
-    return *_places(score_BI, order_I, place_I, top), nan_B
+    return _places(score_BI, _comparable(score_BI, masked), order_I, jnp.asarray(place_I), top)
 
 
-def _comparable(score_BI: Array, masked: Masked) -> tuple[jax.Array, jax.Array]:
-    """(scores, NaN where masked, which is neither greater than anything nor equal to it; whether a user has a NaN before)."""
+def _comparable(score_BI: Array, masked: Masked) -> jax.Array:
+    """Scores by which candidates are ranked: −∞ where masked, unless the score is NaN, and nowhere else."""
     score_BI = jnp.asarray(score_BI, jnp.float32)
-    nan_B = jnp.isnan(score_BI).any(1)
-    score_BI = jnp.where(score_BI == 0, 0, score_BI)  # -0 and 0 are equal
+    # -inf is a score: it is ranked before what is masked. -0 and 0 are equal
+    value_BI = jnp.where(score_BI == 0, 0, jnp.maximum(score_BI, jnp.finfo(jnp.float32).min))
     if isinstance(masked, tuple):
-        return score_BI.at[masked].set(jnp.nan, mode="drop"), nan_B
-    return jnp.where(masked, jnp.nan, score_BI), nan_B
+        is_nan_M = jnp.isnan(score_BI.at[masked].get(mode="fill", fill_value=0))
+        return value_BI.at[masked].set(jnp.where(is_nan_M, jnp.nan, -jnp.inf), mode="drop")
+    return jnp.where(masked & ~jnp.isnan(score_BI), -jnp.inf, value_BI)
 
 
-def _places(score_BI: jax.Array, order_I: Array, place_I: Array, top: int) -> tuple[jax.Array, jax.Array]:
-    """(columns of the first places, their scores), equal ones in the order of place_I."""
-    lowest = jnp.finfo(jnp.float32).min  # -inf is a score: it is ranked before what is masked
-    value_BI = jnp.where(jnp.isnan(score_BI), -jnp.inf, jnp.maximum(score_BI, lowest))
-    order_I, place_I = jnp.asarray(order_I), jnp.asarray(place_I)
+def _places(score_BI: Array, value_BI: jax.Array, order_I: Array, place_I: Array, top: int) -> tuple[jax.Array, ...]:
+    """(columns of the first places, their scores, whether a user has a NaN); equal ones are in the order of place_I."""
+    score_BI, order_I = jnp.asarray(score_BI, jnp.float32), jnp.asarray(order_I)
 
     def in_order() -> jax.Array:
         return order_I[first_places(value_BI[:, order_I], top)]
 
-    def by_value() -> jax.Array:
-        return jax.lax.sort((-value_BK, place_I[top_BK], top_BK), num_keys=2)[2]
-
-    if 4 * BLOCK * top > score_BI.shape[1]:
+    if not _has_blocks(value_BI, top):
         top_BK = in_order()
     else:  # the columns of many items are not brought into that order, unless equal scores are on both sides of the last place
-        top_BK = first_places(value_BI, top)
-        value_BK = jnp.take_along_axis(value_BI, top_BK, 1)
-        last_B1 = value_BK[:, -1:]
-        tied = (((value_BI >= last_B1).sum(1, keepdims=True) > top) & (last_B1 > -jnp.inf)).any()
+        more_BK = first_places(value_BI, top + 1)
+        value_BK = jnp.take_along_axis(value_BI, more_BK, 1)
+        tied = ((value_BK[:, top - 1] == value_BK[:, top]) & (value_BK[:, top] > -jnp.inf)).any()
+
+        def by_value() -> jax.Array:
+            kept_BK = more_BK[:, :top]
+            return jax.lax.sort((-value_BK[:, :top], place_I[kept_BK], kept_BK), num_keys=2)[2]
+
         top_BK = jax.lax.cond(tied, in_order, by_value)
-    return top_BK, jnp.take_along_axis(score_BI, top_BK, 1)
+    score_BK = jnp.take_along_axis(score_BI, top_BK, 1)
+    return top_BK, jnp.where(score_BK == 0, 0, score_BK), _has_nan(value_BI)
+
+
+def _has_nan(value_BI: jax.Array) -> jax.Array:
+    """Bool of shape (B,). Maxima of a CPU may pass over a NaN; sums don't, but they are NaN where both infinities are too."""
+    return jax.lax.cond(
+        jnp.isnan(value_BI.sum()), lambda: jnp.isnan(value_BI).any(1), lambda: jnp.zeros(len(value_BI), jnp.bool_)
+    )
+
+
+def _has_blocks(score_BI: jax.Array, top: int) -> bool:
+    return 4 * BLOCK * top <= score_BI.shape[1]
 
 
 def first_places(score_BI: jax.Array, top: int) -> jax.Array:
     """The positions of the `top` best, equal ones in the order of their positions.
 
-    Of many items the best are in the `top` blocks with the best maxima: a block that is not among them has as many before it.
+    Of many items the best are in the `top` blocks with the best maxima, or after the last whole block: a block that is not among them has
+    as many before it.
     """
-    B, I = score_BI.shape
-    if 4 * BLOCK * top > I:
+    if not _has_blocks(score_BI, top):
         return jax.lax.top_k(score_BI, top)[1]
-    score_BI = jnp.pad(score_BI, ((0, 0), (0, -I % BLOCK)), constant_values=-jnp.inf)
-    blocks_BNI = score_BI.reshape(B, -1, BLOCK)
-    block_BK = jnp.sort(jax.lax.top_k(blocks_BNI.max(2), top)[1], axis=1)
-    _, at_BK = jax.lax.top_k(jnp.take_along_axis(blocks_BNI, block_BK[:, :, None], 1).reshape(B, -1), top)
-    return jnp.take_along_axis(block_BK, at_BK // BLOCK, 1) * BLOCK + at_BK % BLOCK
+    B, I = score_BI.shape
+    block_BNI = score_BI[:, : I // BLOCK * BLOCK].reshape(B, -1, BLOCK)
+    block_BK = jnp.sort(jax.lax.top_k(block_BNI.max(2), top)[1], axis=1)
+    column_BC = (block_BK[:, :, None] * BLOCK + jnp.arange(BLOCK)[None, None]).reshape(B, -1)
+    rest_BC = jnp.broadcast_to(jnp.arange(I // BLOCK * BLOCK, I)[None], (B, I % BLOCK))
+    column_BC = jnp.concatenate([column_BC, rest_BC.astype(column_BC.dtype)], 1)
+    at_BK = jax.lax.top_k(jnp.take_along_axis(score_BI, column_BC, 1), top)[1]
+    return jnp.take_along_axis(column_BC, at_BK, 1)
 
 
 def rank_candidates(
@@ -155,17 +169,17 @@ def rank_candidates(
     chunk, places = min(chunk, users, max(LEAST, COMPARED // items)), min(max(top, within or 0) if by_places else top, items)
     chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
     most = max(offset_U[user_B[-1] + 1] - offset_U[user_B[0]] for user_B in chunks)
-    positives = 1 << int(most - 1).bit_length()
+    blocks = -(-_padded(int(most)) * items // COMPARED)
+    block = -(-_padded(int(most)) // blocks)
     size_U = np.diff(history_UI.indptr)
     most_masked = max(int(size_U[user_B].sum()) + (chunk - len(user_B)) * int(size_U[user_B[-1]]) for user_B in chunks)
-    block = min(positives, 1 << (max(COMPARED // items, 1).bit_length() - 1))
 
     results: list[tuple[Array, ...]] = []
     for n, user_B in enumerate(chunks):
         filled_B = np.pad(user_B, (0, chunk - len(user_B)), "edge")
         own = slice(offset_U[user_B[0]], offset_U[user_B[-1] + 1])
         user_P = np.repeat(np.arange(len(user_B)), np.diff(offset_U[user_B[0] : user_B[-1] + 2]))
-        fill = (0, positives - len(user_P))
+        fill = (0, blocks * block - len(user_P))
         at = np.pad(user_P, fill).astype(np.int32), np.pad(item_P[own], fill)
         masked = _masked(history_UI[filled_B], items, most_masked) if sampled_UI is None else sampled_UI[filled_B].toarray() == 0
         if by_places:
@@ -193,11 +207,17 @@ def rank_candidates(
     return Ranking(np.concatenate(rank_P), candidates_U, top_UK, score_UK)
 
 
+def _padded(count: int) -> int:
+    """Rounded up to four binary digits: few sizes are compiled, and no more than an eighth of one is padding."""
+    step = 1 << max((count - 1).bit_length() - 4, 0)
+    return -(-max(count, 1) // step) * step
+
+
 def _masked(history_BI: sparse.csr_array, items: int, most: int) -> Masked:
-    """All chunks of a task have room for `most` entries, rounded up."""
+    """All chunks of a task have room for `most` entries."""
     size_B = np.diff(history_BI.indptr)
     row_M = np.repeat(np.arange(len(size_B), dtype=np.int32), size_B)
-    fill = (0, (1 << max(most - 1, 0).bit_length()) - len(row_M))
+    fill = (0, _padded(most) - len(row_M))
     return np.pad(row_M, fill), np.pad(history_BI.indices, fill, constant_values=items)
 
 

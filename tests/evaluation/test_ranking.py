@@ -3,6 +3,7 @@
 import dataclasses
 import weakref
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse, stats
 
 from cold_jax.evaluation import ranking
-from cold_jax.evaluation.ranking import AHEAD, BLOCK, Ranking, _rank, best_items, rank_candidates
+from cold_jax.evaluation.ranking import AHEAD, BLOCK, Ranking, _padded, _rank, best_items, first_places, rank_candidates
 from cold_jax.splits.tasks import EvalTask, ranking_task
 from cold_jax.splits.ties import tie_break
 
@@ -116,6 +117,51 @@ def test_the_best_blocks_hold_the_best_of_many(values: int):
     check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, 3, 4), 3)
 
 
+SOME = np.array([0.0, -0.0, -np.inf, np.inf, 1.5, -2.0, 1e-30, 3.0], np.float32)
+MANY = 12 * BLOCK + 7  # candidates of which blocks are made, the last of them not full
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), values=st.integers(1, 8))
+def test_ranks_and_first_places_of_many_with_ties(seed: int, values: int):
+    part = make_part(seed, items=MANY * 3 // 2 + 1)
+    assert len(part.candidate_I) == MANY
+    score_UI = np.random.default_rng(seed).choice(
+        SOME, (USERS, MANY), p=np.r_[1 - (values - 1) / 20, [0.05] * (values - 1), [0] * (8 - values)]
+    )
+    check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, 3, 256), 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), values=st.integers(1, 100), best=st.sampled_from([0, MANY // 2, MANY - 1]))
+def test_first_places_are_those_of_a_stable_sort(seed: int, values: int, best: int):
+    """Among them the last columns, which fill no block."""
+    score_BI = np.random.default_rng(seed).integers(0, values, (3, MANY)).astype(np.float32)
+    score_BI[0, best] = values
+    score_BI[1, MANY // 2 :] = -np.inf
+    np.testing.assert_array_equal(jax.jit(first_places, static_argnums=1)(score_BI, 3), np.argsort(-score_BI, stable=True)[:, :3])
+
+
+@pytest.mark.parametrize("column", [0, MANY // 2, MANY - 1])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_nan_among_many_is_found(column: int, masked: bool):
+    part = make_part(3, items=MANY * 3 // 2 + 1)
+    history_UI = part.history_UI.tolil()
+    history_UI[4, part.candidate_I[column]] = masked
+    part = dataclasses.replace(part, history_UI=sparse.csr_array(history_UI))
+    part.history_UI.eliminate_zeros()
+    score_UI = np.zeros((USERS, MANY), np.float32)
+    score_UI[4, column] = np.nan
+    with pytest.raises(FloatingPointError, match=r"a score of user 4 "):
+        rank_candidates(lambda position_B: score_UI[position_B], part, 3)
+
+
+def test_sizes_are_few_and_hardly_padded():
+    sizes = [_padded(count) for count in range(1, 5000)]
+    assert all(count <= size <= count + count // 8 for count, size in enumerate(sizes, 1))
+    assert len(set(sizes)) < 100
+
+
 def test_scores_of_jax_and_of_double_precision():
     part = make_part(0)
     score_UI = np.random.default_rng(0).normal(size=(USERS, len(part.candidate_I)))
@@ -129,6 +175,13 @@ def test_many_positives_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch):
     part = make_part(1, users=30, items=20)
     score_UI = np.random.default_rng(1).integers(0, 5, (30, len(part.candidate_I))).astype(np.float32)
     check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, 5, 30), 5)
+
+
+def test_nothing_is_before_a_target_that_is_masked():
+    part = make_part(2)
+    part = dataclasses.replace(part, history_UI=part.target_UI)
+    score_UI = np.random.default_rng(2).normal(size=(USERS, len(part.candidate_I)))
+    assert (rank_candidates(lambda position_B: score_UI[position_B], part, 5).rank_P == 1).all()
 
 
 def test_what_is_shown_does_not_matter():
