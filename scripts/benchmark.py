@@ -331,10 +331,10 @@ def ranking(users: int = 20_000, items: int = 50_000, width: int = 64, top: int 
         jnp.asarray(user_UV),
         jnp.asarray(item_IV),
     )
-    score = jax.jit(lambda user_BV, item_IV: user_BV @ item_IV.T)
+    score = jax.jit(lambda user_UV, user_B, item_IV: user_UV[user_B] @ item_IV.T)
 
     def ours() -> np.ndarray:
-        return rank_candidates(lambda position: score(ours_U[part.user_U[position]], ours_I), part, top, 256).top_UK
+        return rank_candidates(lambda position: score(ours_U, part.user_U[position], ours_I), part, top, 256).top_UK
 
     def theirs() -> np.ndarray:
         best = []

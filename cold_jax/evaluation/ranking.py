@@ -174,6 +174,7 @@ def rank_candidates(
     size_U = np.diff(history_UI.indptr)
     most_masked = max(int(size_U[user_B].sum()) + (chunk - len(user_B)) * int(size_U[user_B[-1]]) for user_B in chunks)
 
+    in_order = jnp.asarray(order_I), jnp.asarray(place_I)
     results: list[tuple[Array, ...]] = []
     for n, user_B in enumerate(chunks):
         filled_B = np.pad(user_B, (0, chunk - len(user_B)), "edge")
@@ -183,9 +184,9 @@ def rank_candidates(
         at = np.pad(user_P, fill).astype(np.int32), np.pad(item_P[own], fill)
         masked = _masked(history_UI[filled_B], items, most_masked) if sampled_UI is None else sampled_UI[filled_B].toarray() == 0
         if by_places:
-            results.append((user_P, *_first(score(filled_B), masked, order_I, place_I, places)))
+            results.append((user_P, *_first(score(filled_B), masked, *in_order, places)))
         else:
-            results.append(_rank(score(filled_B), masked, *at, order_I, place_I, places, block))
+            results.append(_rank(score(filled_B), masked, *at, *in_order, places, block))
         if n >= AHEAD:
             results[n - AHEAD] = jax.device_get(results[n - AHEAD])
     rank_P, top_UK, score_UK = [], [], []
