@@ -100,7 +100,7 @@ class SampledBatches(SomeItemsBatches):
             self.taken_N = np.unique(self._pairs(train.user_N, train.item_N))
         self.capacity = min(wanted, len(self.trained_I))
         # One compiled shape: room for the fullest of 32 batches. A fuller one is padded to twice that, and compiled once more.
-        self.multiple = max(row_count(self._draw(step).rows) for step in range(32))
+        self.multiple = max(self._row_count(step) for step in range(32))
 
     def __call__(self, step: int) -> Batch:
         row_B, supports, item_J, user_T, rows, slot_T = self._draw(step)
@@ -125,14 +125,23 @@ class SampledBatches(SomeItemsBatches):
     def _draw(self, step: int) -> "_Drawn":
         row_B = self._targets(step, self.batching.size)
         draw = seeds.generator(self.seed, "draw", step)
-        supports = [self._support(draw, row) for row in row_B]
+        supports = self._supports(draw, row_B)
         user_B, target_B = self.train.user_N[row_B], self.train.item_N[row_B]
         item_J = self._items(
             draw, np.concatenate([target_B, *(items for items, _ in supports), self._hard(draw, user_B, target_B)])
         )
+        return _Drawn(row_B, supports, item_J, *self._texts(user_B, item_J))
+
+    def _texts(self, user_B: np.ndarray, item_J: np.ndarray) -> tuple[np.ndarray, Rows | np.ndarray, np.ndarray]:
+        """The last three of what is drawn."""
         user_T = np.unique(user_B)
-        rows, slot_T = self.place_texts(np.concatenate([user_T, len(self.train.users) + item_J]), self.multiple)
-        return _Drawn(row_B, supports, item_J, user_T, rows, slot_T)
+        return user_T, *self.place_texts(np.concatenate([user_T, len(self.train.users) + item_J]), self.multiple)
+
+    def _row_count(self, step: int) -> int:
+        if self.batching.full_softmax:  # whatever the supports
+            user_B = self.train.user_N[self._targets(step, self.batching.size)]
+            return row_count(self._texts(user_B, self.trained_I)[1])
+        return row_count(self._draw(step).rows)
 
     def _order(self, epoch: int) -> np.ndarray:
         order_N = super()._order(epoch)
@@ -141,16 +150,24 @@ class SampledBatches(SomeItemsBatches):
         position_I = seeds.generator(self.seed, "order of items", epoch).permutation(len(self.train.items))
         return order_N[np.argsort(position_I[self.train.item_N[order_N]], kind="stable")]
 
-    def _support(self, draw: np.random.Generator, row: int) -> tuple[np.ndarray, float]:
-        """A sampled support of the example's user, which never holds the target; and the weight of each of its items."""
-        first, last = self.offset_U[self.train.user_N[row] : self.train.user_N[row] + 2]
-        earliest = self.batching.earliest_support
-        others = self.train.item_N[first : row if earliest else last]
-        others = others[others != self.train.item_N[row]]
-        sizes = [k for k in self.batching.support if not earliest or k <= len(others)]
-        count = min(sizes[draw.integers(len(sizes))], len(others)) if sizes else len(others)
-        kept = count if self.batching.history is None else min(count, self.batching.history)
-        return (others if earliest else draw.permutation(others))[:kept], count / max(kept, 1)
+    def _supports(self, draw: np.random.Generator, row_B: np.ndarray) -> list[tuple[np.ndarray, float]]:
+        """For each example a sampled support of its user, which never holds the target; and the weight of each of its items."""
+        user_B, item_N = self.train.user_N[row_B], self.train.item_N
+        earliest, history = self.batching.earliest_support, self.batching.history
+        last_B = row_B if earliest else self.offset_U[user_B + 1]
+        spans = zip(item_N[row_B].tolist(), self.offset_U[user_B].tolist(), last_B.tolist(), strict=True)
+        supports, sizes = [], self.batching.support
+        for target, first, last in spans:  # of plain numbers, as NumPy's take twice as long here
+            others = item_N[first:last]
+            others = others[others != target]
+            if earliest:
+                sizes = [k for k in self.batching.support if k <= len(others)]
+            count = min(sizes[draw.integers(len(sizes))], len(others)) if sizes else len(others)
+            kept = count if history is None else min(count, history)
+            if not earliest:
+                draw.shuffle(others)
+            supports.append((others[:kept], count / max(kept, 1)))
+        return supports
 
     def _hard(self, draw: np.random.Generator, user_B: np.ndarray, target_B: np.ndarray) -> np.ndarray:
         """The step's hard negatives, which are negatives of its other examples as well."""

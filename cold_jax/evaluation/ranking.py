@@ -28,7 +28,10 @@ LEAST = 32  # users in a chunk, however many items: fewer read the items' vector
 BLOCK = 50  # items whose maximum represents them
 
 
-COMPARISONS = 2**30  # of positives with candidates, from which ranks that nobody reads are not computed
+COMPARISONS = 2**22  # of positives with candidates, from which ranks that nobody reads are not computed
+
+
+SEEN = 2**12  # seen items that any chunk has room for, so that few sizes are compiled
 
 
 AHEAD = 4  # chunks that may wait for the device, each with its scores of all candidates
@@ -209,8 +212,8 @@ def rank_candidates(
 
 
 def _padded(count: int) -> int:
-    """Rounded up to four binary digits: few sizes are compiled, and no more than an eighth of one is padding."""
-    step = 1 << max((count - 1).bit_length() - 4, 0)
+    """Rounded up to three binary digits: few sizes are compiled, and no more than a quarter is added."""
+    step = 1 << max((count - 1).bit_length() - 3, 0)
     return -(-max(count, 1) // step) * step
 
 
@@ -218,7 +221,7 @@ def _masked(history_BI: sparse.csr_array, items: int, most: int) -> Masked:
     """All chunks of a task have room for `most` entries."""
     size_B = np.diff(history_BI.indptr)
     row_M = np.repeat(np.arange(len(size_B), dtype=np.int32), size_B)
-    fill = (0, _padded(most) - len(row_M))
+    fill = (0, _padded(max(most, SEEN)) - len(row_M))
     return np.pad(row_M, fill), np.pad(history_BI.indices, fill, constant_values=items)
 
 

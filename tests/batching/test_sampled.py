@@ -1,5 +1,6 @@
 """In-batch sampling by its properties, over the choices that a config may make."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,13 @@ def test_rows_have_one_shape(prepared: experiment.Prepared):
         multiple=2,
     )
     assert len({batches(step).rows.token_RL.shape for step in range(3 * batches.steps_per_epoch)}) == 1
+
+
+def test_rows_of_a_softmax_over_all_items_have_room_for_the_fullest_of_32_batches(prepared: experiment.Prepared):
+    every = dataclasses.replace(STEP, negatives=0, full_softmax=True)
+    batches = make(prepared, every)
+    texts = [len(np.unique(batches(step).examples.user_B)) + prepared.train.warm_I.sum() for step in range(32)]
+    assert batches.multiple == max(texts)
 
 
 def test_the_target_of_a_repeated_interaction_is_not_in_its_support(prepared: experiment.Prepared):

@@ -158,7 +158,7 @@ def test_a_nan_among_many_is_found(column: int, masked: bool):
 
 def test_sizes_are_few_and_hardly_padded():
     sizes = [_padded(count) for count in range(1, 5000)]
-    assert all(count <= size <= count + count // 8 for count, size in enumerate(sizes, 1))
+    assert all(count <= size <= count + count // 4 for count, size in enumerate(sizes, 1))
     assert len(set(sizes)) < 100
 
 
@@ -212,6 +212,16 @@ def test_all_chunks_are_one_compiled_program():
     rank_candidates(score, part, 5, 7)
     assert seen == {(7,)}
     assert _rank._cache_size() == before + 1
+
+
+def test_tasks_of_other_supports_share_the_compiled_program():
+    part = make_part(4, users=32, items=29)
+    score_UI = np.zeros((32, len(part.candidate_I)), np.float32)
+    rank_candidates(lambda position_B: score_UI[position_B], part, 5, 32)
+    before = _rank._cache_size()
+    nothing = dataclasses.replace(part, history_UI=sparse.csr_array(part.history_UI.shape, dtype=np.float32))
+    rank_candidates(lambda position_B: score_UI[position_B], nothing, 5, 32)
+    assert _rank._cache_size() == before
 
 
 def test_a_task_without_a_tie_breaking_order_is_refused():
