@@ -4,6 +4,7 @@ So are the frozen layers below adapted ones: they give a text the same states in
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -25,7 +26,9 @@ Encoder = TypeVar("Encoder", bound=nnx.Module)
 
 
 _REPEATED = 2  # texts for each that differs, from which each is encoded once
-_ROWS = 16  # rows of a slice: with 64 tokens a row, its activations fit a core's share of the cache
+ROWS = 16  # rows of a slice: with 64 tokens a row, its activations fit a core's share of the cache
+ACCELERATOR_ROWS = 256  # of a slice on a GPU or TPU, which fewer leave idle (experiments/benchmarks)
+AHEAD = 8  # slices that may wait for the device
 
 
 class VectorTable(nnx.Module):
@@ -149,30 +152,49 @@ def vectors(loaded: Loaded, tokens: Tokens) -> np.ndarray:
     repetitive = len(tokens.length_T) > _REPEATED * len(once.length_T)
     own = once if repetitive else tokens
 
-    def build() -> dict[str, np.ndarray]:
-        rows, slot_T = _pack(loaded, own)
-        vector_TD = np.concatenate([np.asarray(slice_TD) for _, slice_TD in _slices(_vectors, loaded.encoder, rows)])
-        return {"vector_TD": vector_TD[slot_T]}
-
+    build = lambda: {"vector_TD": _all_vectors(loaded, own, rows_at_once())}  # noqa: E731
     vector_TD = cache.arrays("vectors", _key(loaded, own), build)["vector_TD"]
     return vector_TD[at_T] if repetitive else vector_TD
 
 
 def encode(loaded: Loaded, texts: Sequence[str], side: str) -> np.ndarray:
     """float32 vector_TD of a side's texts (users, items or queries), which leave no trace in the cache."""
-    rows, slot_T = _pack(loaded, loaded.tokenize(texts, side, keep=False), min(len(texts), _ROWS))
-    return np.concatenate([np.asarray(slice_TD) for _, slice_TD in _slices(_vectors, loaded.encoder, rows)])[slot_T]
+    return _all_vectors(loaded, loaded.tokenize(texts, side, keep=False), min(len(texts), rows_at_once()))
+
+
+def _all_vectors(loaded: Loaded, tokens: Tokens, multiple: int) -> np.ndarray:
+    rows, slot_T = _pack(loaded, tokens, multiple)
+    vector_TD = np.empty((len(slot_T), loaded.encoder.width), np.float32)
+    slice_T, place_T = np.divmod(slot_T, min(len(rows.segment_RL), rows_at_once()) * loaded.encoder.texts_per_row)
+    of_slice = np.split(np.argsort(slice_T, kind="stable"), np.cumsum(np.bincount(slice_T))[:-1]) if len(slot_T) else []
+    most, waiting = max(map(len, of_slice), default=0), deque[tuple[np.ndarray, jax.Array]]()
+
+    def fetch() -> None:
+        at_T, found_TD = waiting.popleft()
+        vector_TD[at_T] = np.asarray(found_TD)[: len(at_T)]
+
+    for at_T, (_, slice_TD) in zip(of_slice, _slices(_vectors, loaded.encoder, rows), strict=False):
+        if jax.default_backend() == "cpu":
+            vector_TD[at_T] = np.asarray(slice_TD)[place_T[at_T]]
+            continue
+        # places that hold no text are left on the device, which encodes the next slices meanwhile
+        waiting.append((at_T, slice_TD[np.pad(place_T[at_T], (0, most - len(at_T)))]))
+        if len(waiting) > AHEAD:
+            fetch()
+    while waiting:
+        fetch()
+    return vector_TD
 
 
 def encode_states(loaded: Loaded, texts: Sequence[str], side: str) -> tuple[np.ndarray, np.ndarray]:
     """(float32 state_TLD, length_T) of texts that leave no trace in the cache."""
     tokens = loaded.tokenize(texts, side, keep=False)
-    return _token_states(loaded, tokens, min(len(texts), _ROWS)), tokens.length_T
+    return _token_states(loaded, tokens, min(len(texts), rows_at_once())), tokens.length_T
 
 
 def states(loaded: Loaded, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
     """float32 state_TLD of the tokens of all texts, 0 beyond a text's end, and length_T; from the cache as above."""
-    build = lambda: {"state_TLD": _token_states(loaded, tokens, _ROWS)}  # noqa: E731
+    build = lambda: {"state_TLD": _token_states(loaded, tokens, rows_at_once())}  # noqa: E731
     return cache.arrays("states", _key(loaded, tokens), build)["state_TLD"], tokens.length_T
 
 
@@ -185,9 +207,13 @@ def _token_states(loaded: Loaded, tokens: Tokens, multiple: int) -> np.ndarray:
     return state_TLD
 
 
-def _pack(loaded: Loaded, tokens: Tokens, multiple: int = _ROWS) -> tuple[Rows, np.ndarray]:
+def _pack(loaded: Loaded, tokens: Tokens, multiple: int | None = None) -> tuple[Rows, np.ndarray]:
     length = fit_row_length(tokens, loaded.row_length)
-    return pack(tokens, np.arange(len(tokens.length_T)), length, loaded.encoder.texts_per_row, multiple)
+    return pack(tokens, np.arange(len(tokens.length_T)), length, loaded.encoder.texts_per_row, multiple or rows_at_once())
+
+
+def rows_at_once() -> int:
+    return ROWS if jax.default_backend() == "cpu" else ACCELERATOR_ROWS
 
 
 def _key(loaded: Loaded, tokens: Tokens) -> dict[str, object]:
@@ -198,7 +224,7 @@ def _key(loaded: Loaded, tokens: Tokens) -> dict[str, object]:
         "tokens": tokens.digest,
         "pooling": [loaded.encoder.pooling.name, loaded.encoder.normalize],
         "dtype": loaded.encoder.backbone.dtype.name,
-        "rows": [loaded.row_length, loaded.encoder.texts_per_row, _ROWS],
+        "rows": [loaded.row_length, loaded.encoder.texts_per_row, rows_at_once()],
         "by": [jax.__version__, jax.devices()[0].device_kind, threads],
     }
 
@@ -206,7 +232,7 @@ def _key(loaded: Loaded, tokens: Tokens) -> dict[str, object]:
 def _slices(encode: Callable[[Encoder, Rows], jax.Array], encoder: Encoder, rows: Rows) -> Iterator[tuple[Rows, jax.Array]]:
     count_R = rows.segment_RL.max(1, initial=0)
     with stage("encoding", int(count_R.sum()), "texts") as advance:
-        for part in row_slices(rows, _ROWS):
+        for part in row_slices(rows, rows_at_once()):
             yield part, encode(encoder, part)
             advance(int(part.segment_RL.max(1, initial=0).sum()))
 

@@ -22,6 +22,9 @@ Array = np.ndarray | jax.Array
 COMPARED = 2**21  # scores that are compared at once: 8 MB, of which some copies stay in the cache
 
 
+ACCELERATOR_COMPARED = 2**27  # on a GPU or TPU, which fewer leave idle (experiments/benchmarks): 512 MB
+
+
 LEAST = 32  # users in a chunk, however many items: fewer read the items' vectors too often
 
 
@@ -169,10 +172,11 @@ def rank_candidates(
     candidates_U = items - np.diff(history_UI.indptr) if sampled_UI is None else np.diff(sampled_UI.indptr)
     by_places = within is not None and sampled_UI is None and len(item_P) * items > COMPARISONS
     by_places = by_places and not history_UI.multiply(task.target_UI[:, candidate_I]).nnz
-    chunk, places = min(chunk, users, max(LEAST, COMPARED // items)), min(max(top, within or 0) if by_places else top, items)
+    compared = COMPARED if jax.default_backend() == "cpu" else ACCELERATOR_COMPARED
+    chunk, places = min(chunk, users, max(LEAST, compared // items)), min(max(top, within or 0) if by_places else top, items)
     chunks = [np.arange(start, min(start + chunk, users)) for start in range(0, users, chunk)]
     most = max(offset_U[user_B[-1] + 1] - offset_U[user_B[0]] for user_B in chunks)
-    blocks = -(-_padded(int(most)) * items // COMPARED)
+    blocks = -(-_padded(int(most)) * items // compared)
     block = -(-_padded(int(most)) // blocks)
     size_U = np.diff(history_UI.indptr)
     most_masked = max(int(size_U[user_B].sum()) + (chunk - len(user_B)) * int(size_U[user_B[-1]]) for user_B in chunks)

@@ -85,7 +85,7 @@ class _Step(nnx.Module):
         return y_RLD
 
 
-def test_a_stack_runs_as_its_layers_one_by_one() -> None:
+def test_a_stack_runs_as_its_layers_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     stacked = stack_layers(_Step, 3, nnx.Rngs(0))
     assert stacked.linear.kernel.shape == (3, 8, 8)
     kernel_YDD, bias_YD = jnp.asarray(stacked.linear.kernel[...]), jnp.asarray(stacked.linear.bias[...])
@@ -100,6 +100,9 @@ def test_a_stack_runs_as_its_layers_one_by_one() -> None:
     run = lambda x_RLD: scan_layers(stacked, x_RLD, visible_RLL, None)  # noqa: E731
     np.testing.assert_allclose(run(x_RLD), loop(x_RLD), atol=1e-6)
     gradient = lambda f: jax.grad(lambda x_RLD: (f(x_RLD) ** 2).sum())(x_RLD)  # noqa: E731
+    np.testing.assert_allclose(gradient(run), gradient(loop), atol=1e-5)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # there no barriers stand around what is computed again
+    assert "prevent_cse=False" in str(jax.make_jaxpr(run)(x_RLD))
     np.testing.assert_allclose(gradient(run), gradient(loop), atol=1e-5)
 
 

@@ -57,6 +57,21 @@ def test_where_texts_repeat_each_is_encoded_once(tiny: Loaded) -> None:
     np.testing.assert_array_equal(vector_TD, np.stack([vector_of[text] for text in many]))
 
 
+def test_on_an_accelerator_vectors_are_the_same(tiny: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More rows at once, places without a text left there, and more slices than may wait."""
+    texts = [f"{text} {n}" for n in range(5) for text in TEXTS]
+    tokens = tokenize(tiny.tokenizer, texts, tiny.max_length)
+    expected_TD = precomputed.vectors(tiny, tokens)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(precomputed, "AHEAD", 2)
+    for rows in (3, 7, 256):
+        monkeypatch.setattr(precomputed, "ACCELERATOR_ROWS", rows)
+        assert precomputed.rows_at_once() == rows
+        np.testing.assert_allclose(precomputed.vectors(tiny, tokens), expected_TD, atol=1e-6)
+        np.testing.assert_allclose(precomputed.encode(tiny, texts[:9], "items"), expected_TD[:9], atol=1e-6)
+    assert precomputed.encode(tiny, [], "items").shape == (0, 16)
+
+
 @pytest.mark.parametrize("last", [1, 2])
 def test_the_last_layers_on_the_table_of_the_lower_ones_are_the_encoder(tiny: Loaded, last: int) -> None:
     tokens = tokenize(tiny.tokenizer, TEXTS, tiny.max_length)

@@ -170,8 +170,10 @@ def test_scores_of_jax_and_of_double_precision():
     check(part, single_UI, rank_candidates(lambda position_B: jnp.asarray(single_UI)[position_B], part, 5, 4), 5)
 
 
-def test_many_positives_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ranking, "COMPARED", 64)
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_many_positives_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch, backend: str):
+    monkeypatch.setattr(ranking, {"cpu": "COMPARED", "gpu": "ACCELERATOR_COMPARED"}[backend], 64)
+    monkeypatch.setattr(ranking.jax, "default_backend", lambda: backend)
     part = make_part(1, users=30, items=20)
     score_UI = np.random.default_rng(1).integers(0, 5, (30, len(part.candidate_I))).astype(np.float32)
     check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, 5, 30), 5)
