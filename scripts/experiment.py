@@ -176,11 +176,13 @@ def submit(table: Mapping[str, Any], folder: Path, given: Mapping[str, str], key
     """Each run of a table, under way."""
     encoders: dict[Draw, dict[str, str]] = {draw: {} for draw in product(table["split_seeds"], table["seeds"])}
     before: dict[str, Future[object]] = {}
-    for (split, seed), (name, overrides) in product(encoders, table["pretrained"].items()):
+    pretrained_runs: Mapping[str, list[str]] = table["pretrained"]
+    for draw, (name, overrides) in product(encoders, pretrained_runs.items()):
+        split, seed = draw
         arguments = [Template(override).substitute(given, seed=seed, split=split) for override in overrides]
         path = folder / "runs" / f"{name}-{_digest(arguments)}"
-        encoders[split, seed][name] = str(path / "encoder")
-        before[encoders[split, seed][name]] = runs.make(path, pretrained, arguments)
+        encoders[draw][name] = str(path / "encoder")
+        before[encoders[draw][name]] = runs.make(path, pretrained, arguments)
 
     pre_trained = set(before)
 
