@@ -20,6 +20,7 @@ Flax's own parameter names (kernel, bias, scale, embedding) stay as they are.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["CONF", "compare", "compose", "load", "train"]
 
+# else threads of NumPy's products wait busily for a while after each, on cores that XLA or another process works on
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 _here = Path(__file__).resolve().parent
 CONF = str(next(p for p in (_here / "conf", _here.parent / "conf") if p.is_dir()))
 

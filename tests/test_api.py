@@ -1,6 +1,7 @@
 """cold_jax.train, load, compose and compare: what the commands do, from Python."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -128,3 +129,12 @@ def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path) -> None:
         FinishedRun(tmp_path)
     with pytest.raises(ConfigError, match="user: not KEY=VALUE"):
         cold_jax.load(tmp_path, "user")
+
+
+def test_numpy_threads_do_not_wait_busily_and_ones_own_choice_stays() -> None:
+    """OpenBLAS reads the variable when NumPy is imported, so it must be set before."""
+    look = "import os, sys, cold_jax; print(os.environ['OPENBLAS_THREAD_TIMEOUT'], 'numpy' in sys.modules)"
+    for own, expected in ({}, "4"), ({"OPENBLAS_THREAD_TIMEOUT": "9"}, "9"):
+        kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+        done = subprocess.run([sys.executable, "-c", look], env=kept | own, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [expected, "False"]
