@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from cold_jax.baselines.base import check_grids
+from cold_jax.baselines.kernels import UserGP
 from cold_jax.baselines.rating_gp import RatingGP, logistic
 from cold_jax.baselines.sequential import History, sample_users
 from cold_jax.errors import ConfigError
-from cold_jax.evaluation.evaluate import PointwiseScorer, Scorer, score_pointwise, validate
+from cold_jax.evaluation.evaluate import PointwiseScorer, Scorer, score_pointwise, select_setting, validate
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 
 TEXTS = ["titles", "vectors"]  # the members that know new items
@@ -68,6 +70,39 @@ class RatingEnsemble(RatingGP):
         scale_F = np.maximum(score_NF.std(0), 1e-12)
         weight_F, bias = logistic(score_NF / scale_F, task.value_N, ridge=1.0)
         return PointwiseScorer(lambda task: stacked(task) / scale_F @ weight_F + bias)
+
+
+@dataclass(frozen=True)
+class UserGPEnsemble(UserGP):
+    """z(model) + w z(process), z a score less its mean over a user's candidates at unit standard deviation, w of `weights` by validation."""
+
+    weights: list[float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_grids(self, self.metric, weights=self.weights)
+
+    def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:  # type: ignore[override]
+        if not validation or any(task.kind is not TaskKind.rank for task in validation.values()):
+            raise ConfigError(
+                "ensemble: user_gp is for lists, with validation users by which its weight is chosen; use split=user_cold"
+            )
+        process = super().__call__(train, validation)
+
+        def joined(weight: float) -> Scorer:
+            def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+                own_UI, of_process_UI = (_standardized(one(user_U, history_UI, candidate_I)) for one in (model, process))
+                return own_UI + weight * of_process_UI
+
+            return scorer
+
+        weight, _ = select_setting(self.weights, lambda weight, _: joined(weight), [(train, validation)], self.metric)
+        return joined(weight)
+
+
+def _standardized(score_UI: object) -> np.ndarray:
+    score_UI = np.asarray(score_UI, np.float64)
+    return (score_UI - score_UI.mean(1, keepdims=True)) / np.maximum(score_UI.std(1, keepdims=True), 1e-12)
 
 
 def boost_cold_items(

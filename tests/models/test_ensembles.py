@@ -3,15 +3,21 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
+import scipy.stats
 import test_rating_gp
 from fitted import named
+from scipy import sparse
 from test_sequential import SHOWN_UI, asking, trained
 
+from cold_jax import config, experiment
+from cold_jax.baselines.kernels import UserGP
+from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import Scorer, evaluate, score_pointwise
-from cold_jax.models.ensembles import HistoryEnsemble, RatingEnsemble, SingleModel, boost_cold_items
+from cold_jax.models.ensembles import HistoryEnsemble, RatingEnsemble, SingleModel, UserGPEnsemble, boost_cold_items
 from cold_jax.splits.tasks import EvalTask, TrainView
 
 USERS, ITEMS = np.arange(2), np.arange(5)
@@ -109,3 +115,33 @@ def test_scores_are_stacked_at_one_scale() -> None:
         blend, _, test = joined(lambda user_U, shown, item_I, size=size: size * label_UI[user_U][:, item_I])
         found.append(score_pointwise(blend, test["all"]))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_process_over_users_is_added_at_the_weight_that_validation_chooses() -> None:
+    """Beside a model that knows nothing it gets the largest weight, beside one that knows all none; scores of any scale are alike."""
+    overrides = [
+        "+experiment=frozen_user_cold",
+        "data=synthetic",
+        "data.users=80",
+        "data.items=30",
+        "encoder=tiny",
+        "ensemble=user_gp",
+    ]
+    s = config.settings(config.compose([*overrides, "ensemble.folds=2", "logger=none"]))
+    p, ensemble = experiment.prepare(s), cast("UserGPEnsemble", s.ensemble)
+    process = UserGP(**{field.name: getattr(ensemble, field.name) for field in dataclasses.fields(UserGP)})(p.train, {})
+    task = p.split.validation["support_5"]
+    validation, at = {task.name: task}, (task.user_U, task.history_UI, task.candidate_I)
+
+    def knows(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        row_of = {int(user): row for row, user in enumerate(task.user_U)}
+        return 1e6 * task.target_UI.toarray()[[row_of[int(user)] for user in user_U]][:, candidate_I]
+
+    def nothing(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        return np.random.default_rng(0).normal(size=(len(user_U), len(candidate_I)))
+
+    z = lambda score_UI: scipy.stats.zscore(np.asarray(score_UI, np.float64), axis=1)  # noqa: E731
+    for model, weight in ((knows, 0.0), (nothing, 2.0)):
+        np.testing.assert_allclose(ensemble(model, p.train, validation)(*at), z(model(*at)) + weight * z(process(*at)), atol=1e-9)
+    with pytest.raises(ConfigError, match="ensemble: user_gp is for lists"):
+        ensemble(nothing, p.train, {})
