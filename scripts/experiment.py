@@ -225,7 +225,7 @@ def measured(submitted: Sequence[Made]) -> pl.DataFrame:
             for p in results["protocol"].values()
         ]
         protocols = pl.DataFrame(
-            {"part": [*results["protocol"], "run"], "protocol": [*descriptions, "this machine, one run at a time"]}
+            {"part": [*results["protocol"], "run"], "protocol": [*descriptions, "see README.md"]}
         )
         labels = {"run": pl.lit(name), "split": pl.lit(split, pl.Int64), "seed": pl.lit(seed), "draw": pl.lit(f"{split} {seed}")}
         frames.append(pl.concat([of_users, of_none]).join(protocols, "part").with_columns(**labels))
@@ -430,8 +430,11 @@ def draw(table: Mapping[str, Any], found: Sequence[Row], path: Path) -> None:
         if cost is None:
             axes.set_xticks(range(len(table["parts"])), table["parts"], rotation=30)
         elif cost == "trained":
-            axes.set_xscale("symlog", linthresh=1000)
-            axes.set_xlim(left=-200)
+            if min(cost_of.values()) > 0:
+                axes.set_xscale("log")
+            else:
+                axes.set_xscale("symlog", linthresh=1000)
+                axes.set_xlim(left=-200)
             axes.set_xlabel("trained parameters")
         else:
             axes.set_xlabel({"seconds": "seconds of training", "MB": "peak memory, MB"}[cost])
