@@ -58,7 +58,7 @@ def test_the_readme_shows_the_table_and_its_command(folder: Path) -> None:
     assert f"make experiment NAME={folder.name}" in readme
 
 
-VALUES = {"seed": "1", "rows": "8", "dtype": "float32"}  # for $KEY that are no folders
+VALUES = {"split": "1", "seed": "1", "rows": "8", "dtype": "float32"}  # for $KEY that are no folders
 
 
 @functools.cache
