@@ -14,7 +14,7 @@ from cold_jax.baselines.item_item import ease_weights
 from cold_jax.baselines.kernels import coordinate_search
 from cold_jax.errors import ConfigError
 from cold_jax.splits.folds import pseudo_cold_folds
-from cold_jax.splits.tasks import TrainView
+from cold_jax.splits.tasks import EvalTask, TrainView
 
 GENRE_ONLY = {"kernel": {"text(line)": 0.5, "text(title)": 0.5, "rbf(line)": 0.9, "overlap3(genre)": 0.75, "constant": 0.1}}
 
@@ -93,16 +93,19 @@ def test_without_folds_the_split_s_cold_items_choose(train: TrainView):
     kernel = {"text(title)": 1.0, "text(line)": 1.0}
     baseline = named("item_kernel", kernel=kernel, penalties=[4.0], grid=[0.0, 1.0], folds=None, metric="recall@3")
     task = dict(asking(train, 3))["cold"]
-    for only, other in (kernel, reversed(kernel)):
-        alone = named("item_kernel", kernel={only: 1.0, other: 0.0}, penalties=[4.0])
+
+    def best_of(block: str, other: str) -> tuple[np.ndarray, EvalTask]:
+        alone = named("item_kernel", kernel={block: 1.0, other: 0.0}, penalties=[4.0])
         score_UI = np.asarray(alone(train, {})(task.user_U, task.history_UI, task.candidate_I))
-        top_UK = task.candidate_I[np.argsort(-score_UI, 1)[:, :3]]
         target_UI = sparse.lil_array(task.target_UI.shape)
-        for u, top_K in enumerate(top_UK):
+        for u, top_K in enumerate(task.candidate_I[np.argsort(-score_UI, 1)[:, :3]]):
             target_UI[u, top_K] = 1
-        of_only = {"cold": replace(task, target_UI=sparse.csr_array(target_UI)), "warm": task}
-        score_UI = scores(baseline, train, of_only)
-        np.testing.assert_allclose(score_UI, scores(alone, train), rtol=1e-9)
+        return scores(alone, train), replace(task, target_UI=sparse.csr_array(target_UI))
+
+    for only, other in (kernel, reversed(kernel)):
+        (expected_UI, of_only), (_, of_other) = best_of(only, other), best_of(other, only)
+        score_UI = scores(baseline, train, {"cold": of_only, "warm": of_other})  # the warm items' task does not count
+        np.testing.assert_allclose(score_UI, expected_UI, rtol=1e-9)
     with pytest.raises(ConfigError, match="baseline.folds: null chooses by the split's cold validation items"):
         baseline(train, {})
 

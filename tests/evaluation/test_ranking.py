@@ -179,6 +179,21 @@ def test_many_positives_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch, 
     check(part, score_UI, rank_candidates(lambda position_B: score_UI[position_B], part, 5, 30), 5)
 
 
+def test_an_accelerator_gets_more_users_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ranking, "COMPARED", 20)
+    monkeypatch.setattr(ranking, "LEAST", 1)
+    part = make_part(1, users=30, items=20)
+    largest = []
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(ranking.jax, "default_backend", lambda backend=backend: backend)
+        sizes: list[int] = []
+        rank_candidates(
+            lambda at_B, sizes=sizes: (sizes.append(len(at_B)), np.zeros((len(at_B), len(part.candidate_I))))[1], part, 5
+        )
+        largest.append(max(sizes))
+    assert largest == [20 // len(part.candidate_I), len(part.user_U)]
+
+
 def test_nothing_is_before_a_target_that_is_masked():
     part = make_part(2)
     part = dataclasses.replace(part, history_UI=part.target_UI)
