@@ -224,9 +224,7 @@ def measured(submitted: Sequence[Made]) -> pl.DataFrame:
             f"{p['candidates']}; masked: {p['mask']}; ties {p['ties']}; context: {p['context']}"
             for p in results["protocol"].values()
         ]
-        protocols = pl.DataFrame(
-            {"part": [*results["protocol"], "run"], "protocol": [*descriptions, "see README.md"]}
-        )
+        protocols = pl.DataFrame({"part": [*results["protocol"], "run"], "protocol": [*descriptions, "see README.md"]})
         labels = {"run": pl.lit(name), "split": pl.lit(split, pl.Int64), "seed": pl.lit(seed), "draw": pl.lit(f"{split} {seed}")}
         frames.append(pl.concat([of_users, of_none]).join(protocols, "part").with_columns(**labels))
     return pl.concat(frames)
