@@ -13,7 +13,7 @@ import numpy as np
 
 from cold_jax import cli, config
 from cold_jax.runs.folder import Run, open_run
-from cold_jax.splits.tasks import EvalTask
+from cold_jax.splits.tasks import EvalTask, TaskKind
 from cold_jax.text import similarity
 
 EDGES = (-1.0, 0.0, 0.1, 0.2, 0.35, 1.01)
@@ -45,7 +45,9 @@ def main() -> None:
     s = config.settings(cli.read_config(theta))
     dataset = s.data()
     split = s.split(dataset)
-    task = split.test["all"]
+    task = split.test.get("all")
+    if task is None or task.kind is not TaskKind.next:
+        sys.exit(f"{theta.path}: not a run of split=next_item, whose users have one target each")
     ids = [dataset.users.ids[u] for u in task.user_U]
     own_U = overlap(task, list(dataset.items.texts["title"]))
     cold_U = ~split.warm_I[task.target_UI.indices]

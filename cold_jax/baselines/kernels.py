@@ -199,7 +199,7 @@ class UserGP(Baseline):
 
     t is a user's first time, where the split has it (split.use_first_seen). V_r are the right factors of `svd_factors`. The support of a warm user is their k earliest training items, as a cold one does; so each k has a kernel of its own, and
     γ, λ and the weight of EASE in S / max S + a · EASE are chosen for each k by folds of pseudo-cold warm users. The profile is the
-    users' indicators, or where they have none the vector of their text.
+    users' indicators, or where they have none the vector of their text; a user who is not in the data has none.
     """
 
     profile: float
@@ -257,7 +257,9 @@ class UserGP(Baseline):
                         "baseline.arrival_weight: the split has no first times of users; give split.use_first_seen=true, or arrival_weight=0"
                     )
                 day_U = train.first_seen_U / (DAY * self.days)
-                kernel_BU += self.arrival_weight * np.exp(-((day_U[user_B][:, None] - day_U[warm_U]) ** 2) / 2)
+                of_data_B = user_B < len(day_U)
+                gap_BU = day_U[user_B[of_data_B]][:, None] - day_U[warm_U]
+                kernel_BU[of_data_B] += self.arrival_weight * np.exp(-(gap_BU**2) / 2)
             return kernel_BU
 
         value_U, vector_UU = eigh(kernel(warm_U, warm_UF))
@@ -294,7 +296,9 @@ class UserGP(Baseline):
         def features(user_U: np.ndarray, history_UI: sparse.csr_array) -> np.ndarray:
             seen_UI = history_UI.toarray().astype(np.float64)
             items_UI, factors_UV = normalize_rows(seen_UI * count_I**-0.25), normalize_rows(seen_UI @ source_IV)
-            weighted = (self.profile**0.5 * profile_UF[user_U], self.items**0.5 * items_UI, self.factors**0.5 * factors_UV)
+            of_data_U = user_U < len(profile_UF)
+            own_UF = np.where(of_data_U[:, None], profile_UF[np.where(of_data_U, user_U, 0)], 0)
+            weighted = (self.profile**0.5 * own_UF, self.items**0.5 * items_UI, self.factors**0.5 * factors_UV)
             return np.concatenate([*weighted, np.ones((len(user_U), 1))], 1)
 
         return features

@@ -155,6 +155,11 @@ def test_the_process_over_users_is_kernel_ridge(train: TrainView):
     ridge = KernelRidge(alpha=2.0, kernel="precomputed").fit(none_UU[:25, :25], value_UI - mean_I)
     found_UI = scorer(np.arange(25, 30), sparse.csr_array((5, 20)), np.arange(20))
     np.testing.assert_allclose(found_UI, mean_I + ridge.predict(none_UU[25:, :25]), rtol=1e-4, atol=1e-5)
+    found_UI = scorer(
+        np.array([3, 30]), sparse.csr_array((2, 20)), np.arange(20)
+    )  # user 30 is not in the data, so has no profile
+    alike_UU = np.stack([none_UU[3, :25], np.ones(25)])
+    np.testing.assert_allclose(found_UI, mean_I + ridge.predict(alike_UU), rtol=1e-4, atol=1e-5)
 
 
 def test_when_a_user_came_is_a_kernel_beside_the_others(train: TrainView):
@@ -168,6 +173,8 @@ def test_when_a_user_came_is_a_kernel_beside_the_others(train: TrainView):
     ridge = KernelRidge(alpha=2.0, kernel="precomputed").fit(kernel_UU[:25, :25], value_UI - value_UI.mean(0))
     found_UI = named("user_gp", **only, arrival_weight=0.5)(came, {})(np.arange(25, 30), sparse.csr_array((5, 20)), np.arange(20))
     np.testing.assert_allclose(found_UI, value_UI.mean(0) + ridge.predict(kernel_UU[25:, :25]), rtol=1e-4, atol=1e-5)
+    found_UI = named("user_gp", **only, arrival_weight=0.5)(came, {})(np.array([30]), sparse.csr_array((1, 20)), np.arange(20))
+    np.testing.assert_allclose(found_UI, value_UI.mean(0) + ridge.predict(np.ones((1, 25))), rtol=1e-4, atol=1e-5)
 
     with pytest.raises(
         ValueError, match=r"baseline\.arrival_weight: the split has no first times of users; give split\.use_first_seen=true"
