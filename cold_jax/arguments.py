@@ -124,7 +124,7 @@ def _problems(word: str, words: Sequence[str], config_name: str) -> Iterator[str
         return
     if key in groups:
         names = choices(key)
-        for choice in filter(None, re.split(r"[\[\],\s'\"]+", value)):
+        for choice in _names(value):
             if choice not in names:
                 yield f"{key}={choice}: there is no such file in conf/{key}; {nearest_name(choice, names)}"
         if key == "experiment" and not prefix:
@@ -147,12 +147,17 @@ def _known(words: Sequence[str], config_name: str) -> list[str]:
     chosen = []
     for word in words:
         group, _, value = word.lstrip("+~").partition("=")
-        if group.isidentifier() and value in choices(group):
+        if group.isidentifier() and (names := _names(value)) and set(names) <= set(choices(group)):
             chosen.append(word)
     try:
         return _keys(OmegaConf.to_container(config.compose(chosen, config_name), resolve=False))
     except HydraException:
         return []
+
+
+def _names(value: str) -> list[str]:
+    """Of one choice, or of a list of them."""
+    return [name for name in re.split(r"[\[\],\s'\"]+", value) if name]
 
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:

@@ -57,6 +57,10 @@ def explained(*words: str, command: str = "train") -> str:
         (["loop.epoch=3"], "did you mean loop.epochs?"),
         (["optimizer.lr=1e-3"], "did you mean optimizer.learning_rate?"),
         (["+experiment=smoke", "adapter.rnak=3"], "adapter.rnak: there is no such key; did you mean adapter.rank?"),
+        (
+            ["+experiment=smoke", "baseline=[popularity,amazon/shop_kernel]", "baseline.shop_kernel.fold=3"],
+            "baseline.shop_kernel.fold: there is no such key; did you mean baseline.shop_kernel.folds?",
+        ),
         (["learning_rate=1"], "did you mean optimizer.learning_rate=1?"),
         (["adaptor=frozen"], "did you mean adapter=frozen?"),
         (["adapter=lroa"], "adapter=lroa: there is no such file in conf/adapter; did you mean lora?"),
