@@ -277,7 +277,7 @@ def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
             continue
         here = values.filter(part=part, metric=metric)
         # a baseline has no costs of its own
-        own = [entry for entry in measured_rows if part != "run" or has_values(here, entry["method"])]
+        own = [entry for entry in measured_rows if part != "run" or not filtered(here, entry["method"]).is_empty()]
         of = {entry["name"]: of_method(here, entry["method"]) for entry in own}
         best = strongest(of)
         bar = next((entry["name"] for entry in own if entry["method"] == table["ratio"]), None)
@@ -299,15 +299,14 @@ def rows(table: Mapping[str, Any], values: pl.DataFrame) -> list[Row]:
     return made
 
 
-def has_values(values: pl.DataFrame, method: str) -> bool:
+def filtered(values: pl.DataFrame, method: str) -> pl.DataFrame:
     run, _, name = method.partition(".")
-    return not values.filter(run=run, method=name).is_empty()
+    return values.filter(run=run, method=name)
 
 
 def of_method(values: pl.DataFrame, method: str) -> pl.DataFrame:
     """The values of RUN.METHOD. Raises ValueError where there are none."""
-    run, _, name = method.partition(".")
-    found = values.filter(run=run, method=name)
+    found = filtered(values, method)
     if found.is_empty():
         known = ", ".join(f"{run}.{name}" for run, name in values.select("run", "method").unique().sort("run", "method").rows())
         raise ValueError(f"experiment.yaml: {method} has no values here; there are {known or 'none'}")

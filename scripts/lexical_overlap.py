@@ -28,13 +28,14 @@ def overlap(task: EvalTask, titles: list[str]) -> np.ndarray:
     return np.array([(word_IF[own] @ target_UF[[u]].T).toarray().max(initial=0) for u, own in enumerate(history)])
 
 
-def of_users(run: Run, method: str, metric: str, ids: list[str]) -> np.ndarray:
-    """NaN for a user without a value."""
-    rows = run.read_per_user()
+def of_users(run: Run, method: str, ids: list[str]) -> dict[str, np.ndarray]:
+    """Metric → a value for each user, NaN for one without."""
     value_of = {
-        user: value for part, own, user, name, value in zip(*rows, strict=True) if (part, own, name) == ("all", method, metric)
+        (metric, user): value
+        for part, own, user, metric, value in zip(*run.read_per_user(), strict=True)
+        if (part, own) == ("all", method)
     }
-    return np.array([value_of.get(user, np.nan) for user in ids])
+    return {metric: np.array([value_of.get((metric, user), np.nan) for user in ids]) for metric in METRICS}
 
 
 def main() -> None:
@@ -51,8 +52,9 @@ def main() -> None:
     ids = [dataset.users.ids[u] for u in task.user_U]
     own_U = overlap(task, list(dataset.items.texts["title"]))
     cold_U = ~split.warm_I[task.target_UI.indices]
+    of_theta, of_phi = (of_users(run, method, ids) for run in (theta, phi))
     for metric in METRICS:
-        theta_U, phi_U = (of_users(run, method, metric, ids) for run in (theta, phi))
+        theta_U, phi_U = of_theta[metric], of_phi[metric]
         for which, of_kind in (("all", np.ones(len(ids), bool)), ("cold", cold_U)):
             for low, high in pairwise(EDGES):
                 own = of_kind & (own_U > low) & (own_U <= high) & ~np.isnan(theta_U)

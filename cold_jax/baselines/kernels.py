@@ -256,10 +256,9 @@ class UserGP(Baseline):
                     raise ConfigError(
                         "baseline.arrival_weight: the split has no first times of users; give split.use_first_seen=true, or arrival_weight=0"
                     )
-                day_U = train.first_seen_U / (DAY * self.days)
-                of_data_B = user_B < len(day_U)
-                gap_BU = day_U[user_B[of_data_B]][:, None] - day_U[warm_U]
-                kernel_BU[of_data_B] += self.arrival_weight * np.exp(-(gap_BU**2) / 2)
+                day_U = np.append(train.first_seen_U / (DAY * self.days), np.inf)  # the last is of those who are not in the data
+                day_B = day_U[np.minimum(user_B, len(train.users))]
+                kernel_BU += self.arrival_weight * np.exp(-((day_B[:, None] - day_U[warm_U]) ** 2) / 2)
             return kernel_BU
 
         value_U, vector_UU = eigh(kernel(warm_U, warm_UF))
@@ -289,15 +288,14 @@ class UserGP(Baseline):
     def _features(self, train: TrainView) -> Callable[[np.ndarray, sparse.csr_array], np.ndarray]:
         """Rows x with K = x x'ᵀ, of users and their histories."""
         blocks = [*train.users.indicators.values()] or [profile_vectors(train)]
-        profile_UF = normalize_rows(np.concatenate(blocks, 1).astype(np.float64))
+        profile_UF = np.pad(normalize_rows(np.concatenate(blocks, 1).astype(np.float64)), ((0, 1), (0, 0)))
         count_I = item_counts(train) + 1
         source_IV = closed_forms.svd_factors(train.interaction_UI, self.rank)[0]
 
         def features(user_U: np.ndarray, history_UI: sparse.csr_array) -> np.ndarray:
             seen_UI = history_UI.toarray().astype(np.float64)
             items_UI, factors_UV = normalize_rows(seen_UI * count_I**-0.25), normalize_rows(seen_UI @ source_IV)
-            of_data_U = user_U < len(profile_UF)
-            own_UF = np.where(of_data_U[:, None], profile_UF[np.where(of_data_U, user_U, 0)], 0)
+            own_UF = profile_UF[np.minimum(user_U, len(train.users))]
             weighted = (self.profile**0.5 * own_UF, self.items**0.5 * items_UI, self.factors**0.5 * factors_UV)
             return np.concatenate([*weighted, np.ones((len(user_U), 1))], 1)
 

@@ -302,16 +302,9 @@ class Run:
 
     def read_results(self) -> Results:
         """Raises RunError where a figure is not as it was written, or the file is of another format."""
-        path = self.path / "results.json"
+        document = self._read_document("results.json", self.not_finished)
         try:
-            document = read_json(path, RESULTS_LARGEST, RunError)
-        except FileNotFoundError:
-            raise RunError(self.not_finished) from None
-        _check_format(document.get("format") if isinstance(document, dict) else FORMAT, path)
-        document = unseal(document, str(path), RunError)
-        del document["format"]
-        try:
-            check_results(document, str(path))
+            check_results(document, str(self.path / "results.json"))
         except ValueError as error:
             raise RunError(str(error)) from None
         return document  # type: ignore[return-value]
@@ -322,11 +315,15 @@ class Run:
 
     def read_pretraining(self) -> dict[str, Any]:
         """Raises RunError where there is none, or not as it was written."""
-        path = self.path / "pretraining.json"
+        missing = f"{self.path / 'pretraining.json'}: is not there; only a finished pre-training has it"
+        return self._read_document("pretraining.json", missing)
+
+    def _read_document(self, name: str, missing: str) -> dict[str, Any]:
+        path = self.path / name
         try:
             document = read_json(path, RESULTS_LARGEST, RunError)
         except FileNotFoundError:
-            raise RunError(f"{path}: is not there; only a finished pre-training has it") from None
+            raise RunError(missing) from None
         _check_format(document.get("format") if isinstance(document, dict) else FORMAT, path)
         document = unseal(document, str(path), RunError)
         del document["format"]
