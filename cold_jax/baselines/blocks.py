@@ -101,11 +101,6 @@ def _centred(train: TrainView, text: str, key: str) -> Rows:
     return _products(normalize_rows(vector_ID - vector_ID.mean(0)))
 
 
-def whitened_cosine(train: TrainView, text: str, key: str) -> Rows:
-    """Cosines of θ's whitened vectors: without whitening a few directions that all texts share drown the rest."""
-    return _products(similarity.whitened(_vectors(train, text), FLOOR))
-
-
 def _words(train: TrainView, text: str, key: str) -> Rows:
     word_IF = similarity.of_words(train.items.text(text, key))
     return lambda own: (word_IF[own] @ word_IF.T).toarray().astype(np.float64)
@@ -138,7 +133,7 @@ OF_TEXTS: dict[str, Callable[[TrainView, str, str], Rows]] = {
     "text": lambda train, text, key: _products(_vectors(train, text)),
     "rbf": _rbf,
     "centred": _centred,
-    "white": whitened_cosine,
+    "white": lambda train, text, key: _products(similarity.whitened(_vectors(train, text), FLOOR)),
     "words": _words,
     "same_prefix": _same_prefix,
 }

@@ -8,17 +8,16 @@ standard deviation over the validation users' scores; the weights w_m are chosen
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
 
 from cold_jax import seeds
-from cold_jax.baselines import blocks
-from cold_jax.baselines.base import Baseline, Tasks
-from cold_jax.baselines.blocks import Rows
-from cold_jax.baselines.features import item_counts
-from cold_jax.baselines.gram import BLOCK, row_blocks
-from cold_jax.baselines.memory import DOUBLE
+from cold_jax.baselines.base import Baseline, Tasks, of_candidates
+from cold_jax.baselines.blocks import FLOOR
+from cold_jax.baselines.features import item_counts, text_vectors
 from cold_jax.errors import ConfigError
 from cold_jax.evaluation import metrics
 from cold_jax.evaluation.evaluate import Scorer, validate
@@ -26,20 +25,74 @@ from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 from cold_jax.text import similarity
 
 BACKWARD, DECAY = 0.5, 0.8  # of transitions against the order, and with each step of distance
+USERS = 256  # whose scores by words are sparse at once, a row of which may be full
 
 
-def title_similarity(train: TrainView, title: str) -> Rows:
+class Similarity(Protocol):
+    """A member's W, as what makes its scores."""
+
+    def scores(self, weight_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        """weight_UI W of the candidates, of shape (U, C), in single precision."""
+        ...
+
+
+@dataclass(frozen=True)
+class Products:
+    """W = x xᵀ, by way of x alone: W would be items × items. include_self: an item's own row counts.
+
+    Items of one text are scored once: the digits of a product may depend on its column, and equal scores shall be equal.
+    """
+
+    x_IF: np.ndarray | sparse.csr_array
+    include_self: bool
+    same_I: np.ndarray | None = None  # the first item of each item's text; None: each its own
+
+    @cached_property
+    def _of(self) -> Callable[[np.ndarray], tuple[np.ndarray | sparse.csr_array, np.ndarray | None]]:
+        """Candidates → (xᵀ of their distinct ones, of shape (F, K); each one's place among those, None where they are all distinct)."""
+
+        def take(candidate_I: np.ndarray) -> tuple[np.ndarray | sparse.csr_array, np.ndarray | None]:
+            own_C, place_C = candidate_I, None
+            if self.same_I is not None:
+                own_C, place_C = np.unique(self.same_I[candidate_I], return_inverse=True)
+            x_KF = self.x_IF[own_C]
+            return x_KF.T if isinstance(x_KF, np.ndarray) else sparse.csr_array(x_KF.T), place_C
+
+        return of_candidates(take)
+
+    @cached_property
+    def _square_I(self) -> np.ndarray:
+        return np.asarray((self.x_IF * self.x_IF).sum(1), np.float32)
+
+    def scores(self, weight_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        (x_FK, place_C), score_UC = self._of(candidate_I), np.empty((len(weight_UI.indptr) - 1, len(candidate_I)), np.float32)
+        for start in range(0, len(score_UC), USERS):
+            profile_BF = weight_UI[slice(start, start + USERS)] @ self.x_IF
+            score_BK = profile_BF @ x_FK if isinstance(x_FK, np.ndarray) else sparse.csr_array(profile_BF @ x_FK).toarray()
+            score_UC[start : start + USERS] = score_BK if place_C is None else score_BK[:, place_C]
+        if not self.include_self:
+            own_UC = sparse.coo_array((weight_UI @ sparse.diags_array(self._square_I))[:, candidate_I])
+            score_UC[own_UC.row, own_UC.col] -= own_UC.data
+        return score_UC
+
+
+@dataclass(frozen=True)
+class Weights:
+    """W itself, of few entries."""
+
+    weight_II: sparse.csr_array
+
+    def scores(self, weight_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
+        return sparse.csr_array(weight_UI @ self.weight_II)[:, candidate_I].toarray()
+
+
+def title_features(train: TrainView, title: str) -> sparse.csr_array:
     """TF-IDF of titles with pairs of words, beside a tenth of the categories' and a fifth of the brand's, which a title names first."""
     first = [similarity.words(text)[:2] for text in train.items.texts[title]]
     brands = [[*own[:1], *([" ".join(own)] if len(own) == 2 else [])] for own in first]
     blocks = [(1.0, similarity.of_words(train.items.texts[title])), (0.2, similarity.tfidf(brands))]
     blocks += [(0.1, similarity.unit_rows(sparse.csr_array(of_IF))) for of_IF in train.items.indicators.values()]
-    return cosines(sparse.csr_array(sparse.hstack([np.sqrt(weight) * block_IF for weight, block_IF in blocks])))
-
-
-def cosines(feature_IF: sparse.csr_array) -> Rows:
-    """Rows of x xᵀ."""
-    return lambda own: (feature_IF[own] @ feature_IF.T).toarray().astype(np.float32)
+    return sparse.csr_array(sparse.hstack([np.sqrt(weight) * block_IF for weight, block_IF in blocks]), dtype=np.float32)
 
 
 def transition_weights(train: TrainView) -> sparse.csr_array:
@@ -124,87 +177,69 @@ class History(Baseline):
         metrics.require_known("baseline.metric", self.metric)
 
     def needs(self, train: TrainView) -> int:
-        items, blocks = len(train.items), 6 * DOUBLE * BLOCK
-        return 4 * items * (items + (len(self.members) + 2) * self.users) + min(blocks, 6 * DOUBLE * items**2)
+        vectors = sum(vector_ID.nbytes for vector_ID in train.item_vectors.values())
+        return 4 * len(train.items) * (len(self.members) + 2) * self.users + 3 * vectors
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
-        return self.fit(train, validation, self.kernels(train, self.members), {})
+        return self.fit(train, validation, self.similarities(train, self.members), {})
 
-    def kernels(self, train: TrainView, members: Iterable[str]) -> dict[str, Rows]:
-        """The W_m of those members that have one, in single precision."""
-        names = [name for name in members if name in KERNELS]
-        return {
-            name: KERNELS[name](self, train) if self.include_self else _without_self(KERNELS[name](self, train)) for name in names
-        }
+    def similarities(self, train: TrainView, members: Iterable[str]) -> dict[str, Similarity]:
+        """Of those members that compare items."""
+        return {name: SIMILARITIES[name](self, train) for name in members if name in SIMILARITIES}
 
-    def fit(self, train: TrainView, validation: Tasks, kernels: Mapping[str, Rows], others: Mapping[str, Scorer]) -> Scorer:
-        """The sum of the members, whose kernels are among `kernels`, with other scorers in front of them."""
-        kernels = {name: kernels[name] for name in self.members if name in kernels}
+    def fit(
+        self, train: TrainView, validation: Tasks, similarities: Mapping[str, Similarity], others: Mapping[str, Scorer]
+    ) -> Scorer:
+        """The sum of the members, which are among `similarities`, with other scorers in front of them."""
         count_I = item_counts(train).astype(np.float32)
-        blocks = list(row_blocks(len(count_I), len(count_I)))
 
-        def of(rows: Rows) -> Scorer:
-            def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-                weight_UI = decayed(history_UI, self.decay)
-                return sum(weight_UI[:, own] @ rows(own)[:, candidate_I] for own in blocks)  # type: ignore[return-value]
-
-            return scorer
+        def of(member: Similarity) -> Scorer:
+            return lambda _, history_UI, candidate_I: member.scores(decayed(history_UI, self.decay), candidate_I)
 
         def popular(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
             return np.tile(count_I[candidate_I], (len(user_U), 1))
 
-        scorers = {**others, **{name: of(rows) for name, rows in kernels.items()}}
+        scorers = {**others, **{name: of(similarities[name]) for name in self.members if name in similarities}}
         scorers |= {"popularity": popular} if "popularity" in self.members else {}
         weight = dict.fromkeys(scorers, 1.0)
         if len(scorers) > 1:
             weight, _ = tune_weights(scorers, self.grid, self.metric, sample_users(validation, self.users, self.seed))
-        all_I = len(count_I)
-        total_II = np.zeros((all_I, all_I), np.float32)
-        for own in blocks:
-            for name, rows in kernels.items():
-                total_II[own] += weight[name] * rows(own)
-        prior_I = weight.get("popularity", 0) * count_I
+        scorers = {name: scorer for name, scorer in scorers.items() if weight[name]}
 
         def scorer(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:
-            score_UI = decayed(history_UI, self.decay) @ total_II + prior_I
-            score_UI = score_UI if len(candidate_I) == all_I else score_UI[:, candidate_I]
-            return sum(
-                (weight[name] * np.asarray(other(user_U, history_UI, candidate_I)) for name, other in others.items()), score_UI
-            )
+            total_UI = np.zeros((len(user_U), len(candidate_I)), np.float32)
+            for name, member in scorers.items():
+                total_UI += weight[name] * np.asarray(member(user_U, history_UI, candidate_I), np.float32)
+            return total_UI
 
         return scorer
 
 
-def _without_self(rows: Rows) -> Rows:
-    """An item has no weight for itself."""
-
-    def of(own: slice) -> np.ndarray:
-        weight_BI = rows(own)
-        weight_BI[np.arange(len(weight_BI)), np.arange(own.start, own.stop)] = 0
-        return weight_BI
-
-    return of
+def _vectors(config: History, train: TrainView) -> Similarity:
+    """Whitened: without that a few directions that all texts share drown the rest."""
+    vector_ID = text_vectors(train, "items", config.line)
+    return Products(similarity.whitened(vector_ID, FLOOR).astype(np.float32), config.include_self, _same(vector_ID))
 
 
-def _vectors(config: History, train: TrainView) -> Rows:
-    rows = blocks.whitened_cosine(train, config.line, "baseline.line")
-    return lambda own: rows(own).astype(np.float32)
-
-
-def _cosine(config: History, train: TrainView) -> Rows:
+def _cosine(config: History, train: TrainView) -> Similarity:
     """Of vectors as they are: what an encoder trained on interactions compares by."""
-    rows = blocks.block_rows(train, f"text({config.line})", "baseline.line")
-    return lambda own: rows(own).astype(np.float32)
+    vector_ID = text_vectors(train, "items", config.line).astype(np.float32)
+    return Products(vector_ID, config.include_self, _same(vector_ID))
 
 
-def _transitions(config: History, train: TrainView) -> Rows:
+def _same(vector_ID: np.ndarray) -> np.ndarray | None:
+    _, first_K, place_I = np.unique(vector_ID, axis=0, return_index=True, return_inverse=True)
+    return first_K[place_I] if len(first_K) < len(vector_ID) else None
+
+
+def _transitions(config: History, train: TrainView) -> Similarity:
     weight_II = transition_weights(train)
-    return lambda own: weight_II[own].toarray()
+    return Weights(weight_II if config.include_self else sparse.csr_array(weight_II - sparse.diags_array(weight_II.diagonal())))
 
 
-KERNELS: dict[str, Callable[[History, TrainView], Rows]] = {
-    "line": lambda config, train: cosines(similarity.of_words(train.items.texts[config.line])),
-    "titles": lambda config, train: title_similarity(train, config.title),
+SIMILARITIES: dict[str, Callable[[History, TrainView], Similarity]] = {
+    "line": lambda config, train: Products(similarity.of_words(train.items.texts[config.line]), config.include_self),
+    "titles": lambda config, train: Products(title_features(train, config.title), config.include_self),
     "vectors": _vectors,
     "cosine": _cosine,
     "transitions": _transitions,

@@ -43,10 +43,10 @@ class HistoryEnsemble(History):
 
     def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:  # type: ignore[override]
         if self.cold_item_boost == (0,):
-            return self.fit(train, validation, self.kernels(train, self.members), {"model": model})
-        kernels = self.kernels(train, dict.fromkeys([*self.members, *TEXTS]))
-        joined = self.fit(train, validation, kernels, {"model": model})
-        text = replace(self, members=TEXTS).fit(train, validation, kernels, {})
+            return self.fit(train, validation, self.similarities(train, self.members), {"model": model})
+        similarities = self.similarities(train, dict.fromkeys([*self.members, *TEXTS]))
+        joined = self.fit(train, validation, similarities, {"model": model})
+        text = replace(self, members=TEXTS).fit(train, validation, similarities, {})
         sample = sample_users(validation, self.users, self.seed)
         return boost_cold_items(
             joined, text, ~train.warm_I, validation["all"], sample, self.cold_item_boost, self.metric, self.tolerance

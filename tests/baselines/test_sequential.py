@@ -8,13 +8,12 @@ import pytest
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from cold_jax.baselines import blocks, gram
-from cold_jax.baselines.sequential import History, title_similarity, transition_weights, tune_weights
+from cold_jax.baselines import sequential
+from cold_jax.baselines.sequential import History, title_features, transition_weights, tune_weights
 from cold_jax.data.dataset import Entities
 from cold_jax.data.matrices import binary
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 
-ALL = slice(0, 5)
 TITLES = ("red nail polish", "red soap", "blue nail polish", "blue soap", "red nail polish set")
 
 
@@ -84,10 +83,13 @@ def test_transitions_fade_with_distance_and_popularity() -> None:
 def test_titles_and_vectors_know_items_that_nobody_took() -> None:
     train = trained([(0, 0), (0, 1), (1, 3), (2, 0)])
     assert not train.warm_I[4]
-    kernel_II = title_similarity(train, "title")(ALL)
+    title_IF = title_features(train, "title").toarray()
+    kernel_II = title_IF @ title_IF.T
     np.testing.assert_array_equal(np.argsort(-kernel_II[4])[:2], [4, 0])
-    white_II = blocks.whitened_cosine(train, "line", "baseline.line")(ALL)
+    own_UI = sparse.csr_array(np.eye(5, dtype=np.float32))  # histories of one item
+    white_II = history(members=["vectors"], include_self=True)(train, {})(np.arange(5), own_UI, np.arange(5))
     np.testing.assert_allclose(np.diag(white_II), 1, atol=1e-5)
+    np.testing.assert_allclose(white_II, white_II.T, atol=1e-6)
 
 
 def test_vectors_as_they_are_have_their_cosine() -> None:
@@ -145,11 +147,49 @@ def test_a_member_or_metric_that_is_not_known_is_refused(changed: dict[str, Any]
         history(**changed)
 
 
-def test_kernels_are_summed_in_blocks_of_items(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_do_not_depend_on_which_users_and_candidates_are_scored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     train, part = trained([(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)]), asking([4, 0])
-    sums = []
-    for size in (25, 10):  # all five rows at once, or two
-        monkeypatch.setattr(gram, "BLOCK", size)
-        scorer = history(members=["titles", "vectors", "transitions", "popularity"])(train, {"all": part})
-        sums.append(scorer(np.arange(2), SHOWN_UI, np.arange(5)))
-    np.testing.assert_allclose(sums[1], sums[0], rtol=1e-5)
+    scorer = history(members=["titles", "vectors", "transitions", "popularity"])(train, {"all": part})
+    whole_UI = scorer(np.arange(2), SHOWN_UI, np.arange(5))
+    monkeypatch.setattr(sequential, "USERS", 1)
+    np.testing.assert_allclose(scorer(np.arange(2), SHOWN_UI, np.array([3, 0]))[:, ::-1], whole_UI[:, [0, 3]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("member", ["line", "titles", "vectors", "cosine", "transitions"])
+def test_an_item_has_no_weight_for_itself(member: str) -> None:
+    train, alone_UI = trained([(0, 0), (0, 0), (0, 1), (1, 2), (1, 3)]), sparse.csr_array(np.eye(5, dtype=np.float32))
+    score_UI = history(members=[member])(train, {})(np.arange(5), alone_UI, np.arange(5))
+    np.testing.assert_allclose(np.diag(score_UI), 0, atol=1e-6)
+    with_self_UI = history(members=[member], include_self=True)(train, {})(np.arange(5), alone_UI, np.arange(5))
+    np.testing.assert_allclose(score_UI + np.diag(np.diag(with_self_UI)), with_self_UI, atol=1e-6)
+    assert np.diag(with_self_UI).max() > 0.3
+
+
+def test_items_of_one_text_have_the_same_score() -> None:
+    """To the bit, wherever they stand, as the order of equal scores is the protocol's. In a plain product the last columns differ."""
+    vector_ID = np.random.default_rng(0).normal(0, 1, (97, 33)).astype(np.float32)
+    vector_ID[[40, 95, 96]] = vector_ID[3]
+    train, texts = trained([(0, 0), (0, 1)]), ("",) * 97
+    train = replace(
+        train,
+        items=Entities(tuple(map(str, range(97))), {"line": texts, "title": texts}, {}),
+        item_vectors={"line": vector_ID},
+        interaction_UI=sparse.csr_array((3, 97), dtype=np.float32),
+    )
+    history_UI = sparse.csr_array((np.tile([1.0, 2.0], 7), (np.arange(14) // 2, np.arange(14) + 5)), shape=(7, 97))
+    for member in ("vectors", "cosine"):
+        score_UI = np.asarray(history(members=[member])(train, {})(np.arange(7), history_UI, np.arange(97)))
+        np.testing.assert_array_equal(score_UI[:, [40, 95, 96]], score_UI[:, [3, 3, 3]])
+        assert len(np.unique(score_UI[0])) > 90
+
+
+def test_memory_does_not_grow_with_the_square_of_the_items() -> None:
+    """200,000 items: a matrix of items × items would be 160 GB."""
+    items = 200_000
+    rng = np.random.default_rng(0)
+    similar = sequential.Products(rng.normal(0, 1, (items, 8)).astype(np.float32), include_self=False)
+    history_UI = sparse.csr_array(([1.0, 0.7], ([0, 0], [7, 11])), shape=(1, items), dtype=np.float32)
+    expected_I = similar.x_IF @ (similar.x_IF[7] + np.float32(0.7) * similar.x_IF[11])
+    score_I = similar.scores(history_UI, np.arange(items))[0]
+    others_I = np.delete(np.arange(items), [7, 11])
+    np.testing.assert_allclose(score_I[others_I], expected_I[others_I], rtol=1e-4, atol=1e-4)
