@@ -176,7 +176,7 @@ def test_items_of_one_text_have_the_same_score() -> None:
         item_vectors={"line": vector_ID},
         interaction_UI=sparse.csr_array((3, 97), dtype=np.float32),
     )
-    history_UI = sparse.csr_array((np.tile([1.0, 2.0], 7), (np.arange(14) // 2, np.arange(14) + 5)), shape=(7, 97))
+    history_UI = sparse.csr_array((np.tile(np.float32([1, 2]), 7), (np.arange(14) // 2, np.arange(14) + 5)), shape=(7, 97))
     for member in ("vectors", "cosine"):
         score_UI = np.asarray(history(members=[member])(train, {})(np.arange(7), history_UI, np.arange(97)))
         np.testing.assert_array_equal(score_UI[:, [40, 95, 96]], score_UI[:, [3, 3, 3]])
