@@ -361,6 +361,7 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
         run.write_rankings(tables.rankings_table(tested, p.dataset.users, p.dataset.items))
         run.write_parameters(*export_parameters(s, t, trainable))
         named = {"overrides": list(typed), "encoder": (p.loaded.name or type(s.encoder).__name__).rpartition("/")[2]}
+        measured = {"utilisation": reached} if (reached := loop.utilisation.report()) else {}
         private = {} if t.privacy is None else {"privacy": t.privacy.mechanism.report(int(loop.state.step))}
         results = results_document(
             s,
@@ -368,7 +369,7 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
             seconds,
             tested,
             baselines,
-            {"best_step": best_step, "digests": p.digests, **costs(*t.sizes), **named, **private},
+            {"best_step": best_step, "digests": p.digests, **costs(*t.sizes), **measured, **named, **private},
         )
         run.write_results(results)
     return results

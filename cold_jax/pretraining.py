@@ -28,7 +28,9 @@ def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
         with stage("building the model"):
             t = experiment.setup(s, p)
         with timing.timed("train"), stage("training"):
-            trainable, best_step = experiment.training(s, p, t, run, logger).fit()
+            loop = experiment.training(s, p, t, run, logger)
+            trainable, best_step = loop.fit()
+    measured = {"utilisation": reached} if (reached := loop.utilisation.report()) else {}
     run.write_parameters(*experiment.export_parameters(s, t, trainable))
     run.write_pretraining(
         {
@@ -36,6 +38,7 @@ def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
             "best_step": best_step,
             "digests": p.digests,
             **costs(*t.sizes),
+            **measured,
             **environment(s.parallel.count),
         }
     )

@@ -15,7 +15,7 @@ from typing import Any
 import forks
 
 ROOT = Path(__file__).parents[1]
-VOLATILE = ("seconds", "peak_memory", "versions", "devices", "examples_per_second", "sha256")
+VOLATILE = ("seconds", "peak_memory", "versions", "devices", "examples_per_second", "mfu", "utilisation", "sha256")
 
 
 def environment(cache: Path) -> dict[str, str]:

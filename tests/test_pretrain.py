@@ -84,6 +84,7 @@ def test_its_costs_are_written(pretrained: tuple[Path, str]) -> None:
     assert 0 < document["seconds"]["train"] <= document["seconds"]["total"]
     assert document["peak_memory"] > 2**20
     assert document["peak_device_memory"] is None
+    assert document["utilisation"]["flop_per_step"] > 0
     assert document["best_step"] in (0, 2, 4)
     assert {"versions", "devices", "digests"} <= document.keys()
 

@@ -24,6 +24,9 @@ def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
     assert set(results["test"]) == {"warm", "support_0", "support_1", "support_5", "support_10"}
     assert results["parameters"]["trained"] > 0
     assert results["peak_memory"] > 2**26
+    u = results["utilisation"]
+    assert u["mfu"] == pytest.approx(u["flop_per_second"] / u["peak_flop_per_second"])
+    assert (u["peak"], u["dtype"]) == ("measured", "float32")
     assert {"difference", "ratio", "ci95", "p", "p_holm"} == set(results["versus"]["popularity"]["support_0"]["recall@20"])
     assert runs.unclean(finished) == []
     assert (finished / "delta.safetensors").stat().st_size < 20_000

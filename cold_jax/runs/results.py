@@ -24,6 +24,7 @@ class Results(TypedDict):
     parameters: NotRequired[dict[str, int]]  # trained and frozen
     peak_memory: NotRequired[int | None]  # bytes
     peak_device_memory: NotRequired[int | None]  # bytes of an accelerator; None without one
+    utilisation: NotRequired[dict[str, Any]]  # of the median training step: see training/utilisation.py
     overrides: NotRequired[list[str]]  # as they were typed
     encoder: NotRequired[str]  # the name of θ
     privacy: NotRequired[dict[str, Any]]  # of privacy=dp: ε, δ, what they are of, and what they do not cover
@@ -66,6 +67,9 @@ def check_results(document: Mapping[str, Any], where: str) -> None:
     for key in ("peak_memory", "peak_device_memory"):
         if document.get(key) is not None:
             _require_finite(document[key], f"{where}: {key}", 0)
+    reached = _dict(document.get("utilisation", empty), f"{where}: utilisation")
+    measured = {key: value for key, value in reached.items() if value is not None and key not in ("peak", "dtype")}
+    _require_finite(measured, f"{where}: utilisation", 1)
     typed = document.get("overrides", [])
     if not isinstance(typed, list) or not all(isinstance(word, str) for word in typed):
         raise ValueError(f"{where}: overrides is no list of words")

@@ -30,11 +30,13 @@ from cold_jax.runs.folder import SECRET_BYTES, Run
 from cold_jax.runs.loggers import Logger
 from cold_jax.timing import timed
 from cold_jax.training.checkpoints import Checkpoints
+from cold_jax.training.flop import step_flop
 from cold_jax.training.optimizers import AdamW
 from cold_jax.training.parallel import Parallel, Step, bytes_per_device
 from cold_jax.training.privacy import PrivateTraining
 from cold_jax.training.private_step import private_step
 from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
+from cold_jax.training.utilisation import Utilisation, describe
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +121,9 @@ class Training:
         schedule = jax.jit(optimizer.learning_rate_schedule(updates))  # uncompiled, logging it takes 5 ms a step
         self.learning_rate = lambda step: schedule(step // optimizer.accumulate)
         transformation = optimizer(updates, lr_scale)
-        spec = StepSpec(partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed, optimizer.ema)
+        self.spec = spec = StepSpec(
+            partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed, optimizer.ema
+        )
         mode = resolve_mode(loop.step, batches.devices, batches.packed)
         fused = fused_step(spec) if privacy is None else private_step(spec, privacy.mechanism, privacy.microbatch)
         self.parallel = microbatched_step(spec) if mode is StepMode.microbatched else parallelise(fused)
@@ -131,6 +135,8 @@ class Training:
         self.start_U: np.ndarray | None = None  # the start's validation, by user
         self.state = spec.start(partition.trainable)
         self.pending: tuple[Batch, Tree] | None = None  # the newest step's, not yet logged
+        self.counts = privacy is None  # a private step has a gradient for each user
+        self.utilisation = Utilisation(None, 1)
         self.terminate = _Terminate()
 
     def fit(self) -> tuple[Tree, int]:
@@ -157,6 +163,8 @@ class Training:
             if self.profiler:
                 self.profiler.stop()
         self._exit_if_terminated()
+        if (utilisation := self.utilisation.report()) is not None:
+            log.info("%s", describe(utilisation))
         self.state = self.parallel.unreplicate(self.state)
         return self._best()
 
@@ -191,6 +199,8 @@ class Training:
                 if self.profiler:
                     self.profiler.at(self.step - self.since, self.state)
                 first = self.step == self.since
+                if first and self.counts:
+                    self.utilisation = Utilisation(step_flop(self.spec, self.partition, batch), self.parallel.devices)
                 with jax.transfer_guard("disallow"), stage("compiling a step") if first else nullcontext():
                     self.state, record = self.parallel.step(frozen, self.state, sharded)
                 self._log_pending()  # the step before, while the device works on this one
@@ -250,6 +260,7 @@ class Training:
         self.logger.validation(entry)
         self._save()
         self.logged = (self.step, time.monotonic())  # this was no training
+        self.utilisation.restart()
 
     def _gain_over_start(self, found: Validation) -> tuple[float, float] | None:
         """(gain over the start, its standard error), by users in pairs; None at the start, where no gain is wanted, or without users."""
@@ -274,11 +285,12 @@ class Training:
             return
         (batch, record), self.pending = self.pending, None
         record = jax.device_get(self.parallel.unreplicate(record))
+        self.utilisation.add(batch)
         if not record["finite"].all():
             self._stop(batch, record["finite"])
         if self.step <= 100 or self.step % self.loop.log_every == 0 or self.step == self.steps:
             now = time.monotonic()
-            steps, seconds = self.step - self.logged[0], now - self.logged[1]
+            steps, seconds, compiled = self.step - self.logged[0], now - self.logged[1], self.logged[0] == self.since
             self.logged = (self.step, now)
             entry = {
                 "step": self.step,
@@ -287,6 +299,7 @@ class Training:
                 **({"loss": float(record["loss"])} if "loss" in record else {}),
                 "learning_rate": float(np.asarray(self.learning_rate(self.step - 1))),
                 "examples_per_second": steps * self.batches.batching.size / max(seconds, 1e-9),
+                **self.utilisation.log(steps, seconds, compiled),
                 "seconds": now - self.began,
             }
             self.run.append_metrics(entry)

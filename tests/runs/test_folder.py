@@ -235,6 +235,16 @@ def test_nan_is_nowhere_in_json(run: Run):
     assert list(run.path.iterdir()) == []
 
 
+def test_a_utilisation_is_numbers_or_not_known(run: Run):
+    reached = {"mfu": None, "flop_per_second": 3e9, "peak": None, "dtype": "float32"}
+    run.write_results(results(utilisation=reached))
+    assert run.read_results()["utilisation"] == reached  # type: ignore[typeddict-item]
+    with pytest.raises(ValueError, match=r"utilisation.mfu is 'a third', not a finite number"):
+        run.write_results(results(utilisation=reached | {"mfu": "a third"}))
+    with pytest.raises(ValueError, match=r"utilisation is '0.3', not an object"):
+        run.write_results(results(utilisation=0.3))
+
+
 def test_parameters_come_back_whatever_their_layout(run: Run):
     kernel = np.arange(12, dtype=np.float32).reshape(3, 4)
     run.write_parameters({"a": kernel.T, "b": kernel[:, ::2]}, {"head": np.asfortranarray(kernel)})

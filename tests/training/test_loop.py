@@ -165,7 +165,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     """metrics.jsonl less what the clock decides."""
     records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     return [
-        {key: value for key, value in record.items() if key not in ("seconds", "examples_per_second", "sha256")}
+        {key: value for key, value in record.items() if key not in ("seconds", "examples_per_second", "mfu", "sha256")}
         for record in records
     ]
 
@@ -394,29 +394,35 @@ def test_steps_are_of_epochs_or_fewer() -> None:
 
 
 def test_lines_grow_sparse(linear: experiment.TrainSetup, tmp_path: Path) -> None:
-    training(
+    run = training(
         linear,
         tmp_path,
         Loop(
             epochs=40,
-            max_steps=104,
-            validate_every=1000,
+            max_steps=107,
+            validate_every=105,
             patience=None,
             min_gain=0.0,
             microbatch_rows=2,
             log_every=103,
             step=StepMode.fused,
         ),
-    ).fit()
+    )
+    run.fit()
     got = [line["step"] for line in lines(tmp_path) if "loss" in line]
-    assert got == [*range(1, 101), 103, 104]
+    assert got == [*range(1, 101), 103, 107]
     assert all(line["epoch"] == line["step"] / 5 for line in lines(tmp_path))
     read = {
         line["step"]: line for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()) if "loss" in line
     }
-    for before, step in ((99, 100), (100, 103), (103, 104)):  # the steps since the line before, without the compilation
+    for before, step in ((99, 100), (100, 103)):  # the steps since the line before, without the compilation
         seconds = read[step]["seconds"] - read[before]["seconds"]
         assert read[step]["examples_per_second"] == pytest.approx((step - before) * 45 / seconds)
+    for step in (100, 103, 107):  # as many steps in the one as in the other: those since the line before, or since a validation
+        steps_per_second = read[step]["examples_per_second"] / 45
+        flop = read[step]["mfu"] * run.utilisation.peak.flop_per_second / steps_per_second
+        assert flop == pytest.approx(run.utilisation.of_batch(linear.batches(step)))
+    assert "mfu" not in read[1]  # it was compiled
 
 
 # not a number

@@ -45,7 +45,7 @@ class _Lines(Logger):
         else:
             seconds = round((now - self.first[1]) / (step - self.first[0]) * (steps - step))
             left = f"  {seconds // 60}:{seconds % 60:02} left"
-        _print(f"step {step}/{steps}  {_loss(record)}{record['examples_per_second']:.0f} examples/s{left}")
+        _print(f"step {step}/{steps}  {_loss(record)}{record['examples_per_second']:.0f} examples/s{_mfu(record)}{left}")
 
     def validation(self, record: Record) -> None:
         _print(_validation(record, self.metric))
@@ -53,6 +53,10 @@ class _Lines(Logger):
 
 def _loss(record: Record) -> str:
     return f"loss {record['loss']:.4f}  " if "loss" in record else ""  # with privacy=dp there is none to show
+
+
+def _mfu(record: Record) -> str:
+    return f"  MFU {100 * record['mfu']:.0f} %" if "mfu" in record else ""
 
 
 def _print(line: str) -> None:
@@ -79,7 +83,7 @@ class _Bar(Logger):
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.fields[loss]}{task.fields[speed]:.0f} examples/s"),
+            TextColumn("{task.fields[loss]}{task.fields[speed]:.0f} examples/s{task.fields[mfu]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
@@ -93,12 +97,12 @@ class _Bar(Logger):
         self.metric = _metric(config)
 
     def step(self, record: Record) -> None:
-        loss, speed = _loss(record), record["examples_per_second"]
+        shown = {"loss": _loss(record), "speed": record["examples_per_second"], "mfu": _mfu(record)}
         if self.task is None:
             self.progress.start()
             # a resumed run's first step is not its pace either
-            self.task = self.progress.add_task("", total=record["steps"], completed=int(record["step"]), loss=loss, speed=speed)
-        self.progress.update(self.task, completed=record["step"], loss=loss, speed=speed)
+            self.task = self.progress.add_task("", total=record["steps"], completed=int(record["step"]), **shown)
+        self.progress.update(self.task, completed=record["step"], **shown)
 
     def validation(self, record: Record) -> None:
         self.progress.console.print(_validation(record, self.metric), markup=False, highlight=False)

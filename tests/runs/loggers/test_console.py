@@ -25,14 +25,14 @@ def test_plain_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     logger.step(record(1, 150))
     logger.step(record(12, 150) | {"loss": 4.12341})
     logger.validation({"step": 12, "epoch": 1, "metric": 0.31234, "warm": 0.2})
-    logger.step(record(150, 150))
+    logger.step(record(150, 150) | {"mfu": 0.314})
     logger.finish({})
     # 11 steps in 3.3 s: 138 more take 41.4 s
     assert capsys.readouterr().err.splitlines() == [
         "step 1/150  loss 4.0000  812 examples/s",
         "step 12/150  loss 4.1234  812 examples/s  0:41 left",
         "step 12  validation  recall@20, mean over tasks: 0.3123  warm 0.2000",
-        "step 150/150  loss 0.0267  812 examples/s  0:00 left",
+        "step 150/150  loss 0.0267  812 examples/s  MFU 31 %  0:00 left",
     ]
 
 
@@ -58,11 +58,11 @@ def test_bar_in_a_terminal(tmp_path: Path) -> None:
     logger = _Bar(RichConsole(file=screen, force_terminal=True, width=120))
     logger.start({}, tmp_path, "name", "group", "train")
     logger.step(record(1, 150))
-    logger.step(record(12, 150) | {"loss": 4.12341})
+    logger.step(record(12, 150) | {"loss": 4.12341, "mfu": 0.314})
     logger.validation({"step": 12, "epoch": 1, "recall@20": 0.31234})
     logger.finish({})
     shown = screen.getvalue()
     assert "12/150" in shown
-    assert "loss 4.1234  812 examples/s" in shown
+    assert "loss 4.1234  812 examples/s  MFU 31 %" in shown
     assert "step 12  validation  recall@20 0.3123" in shown
     assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1  # the cursor is back
