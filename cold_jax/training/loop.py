@@ -3,16 +3,12 @@
 import json
 import logging
 import math
-import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import jax
@@ -36,6 +32,7 @@ from cold_jax.training.parallel import Parallel, Step, bytes_per_device
 from cold_jax.training.privacy import PrivateTraining
 from cold_jax.training.private_step import private_step
 from cold_jax.training.step import State, StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
+from cold_jax.training.terminate import TERMINATED, Terminate
 from cold_jax.training.utilisation import Utilisation, describe
 
 log = logging.getLogger(__name__)
@@ -45,10 +42,6 @@ Tree = Any
 
 
 Validate = Callable[[Tree], Validation]  # of trainable leaves
-
-
-TERMINATED = 143  # 128 + SIGTERM, as a shell reports a process that the signal ended
-WARNING: signal.Signals | None = getattr(signal, "SIGUSR2", None)  # not on Windows
 
 
 class Progress(NamedTuple):
@@ -137,7 +130,7 @@ class Training:
         self.pending: tuple[Batch, Tree] | None = None  # the newest step's, not yet logged
         self.counts = privacy is None  # a private step has a gradient for each user
         self.utilisation = Utilisation(None, 1)
-        self.terminate = _Terminate()
+        self.terminate = Terminate()
 
     def fit(self) -> tuple[Tree, int]:
         """The trainable leaves of the best step, and that step.
@@ -343,48 +336,3 @@ class _Profiler:
             jax.profiler.stop_trace()
             self.running = False
             log.info("trace of steps %d to %d: %s", self.STEPS.start + 1, self.STEPS.stop, self.folder)
-
-
-class _Terminate:
-    """After SIGTERM the step is finished and saved; a second one ends the process at once.
-
-    A handler that was there before is called as well. SIGUSR2 is left alone unless somebody handles it: submitit, which is warned by it of
-    preemption and of the time limit, queues the job again and exits; here once the step is saved. Forked children leave signals to their
-    parent. Of many processes all stop at one step, which jax's own handler finds.
-    """
-
-    def __init__(self) -> None:
-        self.requested, self.before, self.process = False, None, os.getpid()
-        self.signal = "SIGTERM"
-        self.requeue: Callable[[], object] = lambda: None
-        self.warned: Callable[[int, FrameType | None], object] | int | None = None
-
-    def install(self) -> None:
-        # After the first step: until it is compiled there is nothing to save, and the signal may end the process.
-        if self.before is None and processes.count() == 1:
-            self.before = signal.signal(signal.SIGTERM, self._request)
-            if WARNING is not None and callable(signal.getsignal(WARNING)):
-                self.warned = signal.signal(WARNING, self._request_requeue)
-
-    def look(self, step: int) -> None:
-        if processes.count() > 1:
-            self.requested |= processes.stop_wanted(step)
-
-    def remove(self) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
-        if WARNING is not None and self.warned is not None:
-            signal.signal(WARNING, self.warned)
-
-    def _request_requeue(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() == self.process and callable(self.warned):
-            self.requested, self.signal, self.requeue = True, "SIGUSR2", partial(self.warned, number, frame)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self.process:
-            return
-        if self.requested and self.signal == "SIGTERM":
-            os._exit(TERMINATED)
-        self.requested = True
-        if callable(self.before):
-            self.before(number, frame)

@@ -28,7 +28,7 @@ from cold_jax.runs.folder import Run
 from cold_jax.runs.loggers import combine
 from cold_jax.storage.sealed import seal
 from cold_jax.training.checkpoints import Checkpoints
-from cold_jax.training.loop import TERMINATED, Loop, Training, _Terminate
+from cold_jax.training.loop import Loop, Training
 from cold_jax.training.optimizers import AdamW, Schedule
 from cold_jax.training.parallel import Collectives, Parallel, Pmap
 from cold_jax.training.step import StepMode, fused_step
@@ -647,19 +647,3 @@ def test_a_warning_is_handed_on_once_the_step_is_saved(linear: experiment.TrainS
         assert signal.getsignal(signal.SIGUSR2) == requeue
     finally:
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
-
-
-def test_sigterm_after_the_warning_waits_for_the_step_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slurm warns by SIGUSR2 and sends SIGTERM at the end of the grace period; only a second SIGTERM ends the process at once."""
-    ended: list[int] = []
-    monkeypatch.setattr("cold_jax.training.loop.os._exit", ended.append)
-    terminate = _Terminate()
-    terminate.warned = lambda number, frame: None
-    terminate._request_requeue(signal.SIGUSR2, None)
-    terminate._request(signal.SIGTERM, None)
-    assert (terminate.requested, ended) == (True, [])
-
-    terminate = _Terminate()
-    terminate._request(signal.SIGTERM, None)
-    terminate._request(signal.SIGTERM, None)
-    assert ended == [TERMINATED]
