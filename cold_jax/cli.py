@@ -372,7 +372,7 @@ def load_settings(run: Run, given: Mapping[str, Any]) -> config.Settings:
     """
     from cold_jax.runs.trust import accept
 
-    settings = config.settings(DictConfig(accept(run, given)))
+    settings = config.settings(DictConfig(accept(run, given)), later=True)
     return settings._replace(parallel=settings.parallel.here())
 
 

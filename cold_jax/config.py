@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -141,8 +141,33 @@ def make_search() -> Search:
     return cast("Search", make(compose((), "search").search, "search"))
 
 
-def settings(cfg: DictConfig) -> Settings:
-    """All of a run's choices, made. Raises ConfigError for the first key that is wrong, before any data is read."""
+class Choices(Mapping[str, Any]):
+    """The choices of one of MANY by name, each made when it is first read: an answer fits no baseline and logs nothing."""
+
+    def __init__(self, group: str, nodes: DictConfig):
+        self.group, self.nodes = group, nodes
+        self.made: dict[str, object] = {}
+
+    def __getitem__(self, name: str) -> object:
+        if name not in self.made:
+            self.made[name] = make(self.nodes[name], f"{self.group}.{name}")
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+def settings(cfg: DictConfig, *, later: bool = False) -> Settings:
+    """All of a run's choices, made. Raises ConfigError for the first key that is wrong, before any data is read.
+
+    later: baselines and loggers are made, and their keys checked, when they are first read.
+    """
     known = [*GROUPS, *MANY, *SINGLE, "resume", "experiment"]
     for key in cfg:
         if key not in known:
@@ -160,9 +185,8 @@ def settings(cfg: DictConfig) -> Settings:
     if not isinstance(cfg.experiment, str | None):
         raise ConfigError(f"experiment: {str(cfg.experiment)[:80]!r} is not a name")
     one = {group: make(cfg[group], group) for group in GROUPS}
-    baselines, loggers = (
-        {name: make(node, f"{group}.{name}") for name, node in cfg[group].items()} if group in cfg else {} for group in MANY
-    )
+    several = [Choices(group, cfg[group]) if group in cfg else {} for group in MANY]
+    baselines, loggers = several if later else map(dict, several)
     cast("NoPrivacy", one["privacy"]).require(one)
     single = {
         "seed": cfg.seed,

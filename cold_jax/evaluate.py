@@ -11,7 +11,8 @@ from cold_jax import cli, command, experiment
 def evaluate(cfg: DictConfig) -> None:
     from cold_jax.runs.folder import open_run
     from cold_jax.runs.loggers import combine
-    from cold_jax.runs.render import run_table, show
+    from cold_jax.runs.render import run_table
+    from cold_jax.runs.terminal import show
 
     run = open_run(Path(cfg.run))
     before = run.read_results()

@@ -83,9 +83,7 @@ def _prepare(s: Settings) -> Prepared:
         dataset = s.data() if s.user_attributes else s.data().without_user_attributes()
         split = s.split(dataset)
     with stage("reading the encoder"):
-        with s.parallel.loading():
-            loaded = s.encoder()
-        loaded = s.parallel.place(loaded, s.adapter.trainable_filter)
+        loaded = s.parallel.place(s.encoder(), s.adapter.trainable_filter)
     no_profiles = {"profile": ("",) * len(dataset.users)}  # where the data says nothing of users
     with timed("tokenise"), stage("tokenising"):
         users, items = (
@@ -164,8 +162,8 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
         )
     model = s.model(encoder, train, init, s.seed)
     partition = partition_model(model, s.adapter.trainable_filter, s.adapter.head_filter)
-    lengths, backbone = p.tokens.length_T, p.loaded.encoder.backbone
-    of_texts = place, p.loaded.tokenizer, backbone.config.vocabulary, backbone.causal
+    lengths = p.tokens.length_T
+    of_texts = place, p.loaded.tokenizer, p.loaded.shape.vocabulary, p.loaded.shape.causal
     batches = s.privacy.batches(s.batching, BatchInputs(p.train, lengths, *of_texts, s.seed, multiple, s.parallel.count))
     dropout = s.adapter.dropout > 0 or model.random
     if language_modelling:
@@ -194,7 +192,7 @@ def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int]:
     encoder = s.adapter(theta, s.seed)
     if s.adapter.init_from is not None:
         peft.init_from_peft(cast("TextEncoder", encoder), p.loaded, cast("Lora", s.adapter))
-    row_length, texts_per_row = (8, 1) if s.model.row_per_text else (p.loaded.row_length, p.loaded.encoder.texts_per_row)
+    row_length, texts_per_row = (8, 1) if s.model.row_per_text else (p.loaded.row_length, p.loaded.shape.texts_per_row)
     place = PackedTexts(p.tokens, fit_row_length(p.tokens, row_length), texts_per_row)
     return encoder, place, s.parallel.shards * s.loop.microbatch_rows
 
@@ -212,7 +210,7 @@ def _without_training(s: Settings, p: Prepared) -> TrainSetup:
             f"adapter: {type(s.model).__name__} learns nothing; use adapter=zero_shot, and encoder.id=FOLDER for an exported φ"
         )
     nothing, devices = partition_model(nnx.Module(), nnx.Nothing(), nnx.Nothing()), s.parallel.count
-    of_texts = table_rows, p.loaded.tokenizer, p.loaded.encoder.backbone.config.vocabulary, True
+    of_texts = table_rows, p.loaded.tokenizer, p.loaded.shape.vocabulary, True
     inputs = BatchInputs(p.train, p.tokens.length_T, *of_texts, s.seed, devices, devices)
     profiles = next(iter(p.dataset.users.texts.values()), ("",) * len(p.dataset.users))
     return TrainSetup(
@@ -292,8 +290,6 @@ def evaluate(s: Settings, p: Prepared, t: TrainSetup, trainable: Tree) -> Evalua
 
 def adapted(s: Settings, p: Prepared, run: Run) -> Loaded:
     """A finished run's φ = θ + Δθ, as a plain encoder."""
-    import dataclasses
-
     from cold_jax.adapters import merge
     from cold_jax.storage.files import digest
 
@@ -301,7 +297,7 @@ def adapted(s: Settings, p: Prepared, run: Run) -> Loaded:
     if not delta:
         return p.loaded
     phi = merge.merge(s.adapter, p.loaded.encoder, delta)
-    return dataclasses.replace(p.loaded, encoder=phi, digest=digest(p.loaded.digest, *delta.values()))
+    return p.loaded.with_encoder(phi, digest(p.loaded.digest, *delta.values()))
 
 
 def export_parameters(s: Settings, t: TrainSetup, trainable: Tree) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

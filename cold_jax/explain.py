@@ -13,7 +13,7 @@ from cold_jax.errors import ConfigError
 def explain(request: Request, cfg: DictConfig) -> None:
     """Options win over keys of the config of the same name."""
     from cold_jax.explanations.render import for_html, for_terminal
-    from cold_jax.runs.render import show
+    from cold_jax.runs.terminal import show
     from cold_jax.serving.recommender import Recommender
 
     if cfg.format not in ("table", "json", "html"):

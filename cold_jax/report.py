@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cold_jax.errors import UserError
     from cold_jax.reports import judge, write_page
     from cold_jax.runs import compare
-    from cold_jax.runs.render import comparison_table, escape_control, run_table, show
+    from cold_jax.runs.render import comparison_table, run_table
+    from cold_jax.runs.terminal import escape_control, show
 
     try:
         found = compare.scan_runs(args.folders)

@@ -21,7 +21,8 @@ def search(request: Request, cfg: DictConfig) -> None:
     from cold_jax.models.personalized_search import KINDS
     from cold_jax.runs.folder import Run, open_run
     from cold_jax.runs.loggers import combine
-    from cold_jax.runs.render import run_table, show
+    from cold_jax.runs.render import run_table
+    from cold_jax.runs.terminal import show
 
     if any(request):
         return recommend(request, cfg)

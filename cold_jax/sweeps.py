@@ -115,13 +115,13 @@ def show(sweep: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from cold_jax.runs import render
+    from cold_jax.runs import terminal
 
     table = Table("job", "state", "overrides", "where, or why not", title=f"sweep {sweep}", title_justify="left")
     for job in ended:
         cells = (str(job.number), job.state, " ".join(job.overrides), job.path if job.state == "done" else job.reason)
-        table.add_row(*(Text(render.escape_control(str(cell))) for cell in cells))
-    render.show([table])
+        table.add_row(*(Text(terminal.escape_control(str(cell))) for cell in cells))
+    terminal.show([table])
     failed = [job for job in ended if job.state == "failed"]
     if failed:
         raise SweepFailed(f"{len(failed)} of {len(ended)} jobs failed; the same command again does only what is missing")

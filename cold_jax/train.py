@@ -13,13 +13,14 @@ from cold_jax import cli, command, processes
 def train(cfg: DictConfig) -> float | None:
     """Returns the validation metric, which a search maximises."""
     from cold_jax.runs.finished import FinishedRun, kept_metric
-    from cold_jax.runs.render import show
+    from cold_jax.runs.folder import Run
+    from cold_jax.runs.terminal import show
 
     run = FinishedRun(cli.train(cfg, cli.invocation()))
     if not processes.first():
         return kept_metric(run.path)
     show(run.table().tables)
-    folder, user = shlex.quote(str(run.path)), shlex.quote(run.per_user["user_id"][0])
+    folder, user = shlex.quote(str(run.path)), shlex.quote(Run(run.path).read_per_user().user_id[0])
     print(f"run: {run.path}")
     print(f"next: python -m cold_jax.evaluate run={folder}")
     print(f"      python -m cold_jax.recommend run={folder} --user {user}")

@@ -13,7 +13,6 @@ FOLDER gets table.json and curves.svg.
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -78,7 +77,7 @@ def main() -> None:
     random_head = explainer.partition._replace(frozen=shuffled(explainer.partition.frozen, draw))
     randomised = {"head": (random_head, explainer.phi)}
     for name, encoder in cascade(explainer.phi.encoder, draw):
-        randomised[f"encoder down to {name}"] = (explainer.partition, replace(explainer.phi, encoder=encoder))
+        randomised[f"encoder down to {name}"] = (explainer.partition, explainer.phi.with_encoder(encoder, ""))
     rows = {}
     for name, (partition, phi) in randomised.items():
         one = explainer.with_weights(partition, phi)

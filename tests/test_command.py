@@ -1,5 +1,6 @@
 """What a user reads when something is wrong, what is left behind then, and how soon a command answers."""
 
+import gc
 import io
 import sys
 from pathlib import Path
@@ -166,3 +167,15 @@ def test_a_job_in_a_process_of_its_own(
     assert [(job.number, job.overrides, job.state, job.reason) for job in sweeps.jobs(tmp_path)] == [
         (3, ["seed=2"], "failed", why) for why in noted
     ]
+
+
+def test_the_collector_passes_over_imports_alone() -> None:
+    before, kept = gc.get_freeze_count(), [[] for _ in range(1000)]
+    with command.without_collector():
+        assert not gc.isenabled()
+        command.keep_imports()
+        assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(kept)
+    with command.without_collector():
+        pass
+    assert gc.isenabled()

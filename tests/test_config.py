@@ -387,3 +387,15 @@ def test_a_split_without_validation_chooses_no_step() -> None:
         train_setup.validate(train_setup.partition.trainable)
     train_setup = experiment.setup(settings("+experiment=smoke", "logger=none", "adapter=zero_shot", "model=cosine"), prepared)
     assert train_setup.validate(train_setup.partition.trainable)[:2] == (0.0, {})
+
+
+def test_choices_are_made_when_they_are_read() -> None:
+    cfg = config.compose(["+experiment=smoke"])
+    now, later = config.settings(cfg).baselines, config.settings(cfg, later=True).baselines
+    assert {name: later[name] for name in later} == now
+    assert repr(later) == repr(now)
+    cfg = config.compose(["+experiment=smoke", "+baseline@baseline.wrong=popularity", "+baseline.wrong.speed=1"])
+    later = config.settings(cfg, later=True).baselines
+    for read in (lambda: config.settings(cfg), lambda: later["wrong"]):
+        with pytest.raises(ConfigError, match=r"baseline.wrong.speed: .* has no such key"):
+            read()

@@ -10,7 +10,8 @@ from test_compare import BASE_U, write
 
 from cold_jax.report import main
 from cold_jax.runs.folder import Run, create
-from cold_jax.runs.render import run_table, show
+from cold_jax.runs.render import run_table
+from cold_jax.runs.terminal import show
 
 
 def test_prints_groups_baselines_and_what_is_unfinished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

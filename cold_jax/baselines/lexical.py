@@ -5,8 +5,8 @@ A user's query is the texts of their history H_u; documents are the items' texts
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import bm25s
 import numpy as np
 from scipy import sparse
 
@@ -16,7 +16,8 @@ from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
-logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets it to DEBUG
+if TYPE_CHECKING:
+    import bm25s
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,16 @@ class Bm25(Baseline):
         return history_scorer(train, score)
 
 
-def bm25_index(word_IL: list[list[str]], k1: float, b: float) -> bm25s.BM25:
+def bm25_index(word_IL: list[list[str]], k1: float, b: float) -> "bm25s.BM25":
+    import bm25s  # 0.1 s, which who asks for no words does without
+
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # its import sets it to DEBUG
     index = bm25s.BM25(k1=k1, b=b)
     index.index(word_IL, show_progress=False)
     return index
 
 
-def bm25_scores(index: bm25s.BM25, query: list[str], documents: int) -> np.ndarray:
+def bm25_scores(index: "bm25s.BM25", query: list[str], documents: int) -> np.ndarray:
     """Of all documents; 0 where no word of the query is known."""
     known = [word for word in query if word in index.vocab_dict]
     return np.asarray(index.get_scores(known), np.float32) if known else np.zeros(documents, np.float32)

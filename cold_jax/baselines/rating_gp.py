@@ -11,7 +11,6 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
 from scipy.sparse.linalg import LinearOperator, cg
-from scipy.special import expit
 
 from cold_jax.baselines import blocks
 from cold_jax.baselines.base import Baseline, Tasks
@@ -96,6 +95,8 @@ def mode(
     def covariance(alpha_N: np.ndarray) -> np.ndarray:
         item_I, taste_UF = parts(alpha_N)
         return item_I[item_N] + (row_NF * taste_UF[user_N]).sum(1)
+
+    from scipy.special import expit  # 0.05 s
 
     liked = like_N.sum()
     mean, alpha_N, logit_N = float(np.log((liked + 1) / (N - liked + 1))), np.zeros(N), np.zeros(N)
@@ -219,6 +220,7 @@ def by_likes(feature_IF: np.ndarray, item_N: np.ndarray, liked_history_NI: spars
 def logistic(feature_NF: np.ndarray, label_N: np.ndarray, ridge: float) -> tuple[np.ndarray, float]:
     """argmin_w,b Σ log(1 + exp(−(2y − 1)(w·x + b))) + ½ ridge |w|²."""
     from scipy.optimize import minimize  # heavy
+    from scipy.special import expit
 
     sign_N = 2 * label_N - 1
 

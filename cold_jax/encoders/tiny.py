@@ -12,7 +12,7 @@ from flax import nnx
 from cold_jax import seeds
 from cold_jax.encoders import bert, weights
 from cold_jax.encoders.pooling import Pooling
-from cold_jax.encoders.text_encoder import EncoderConfig, Loaded, TextEncoder
+from cold_jax.encoders.text_encoder import EncoderConfig, EncoderShape, Loaded, TextEncoder
 from cold_jax.ranges import require
 from cold_jax.storage import files
 
@@ -61,4 +61,6 @@ class Tiny(EncoderConfig):
         pooling = Pooling.mean if self.pooling is Pooling.auto else self.pooling
         encoder = TextEncoder(backbone, pooling, self.texts_per_row, normalize=self.normalize is not False)
         prompts = {side: prompt for side, prompt in self.prompts.items() if prompt}
-        return Loaded(encoder, CHARACTERS, self.max_length, self.row_length, digest, values, prompts)
+        return Loaded(
+            lambda: encoder, EncoderShape.of(encoder), CHARACTERS, self.max_length, self.row_length, digest, values, prompts
+        )

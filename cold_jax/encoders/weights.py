@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -140,7 +141,7 @@ def _fill(
         return problems
     ends = np.cumsum([each[-1] for each in shapes])[:-1]
     for parameter, part in zip(group, np.split(whole if stacked else whole[0], ends, -1), strict=True):
-        parameter.set_value(jnp.asarray(part, parameter.dtype))
+        parameter.set_value(jax.device_put(np.ascontiguousarray(part)))
     return []
 
 

@@ -68,6 +68,10 @@ class ModelConfig:
         """The model on an encoder."""
         raise NotImplementedError
 
+    def unfilled(self, encoder: nnx.Module, train: TrainView, seed: int) -> Model:
+        """The model whose parameters are about to be read from a file; what they are until then is of no account."""
+        return self(encoder, train, None, seed)
+
     def scorer(self, loaded: Loaded, train: TrainView, profile_of: Callable[[int], str]) -> Scorer:
         """The scorer of a model that does not train; `profile_of(user)` is a user's main text."""
         raise NotImplementedError

@@ -71,9 +71,10 @@ class InnerProducts:
         encode = jax.jit(
             lambda trainable, frozen, vector_ID: self._model(trainable, frozen).items(vector_ID, jnp.arange(len(vector_ID)))
         )
-        source_IV, target_IV, bias_I = encode(partition.trainable, partition.frozen, jnp.asarray(vector_ID))
+        source_IV, target_IV, bias_I = encode(partition.trainable, partition.frozen, jax.device_put(vector_ID))
         self.source_IV = np.asarray(source_IV)
-        self.target_IV, self.bias_I = target_IV[self.order_I], bias_I[self.order_I]  # in the tie-breaking order
+        # in the tie-breaking order; by NumPy, as each of the programs that JAX picks rows by costs more than the copy
+        self.target_IV, self.bias_I = (jax.device_put(np.asarray(x)[self.order_I]) for x in (target_IV, bias_I))
 
         def users(trainable: Any, frozen: Any, user_U: Any, profile_UD: Any, history_UJ: Any, source_JV: Any) -> Any:
             model = self._model(trainable, frozen)
@@ -93,7 +94,7 @@ class InnerProducts:
         history_UJ = binarize(packed_UJ).toarray().astype(np.float32)
         source_JV = np.pad(self.source_IV[item_J], ((0, width - len(item_J)), (0, 0)))
         parameters = self.partition.trainable, self.partition.frozen
-        return self._users(*parameters, jnp.asarray(user_U), self.profile_of(user_U), history_UJ, source_JV)
+        return self._users(*parameters, jax.device_put(user_U), self.profile_of(user_U), history_UJ, source_JV)
 
     def best(
         self,
@@ -127,7 +128,7 @@ class InnerProducts:
         user_UV, bias_U = self.users(user_U[row_U], sparse.csr_array(history_UI[row_U]))
         fill = (0, (1 << max(len(row_P) - 1, 0).bit_length()) - len(row_P))
         pairs = np.pad(row_P, fill), np.pad(self.column_I[item_P], fill, constant_values=items)  # dropped: beyond the last item
-        parameters = user_UV, bias_U, self.target_IV, self.bias_I, jnp.asarray(allowed_I[self.order_I])
+        parameters = user_UV, bias_U, self.target_IV, self.bias_I, jax.device_put(allowed_I[self.order_I])
         top_UK, score_UK = jax.device_get(_best(*parameters, *pairs, top=places))
         top_UK, score_UK = top_UK[:users, :count], score_UK[:users, :count]
         if np.isnan(score_UK).any():

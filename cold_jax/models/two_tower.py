@@ -1,5 +1,6 @@
 """score(u, i) = τ · u·v_i + b_i + a_u; both towers are linear in their features."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -26,41 +27,32 @@ from cold_jax.splits.tasks import TrainView
 class TwoTowerModule(DotProductModel):
     """Inductive on both sides. The towers are linear, so that the model contains the closed forms of models.init."""
 
-    def __init__(self, encoder: Any, config: "TwoTower", train: TrainView, init: TowerInit | None, seed: int):
-        attribute_IF = attribute_features(train)
-        D, V, F = encoder.width, config.width, encoder.width + attribute_IF.shape[1] + 1
-        feature_IF = np.asarray(tower_features(jnp.asarray(next(iter(train.item_vectors.values()))), jnp.asarray(attribute_IF)))
-        if init is None:
-            draw = seeds.generator(seed, "towers")
-            source_FV, target_FV = (draw.normal(0, 0.02, (F, V)).astype(np.float32) for _ in range(2))
-            # Residuals of zero: vectors of zero would be a saddle, where no map and no residual has a gradient.
-            init = TowerInit(
-                feature_IF @ source_FV,
-                feature_IF @ target_FV,
-                log_popularity(train),
-                source_FV,
-                target_FV,
-                np.zeros(F, np.float32),
-                np.zeros((D, V), np.float32),
-                np.zeros(len(train.users), np.float32),
-            )
+    def __init__(
+        self,
+        encoder: Any,
+        config: "TwoTower",
+        train: TrainView,
+        init: TowerInit,
+        residual_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ):
+        """`residual_of`: (vectors that warm items start with, the map that predicts them from features) → what is left to the items' own."""
+        put = jax.device_put  # as they are; jnp.asarray compiles a program for every shape, outside of compiled ones
         self.encoder = encoder
-        self.attribute_IF = Buffer(jnp.asarray(attribute_IF))
-        self.warm_I = Buffer(jnp.asarray(train.warm_I, jnp.float32))
-        self.profile_DV = nnx.Param(jnp.asarray(init.profile_DV))
-        self.user_V = nnx.Param(jnp.zeros(V))
-        self.source_FV = nnx.Param(jnp.asarray(init.source_FV))
-        self.target_FV = nnx.Param(jnp.asarray(init.target_FV))
-        self.bias_F = nnx.Param(jnp.asarray(init.bias_F))
-        self.log_scale = nnx.Param(jnp.zeros(()))
-        # A warm item's residuals: the closed form less what its features predict.
-        residual = lambda wanted, target, map: nnx.Param(jnp.asarray(target - feature_IF @ map)) if wanted else None  # noqa: E731
+        self.attribute_IF = Buffer(put(attribute_features(train)))
+        self.warm_I = Buffer(put(train.warm_I.astype(np.float32)))
+        self.profile_DV = nnx.Param(put(init.profile_DV))
+        self.user_V = nnx.Param(put(np.zeros(config.width, np.float32)))
+        self.source_FV = nnx.Param(put(init.source_FV))
+        self.target_FV = nnx.Param(put(init.target_FV))
+        self.bias_F = nnx.Param(put(init.bias_F))
+        self.log_scale = nnx.Param(put(np.zeros((), np.float32)))
+        residual = lambda wanted, target, map: nnx.Param(put(residual_of(target, map))) if wanted else None  # noqa: E731
         self.item_source_residual_IV = residual(config.item_source_residual, init.source_IV, init.source_FV)
         self.item_target_residual_IV = residual(config.item_target_residual, init.target_IV, init.target_FV)
         self.item_bias_I = residual(config.item_bias, init.bias_I, init.bias_F)
         users = int(np.flatnonzero(train.warm_U).max(initial=0)) + 1  # a new user, appended later, changes no shape
-        self.warm_U = Buffer(jnp.asarray(train.warm_U[:users], jnp.float32))
-        self.user_bias_U = nnx.Param(jnp.asarray(init.user_bias_U[:users])) if config.user_bias else None
+        self.warm_U = Buffer(put(train.warm_U[:users].astype(np.float32)))
+        self.user_bias_U = nnx.Param(put(init.user_bias_U[:users])) if config.user_bias else None
 
     def items(self, vector_JD: jax.Array, item_J: jax.Array, key: jax.Array | None = None) -> ItemEncodings:
         feature_JF = self.item_features(vector_JD, item_J)
@@ -130,4 +122,32 @@ class TwoTower(ModelConfig):
         return train if self.attributes else replace(train, items=replace(train.items, indicators={}))
 
     def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> TwoTowerModule:
-        return TwoTowerModule(encoder, self, self.visible(train), init, seed)
+        train = self.visible(train)
+        vector_ID = next(iter(train.item_vectors.values()))
+        feature_IF = np.asarray(tower_features(jnp.asarray(vector_ID), jnp.asarray(attribute_features(train))))
+        if init is None:
+            init = self._random(train, feature_IF, encoder.width, seed)
+        return TwoTowerModule(encoder, self, train, init, lambda target, map: target - feature_IF @ map)
+
+    def _random(self, train: TrainView, feature_IF: np.ndarray, D: int, seed: int) -> TowerInit:
+        """Small random maps. Residuals of zero: vectors of zero would be a saddle, where no map and no residual has a gradient."""
+        draw, F = seeds.generator(seed, "towers"), feature_IF.shape[1]
+        source_FV, target_FV = (draw.normal(0, 0.02, (F, self.width)).astype(np.float32) for _ in range(2))
+        return TowerInit(
+            feature_IF @ source_FV,
+            feature_IF @ target_FV,
+            log_popularity(train),
+            source_FV,
+            target_FV,
+            np.zeros(F, np.float32),
+            np.zeros((D, self.width), np.float32),
+            np.zeros(len(train.users), np.float32),
+        )
+
+    def unfilled(self, encoder: Any, train: TrainView, seed: int) -> TwoTowerModule:
+        train = self.visible(train)
+        I, D, V = len(train.items), encoder.width, self.width
+        F = D + attribute_features(train).shape[1] + 1
+        shapes = (I, V), (I, V), (I,), (F, V), (F, V), (F,), (D, V), (len(train.users),)
+        init = TowerInit(*(np.zeros(shape, np.float32) for shape in shapes))
+        return TwoTowerModule(encoder, self, train, init, lambda target, map: target)

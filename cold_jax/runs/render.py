@@ -1,11 +1,11 @@
 """Tables of runs for the terminal."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.jupyter import JupyterMixin
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +24,7 @@ from cold_jax.runs.compare import (
     strongest_baselines,
 )
 from cold_jax.runs.results import Results
+from cold_jax.runs.terminal import escape_control
 from cold_jax.runs.verdict import legend, verdict
 
 
@@ -124,15 +125,6 @@ def seeds_text(method: Method) -> str:
     return f" (seed {', '.join(map(str, dict.fromkeys(method['seeds'])))}{of_splits})" if method["seeds"] else ""
 
 
-def show(tables: Iterable[RenderableType]) -> None:
-    """On stdout. A terminal has an edge to wrap at, a file has none."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200
-    for table in tables:
-        console.print(table)
-
-
 class Rendered(JupyterMixin):
     """Tables that a notebook shows as HTML and `print` as text."""
 
@@ -156,12 +148,6 @@ def compare_folders(folders: Sequence[Path], metrics: Sequence[str]) -> Rendered
     if not found.finished:
         raise ConfigError(f"no finished run (a folder with results.json) under {', '.join(map(str, folders))}")
     return Rendered([comparison_table(section) for section in compare_runs(found.finished, metrics)])
-
-
-def escape_control(text: str) -> str:
-    """Control characters as their pictures (ESC as ␛), so that no name in a file can steer the terminal."""
-    pictures = {code: 0x2400 + code for code in range(32)} | {0x7F: 0x2421}
-    return text.translate(pictures | {code: f"\\x{code:x}" for code in range(0x80, 0xA0)})
 
 
 def mean_text(spread: Spread | None) -> str:

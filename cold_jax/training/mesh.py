@@ -6,7 +6,6 @@ alone. N devices train on one device's loss.
 
 import dataclasses
 import re
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -78,12 +77,11 @@ class Mesh(DataParallel):
     def rounds(self) -> bool:
         return self.frozen_dtype is FrozenDtype.bfloat16
 
-    def loading(self) -> AbstractContextManager[Any]:
-        return jax.default_device(jax.local_devices(backend="cpu")[0])
-
     def place(self, loaded: Loaded, learns: nnx.filterlib.Filter) -> Loaded:
         """θ in parts on the devices, and its matrices in frozen_dtype, but for the parameters that the filter `learns` picks."""
-        mesh, encoder = self._home(), loaded.encoder
+        mesh = self._home()
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):  # θ is not read onto one device as a whole
+            encoder = loaded.encoder
         encoder.backbone.remat = self.remat
         frozen = nnx.to_flat_state(nnx.state(encoder.backbone, nnx.All(nnx.Param, nnx.Not(learns))))
         rounded = [parameter for path, parameter in frozen if self.rounds and path[-1] in MATRICES]
@@ -94,7 +92,7 @@ class Mesh(DataParallel):
             variable.set_value(
                 jax.device_put(variable[...], NamedSharding(mesh, where) if mesh.size > 1 else mesh.devices.flat[0])
             )
-        return dataclasses.replace(loaded, digest=digest(loaded.digest, "bfloat16")) if rounded else loaded
+        return loaded.with_encoder(encoder, digest(loaded.digest, "bfloat16")) if rounded else loaded
 
     def _mesh(self, devices: list[Any]) -> jax.sharding.Mesh:
         """Raises ConfigError where the devices cannot be arranged so."""

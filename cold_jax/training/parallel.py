@@ -7,7 +7,6 @@ in-batch negatives are the whole batch's; losses and gradients are summed. N dev
 import os
 import platform
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -77,10 +76,6 @@ class DataParallel:
     def rounds(self) -> bool:
         """Whether `place` changes numbers of θ."""
         return False
-
-    def loading(self) -> AbstractContextManager[Any]:
-        """Around what reads θ from files."""
-        return nullcontext()
 
     def place(self, loaded: Loaded, learns: nnx.filterlib.Filter) -> Loaded:
         """θ where its devices want it; `learns` picks the parameters that Δθ is added to."""

@@ -12,7 +12,7 @@ from folders import CASES, HUB, TEXTS, vectors, write
 from states import PARITY
 
 from cold_jax.adapters import huggingface
-from cold_jax.encoders import CHARACTERS, Loaded, TextEncoder
+from cold_jax.encoders import CHARACTERS, EncoderShape, Loaded, TextEncoder
 from cold_jax.encoders.pooling import Pooling
 
 
@@ -41,7 +41,8 @@ def test_a_tokenizer_without_a_token_for_padding_gets_one(tmp_path: Path) -> Non
     backbone = states.load(PARITY / "bert_small")
     config = json.loads((PARITY / "bert_small/config.json").read_text())
     vocabulary = len(json.loads(content)["model"]["vocab"])
-    loaded = Loaded(TextEncoder(backbone, Pooling.mean, 8), tmp_path / "tokenizer.json", 64, 64, "", config)
+    encoder = TextEncoder(backbone, Pooling.mean, 8)
+    loaded = Loaded(lambda: encoder, EncoderShape.of(encoder), tmp_path / "tokenizer.json", 64, 64, "", config)
     huggingface.write_encoder(tmp_path / "hf", loaded, loaded.encoder)
     written = json.loads((tmp_path / "hf/tokenizer_config.json").read_text())
     assert written["pad_token"] == "[PAD]"

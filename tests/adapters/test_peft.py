@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from states import PARITY
 
 from cold_jax.adapters import merge, peft
-from cold_jax.encoders import CHARACTERS, Loaded, TextEncoder
+from cold_jax.encoders import CHARACTERS, EncoderShape, Loaded, TextEncoder
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.errors import WeightsError
 
@@ -25,7 +25,8 @@ from cold_jax.errors import WeightsError
 @pytest.fixture
 def loaded() -> Loaded:
     config = json.loads((PARITY / "bert_small/config.json").read_text())
-    return Loaded(TextEncoder(states.load(PARITY / "bert_small"), Pooling.mean, 8), CHARACTERS, 64, 64, "", config)
+    encoder = TextEncoder(states.load(PARITY / "bert_small"), Pooling.mean, 8)
+    return Loaded(lambda: encoder, EncoderShape.of(encoder), CHARACTERS, 64, 64, "", config)
 
 
 @pytest.mark.parametrize("name", ["peft_lora", "peft_lora_all"])
@@ -73,7 +74,8 @@ def test_delta_goes_to_peft_and_into_phi(loaded: Loaded, tmp_path: Path, name: s
 def test_what_peft_gave_is_begun_at(tmp_path: Path, name: str, layers: str, dora: bool) -> None:
     """As Δθ, also where the checkpoint keeps several linear maps in one."""
     config = json.loads((PARITY / name / "config.json").read_text())
-    loaded = Loaded(TextEncoder(states.load(PARITY / name), Pooling.mean, 8), CHARACTERS, 64, 64, "", config)
+    encoder = TextEncoder(states.load(PARITY / name), Pooling.mean, 8)
+    loaded = Loaded(lambda: encoder, EncoderShape.of(encoder), CHARACTERS, 64, 64, "", config)
     lora = replace(small.LORA, layers=layers, rslora=True, dora=dora)
     shape, draw = merge.parameters(lora(loaded.encoder, 0), nnx.LoRAParam), np.random.default_rng(0)
     given = {f"encoder.{key}": draw.uniform(0.5, 1, a.shape).astype(np.float32)[-(lora.last or 9) :] for key, a in shape.items()}

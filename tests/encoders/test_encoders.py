@@ -17,7 +17,7 @@ from flax import nnx
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from cold_jax.encoders import CHARACTERS, Loaded, Pretrained, Tiny
+from cold_jax.encoders import CHARACTERS, EncoderShape, Loaded, Pretrained, Tiny
 from cold_jax.encoders.pooling import Pooling, pool
 from cold_jax.errors import WeightsError
 from cold_jax.text.packing import Rows, pack
@@ -134,6 +134,8 @@ def test_a_folder_of_a_checkpoint(tmp_path: Path) -> None:
     loaded = config()
     name = "encoder.layer.0.attention.self.query.weight"
     original = load_file(SMALL / "model.safetensors")[name]
+    assert "encoder" not in vars(loaded), "weights are read on first use"
+    assert loaded.shape == EncoderShape.of(loaded.encoder)
     np.testing.assert_array_equal(loaded.encoder.backbone.layers.attention.query.kernel[...][0], original.T)
     with pytest.raises(ValueError, match=r"encoder.max_length: 65, but .*config.json has 64 positions"):
         replace(config, max_length=65)()
@@ -188,3 +190,12 @@ def test_minilm_knows_what_is_alike() -> None:
     vector_TD = np.asarray(_both(loaded.encoder, rows)[1])[slot_T]
     alike_TT = vector_TD @ vector_TD.T
     assert alike_TT[0, 1] > 0.6 > 0.3 > max(alike_TT[0, 2], alike_TT[1, 2])
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in SMALL.parent.glob("*/config.json")))
+def test_what_is_known_before_the_weights_is_so(name: str, tmp_path: Path) -> None:
+    shutil.copytree(SMALL.parent / name, tmp_path / name)
+    shutil.copy(CHARACTERS, tmp_path / name / "tokenizer.json")
+    loaded = replace(FOLDER, max_length=8, id=str(tmp_path / name), pooling=Pooling.auto, normalize=None)()
+    assert loaded.shape == EncoderShape.of(loaded.encoder)
+    assert loaded.read() is loaded.encoder

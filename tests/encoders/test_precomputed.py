@@ -98,11 +98,13 @@ def test_a_second_call_encodes_nothing(tiny: Loaded, monkeypatch: pytest.MonkeyP
     first = precomputed.vectors(tiny, tokens)
     monkeypatch.setattr(precomputed, "_vectors", None)
     np.testing.assert_array_equal(precomputed.vectors(tiny, tokens), first)
+    without_weights = replace(tiny, read=lambda: pytest.fail("weights are read"))
+    np.testing.assert_array_equal(precomputed.vectors(without_weights, without_weights.tokenize(TEXTS, "items")), first)
 
 
 def test_the_cache_tells_encoders_and_texts_apart(tiny: Loaded) -> None:
     tokens = tokenize(tiny.tokenizer, TEXTS, tiny.max_length)
-    cls = replace(tiny, encoder=TextEncoder(tiny.encoder.backbone, Pooling.cls, 3))
+    cls = tiny.with_encoder(TextEncoder(tiny.encoder.backbone, Pooling.cls, 3), tiny.digest)
     first = precomputed.vectors(tiny, tokens)
     assert not np.allclose(first, precomputed.vectors(cls, tokens))
     assert len(precomputed.vectors(tiny, tokenize(tiny.tokenizer, TEXTS[:3], 20))) == 3

@@ -1,7 +1,5 @@
 """Explanations of a run: their terms are its scores, their words are complete, and they depend on its weights."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -82,7 +80,7 @@ def test_randomised_weights_change_the_words(recommender: Recommender) -> None:
     of_heads = []
     for _ in range(4):
         encoders = [encoder for _, encoder in cascade(explainer.phi.encoder, draw)]
-        of_encoders = [change(explainer.partition, replace(explainer.phi, encoder=encoder)) for encoder in encoders]
+        of_encoders = [change(explainer.partition, explainer.phi.with_encoder(encoder, "")) for encoder in encoders]
         assert min(of_encoders) > 0.1, of_encoders
         assert of_encoders[-1] > 0.5, of_encoders
         of_heads.append(change(explainer.partition._replace(frozen=shuffled(explainer.partition.frozen, draw)), explainer.phi))

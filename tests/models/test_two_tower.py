@@ -149,3 +149,18 @@ def test_own_rows_are_of_warm_items(prepared: experiment.Prepared):
     for got, old in zip(items(model, vector_ID, np.arange(30)), before, strict=True):
         np.testing.assert_array_equal(got[~warm_I], old[~warm_I])
         assert np.abs(got[warm_I] - old[warm_I]).min() > 900
+
+
+def test_a_model_to_be_filled_has_the_same_parameters_and_constants(prepared: experiment.Prepared):
+    """Zeros where the other has numbers: what a file does not fill is seen at once."""
+    encoder = VectorTable(next(iter(prepared.train.item_vectors.values())))
+    filled, unfilled = TWO_TOWER(encoder, prepared.train, None, 0), TWO_TOWER.unfilled(encoder, prepared.train, 0)
+    (parameters, constants), (zeros, same) = (
+        [dict(nnx.to_flat_state(nnx.state(model, kind))) for kind in (nnx.Param, nnx.Not(nnx.Param))]
+        for model in (filled, unfilled)
+    )
+    assert {k: (v.shape, v.dtype) for k, v in zeros.items()} == {k: (v.shape, v.dtype) for k, v in parameters.items()}
+    assert not any(np.any(v[...]) for v in zeros.values())
+    assert constants.keys() == same.keys() != set()
+    for path, constant in constants.items():
+        np.testing.assert_array_equal(same[path][...], constant[...])

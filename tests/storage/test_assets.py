@@ -183,8 +183,12 @@ def test_a_file_that_has_changed_is_refused(damage: str, tmp_path: Path, pip: li
         found, expected = re.findall("[0-9a-f]{64}", str(raised.value))
         assert (found, expected) == (hashlib.sha256(file.read_bytes()).hexdigest(), hashlib.sha256(whole).hexdigest())
         assert str(file) in str(raised.value)
+        assert assets.fetch("toy==1.0", sha256, ["toy/a.inter"], later=["toy/a.inter"]) == {"toy/a.inter": file}
+        with pytest.raises(DataError, match="has changed on the disk"):
+            assets.require_unchanged(file, assets.digest_of(sha256, "toy/a.inter"))
     file.unlink()
     assert assets.fetch("toy==1.0", sha256, ["toy/a.inter"])["toy/a.inter"].read_bytes() == whole
+    assets.require_unchanged(file, assets.digest_of(sha256, "toy/a.inter"))
 
 
 def test_another_wheel_is_refused(tmp_path: Path, pip: list) -> None:

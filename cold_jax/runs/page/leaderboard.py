@@ -7,7 +7,8 @@ from cold_jax.runs.compare import ComparisonTable, Difference, Method, RunRecord
 from cold_jax.runs.page import charts, curves, sweep, users
 from cold_jax.runs.page.charts import Chart
 from cold_jax.runs.page.users import Lists
-from cold_jax.runs.render import escape_control, mean_text, seeds_text
+from cold_jax.runs.render import mean_text, seeds_text
+from cold_jax.runs.terminal import escape_control
 from cold_jax.runs.verdict import LEVEL, legend
 
 MOST_HISTOGRAMS = 4
