@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -141,7 +141,7 @@ def make_search() -> Search:
     return cast("Search", make(compose((), "search").search, "search"))
 
 
-class Choices(Mapping[str, Any]):
+class Choices(Mapping[str, object]):
     """The choices of one of MANY by name, each made when it is first read: an answer fits no baseline and logs nothing."""
 
     def __init__(self, group: str, nodes: DictConfig):

@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         aside = [*compare.left_out(found), *sweeps.failures(args.folders)]
         judged = [run for file in args.scores for run in judge(found.finished, file, args.split)]
         if not (runs := [*found.finished, *judged]):
-            looked = ", ".join(map(str, args.folders))
-            lines = [f"no finished run (a folder with results.json) under {looked}", *aside]
+            lines = [f"no finished run (a folder with results.json) under {', '.join(map(str, args.folders))}", *aside]
             sys.exit("\n".join(map(escape_control, lines)))
         alone = len(runs) == 1 and not (args.metric or args.json or args.html or judged)  # shows what the run itself printed
         sections = [] if alone else compare.compare_runs(runs, args.metric)

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from cold_jax.encoders import checkpoint, weights
 from cold_jax.encoders.architectures import architecture, read_shape
+from cold_jax.encoders.layers import Transformer
 from cold_jax.encoders.pipeline import Pipeline, read_pipeline
 from cold_jax.encoders.pooling import Pooling
 from cold_jax.encoders.text_encoder import SIDES, EncoderConfig, EncoderShape, Loaded, TextEncoder
@@ -81,7 +83,7 @@ def load_folder(config: EncoderConfig, folder: Path, known: Mapping[Path, str] =
         return TextEncoder(backbone, pooling, config.texts_per_row, own.dense, normalize)
 
     width = own.dense[-1].kernel.shape[-1] if own.dense else shape.width
-    causal = getattr(shape, "causal", a.model.causal)
+    causal = getattr(shape, "causal", cast("type[Transformer]", a.model).causal)
     seen = EncoderShape(width, shape.vocabulary, causal, config.dtype, pooling, normalize, config.texts_per_row)
     prompts = {side: own.prompts.get(side, "") if config.prompts.get(side) is None else config.prompts[side] for side in SIDES}
     prompts = {side: prompt for side, prompt in prompts.items() if prompt}
