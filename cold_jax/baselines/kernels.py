@@ -113,7 +113,7 @@ class ItemKernel(Baseline):
         return warm_I, source_II, (count_I + 10) ** 0.5
 
     def _searched(self, train: TrainView, folds: Iterable[tuple[TrainView, Tasks]]) -> tuple[dict[str, float], list[float]]:
-        """(weights of the blocks, [λ]), chosen on folds of the training items alone."""
+        """(weights of the blocks, [λ]), chosen on `folds`."""
         block_II = {block: blocks.item_kernel(train, {block: 1.0}, "baseline.kernel") for block in self.kernel}
         fits = [(known, tasks, *self._sources(known)) for known, tasks in folds]
 
@@ -137,7 +137,8 @@ class ItemKernel(Baseline):
 
         grids = {**dict.fromkeys(self.kernel, self.grid), PENALTY: self.penalties}
         chosen = coordinate_search({**self.kernel, PENALTY: self.penalties[0]}, grids, value)
-        log.info("weights by folds: %s", ", ".join(f"{name} {weight:g}" for name, weight in chosen.items()))
+        by = "cold validation items" if self.folds is None else f"{self.folds} folds"
+        log.info("weights by %s: %s", by, ", ".join(f"{name} {weight:g}" for name, weight in chosen.items()))
         return {block: chosen[block] for block in self.kernel}, [chosen[PENALTY]]
 
 
