@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Tree = Any  # a pytree of arrays
 Made = TypeVar("Made")
 log = logging.getLogger(__name__)
+ROW_MULTIPLE = 64  # at most: rows of padding cost what others do
 _last: dict[str, tuple[str, object]] = {}
 
 
@@ -125,6 +126,7 @@ class TrainSetup(NamedTuple):
     scorer: Callable[[Tree], Scorer]  # trainable leaves → a scorer
     validate: Callable[[Tree], Validation]  # trainable leaves → what a step is chosen by
     dropout: bool
+    microbatch_rows: int
     privacy: PrivateTraining | None = None
 
     @property
@@ -148,7 +150,7 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
     s.privacy.require_public(p.dataset.items, p.split.cold_I)
     if not s.model.trains:
         return _without_training(s, p)
-    encoder, place, multiple = _encoder(s, p)
+    encoder, place, multiple, microbatch_rows = _encoder(s, p)
     train, init = s.privacy.view(p.train), None
     if s.model.takes_init:
         with stage(f"computing what the towers start from ({type(s.init).__name__})"):
@@ -167,15 +169,15 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
     batches = s.privacy.batches(s.batching, BatchInputs(p.train, lengths, *of_texts, s.seed, multiple, s.parallel.count))
     dropout = s.adapter.dropout > 0 or model.random
     if language_modelling:
-        validate = held_out_loss(partition, cast("TextBatches", batches), s.objective, s.loop.microbatch_rows)
-        return TrainSetup(partition, batches, _cannot_rank, validate, dropout)
-    scorer = ModelScorer(partition, place, lengths, len(p.dataset.users), s.loop.microbatch_rows)
+        validate = held_out_loss(partition, cast("TextBatches", batches), s.objective, microbatch_rows)
+        return TrainSetup(partition, batches, _cannot_rank, validate, dropout, microbatch_rows)
+    scorer = ModelScorer(partition, place, lengths, len(p.dataset.users), microbatch_rows)
     private = s.privacy.training(batches, s.loop.steps(batches.steps_per_epoch))
-    return TrainSetup(partition, batches, scorer, functools.partial(_validate, s, p, scorer), dropout, private)
+    return TrainSetup(partition, batches, scorer, functools.partial(_validate, s, p, scorer), dropout, microbatch_rows, private)
 
 
-def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int]:
-    """(the adapted encoder, how a step's texts reach it, the multiple in which rows come)."""
+def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int, int]:
+    """(the adapted encoder, how a step's texts reach it, the multiple in which rows come, rows encoded at once)."""
     import numpy as np
 
     from cold_jax.adapters import peft
@@ -185,16 +187,27 @@ def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int]:
 
     if s.adapter.frozen:
         if s.model.reads_states:
-            return precomputed.TokenStateTable(*precomputed.states(p.loaded, p.tokens)), table_rows, s.parallel.count
+            return (
+                precomputed.TokenStateTable(*precomputed.states(p.loaded, p.tokens)),
+                table_rows,
+                s.parallel.count,
+                s.loop.rows_at_once(p.loaded.row_length),
+            )
         main = [next(iter(vectors.values())) for vectors in (p.train.user_vectors, p.train.item_vectors)]
-        return precomputed.VectorTable(np.concatenate(main)), table_rows, s.parallel.count
+        return (
+            precomputed.VectorTable(np.concatenate(main)),
+            table_rows,
+            s.parallel.count,
+            s.loop.rows_at_once(p.loaded.row_length),
+        )
     theta = p.loaded.encoder if s.adapter.last is None else precomputed.with_frozen_prefix(p.loaded, p.tokens, s.adapter.last)
     encoder = s.adapter(theta, s.seed)
     if s.adapter.init_from is not None:
         peft.init_from_peft(cast("TextEncoder", encoder), p.loaded, cast("Lora", s.adapter))
     row_length, texts_per_row = (8, 1) if s.model.row_per_text else (p.loaded.row_length, p.loaded.shape.texts_per_row)
     place = PackedTexts(p.tokens, fit_row_length(p.tokens, row_length), texts_per_row)
-    return encoder, place, s.parallel.shards * s.loop.microbatch_rows
+    microbatch_rows = s.loop.rows_at_once(place.row_length)
+    return encoder, place, s.parallel.shards * min(microbatch_rows, ROW_MULTIPLE), microbatch_rows
 
 
 def _without_training(s: Settings, p: Prepared) -> TrainSetup:
@@ -218,7 +231,8 @@ def _without_training(s: Settings, p: Prepared) -> TrainSetup:
         s.batching(inputs),
         lambda trainable: s.model.scorer(p.loaded, p.train, profiles.__getitem__),
         lambda trainable: Validation(0.0, {}),
-        False,
+        dropout=False,
+        microbatch_rows=1,
     )
 
 
@@ -266,6 +280,7 @@ def training(s: Settings, p: Prepared, t: TrainSetup, run: Run, logger: Logger) 
         fingerprint=p.digests | {name: repr(getattr(s, name)) for name in choices},
         logger=logger,
         profile=s.profile,
+        microbatch_rows=t.microbatch_rows,
         privacy=t.privacy,
     )
 

@@ -70,7 +70,7 @@ class Trainer:
         mechanism = self.mechanism(variant, users or len(of))
         optimizer = self.s.optimizer(mechanism.steps, 1.0)
         if mechanism not in self._compiled:
-            spec = StepSpec(self.t.partition.graph, self.s.objective, optimizer, self.s.loop.microbatch_rows, False, 0, 0.0)
+            spec = StepSpec(self.t.partition.graph, self.s.objective, optimizer, self.t.microbatch_rows, False, 0, 0.0)
             microbatch = cast(UserLevelPrivacy, self.s.privacy).microbatch
             self._compiled[mechanism] = Pmap(1)(private_step(spec, mechanism, microbatch))
         step, leaves = self._compiled[mechanism], self.t.partition.trainable
@@ -93,7 +93,7 @@ def loss_of_users(trainer: Trainer) -> Any:
         history_UI[u, items[:HISTORY]] = 1
         target_UI[u, items[HISTORY:][:TARGETS] if len(items) > HISTORY else items] = 1
         seen_UI[u, items] = 1
-    place, microbatch = trainer.batches.texts or table_rows, trainer.s.loop.microbatch_rows
+    place, microbatch = trainer.batches.texts or table_rows, trainer.t.microbatch_rows
     rows, slot_T = place(np.concatenate([trainer.users, len(train.users) + np.arange(I)]), microbatch)
 
     @jax.jit

@@ -78,7 +78,7 @@ def padded(settings: Any, pairs: int, long: int, short: int) -> tuple[Any, list[
     token_N = np.random.default_rng(0).integers(1000, 20000, lengths.sum()).astype(np.int32)
     offset_T = np.concatenate([[0], np.cumsum(lengths)])
     place = PackedTexts(Tokens(token_N, offset_T), max(64, long, short), settings.encoder.texts_per_row)
-    rows, slot_T = place(np.arange(2 * pairs), settings.loop.microbatch_rows)
+    rows, slot_T = place(np.arange(2 * pairs), settings.loop.rows_at_once(place.row_length))
     at_B, none_BJ, one_B = np.arange(pairs, dtype=np.int32), np.zeros((pairs, pairs), bool), np.ones(pairs, np.float32)
     profile_B, slot_J = slot_T.astype(np.int32).reshape(2, pairs)
     examples = Examples(at_B, profile_B, lengths[:pairs], at_B, none_BJ.astype(np.float32), none_BJ, one_B, one_B)
@@ -94,7 +94,7 @@ def stepper(settings: Any, model: Any, objective: Any, optimizer: Any, packed: b
     from cold_jax.training.step import StepMode, StepSpec, fused_step, microbatched_step, resolve_mode
 
     partition = partition_model(model, settings.adapter.trainable_filter, settings.adapter.head_filter)
-    recipe = StepSpec(partition.graph, objective, optimizer, settings.loop.microbatch_rows, False, 0, 0.0)
+    recipe = StepSpec(partition.graph, objective, optimizer, settings.loop.rows_at_once(64), False, 0, 0.0)
     form = resolve_mode(settings.loop.step, settings.parallel.count, packed)
     on = microbatched_step(recipe) if form is StepMode.microbatched else settings.parallel(fused_step(recipe))
     frozen = on.replicate(partition.frozen)

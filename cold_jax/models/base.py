@@ -104,13 +104,14 @@ def encode_texts(
 ) -> jax.Array:
     """Vectors (or token states, where the model reads those) of a step's texts, one per slot of `rows`.
 
-    Packed rows are encoded `microbatch_rows` at a time, so that activations stay in the cache. Rows are dealt out to the microbatches in
-    turn: each then holds rows of every device that the rows are sharded over. `key` turns dropout on.
+    Packed rows are encoded in equal microbatches of `microbatch_rows` at most, so that activations stay in the cache. Rows are dealt out to
+    the microbatches in turn: each then holds rows of every device that the rows are sharded over. `key` turns dropout on.
     """
     if not isinstance(rows, Rows):
         return (model.encoder.states if model.reads_states else model.encoder)(rows)
     R, L = rows.token_RL.shape
-    dealt = jax.tree.map(lambda x_RL: x_RL.reshape(microbatch_rows, R // microbatch_rows, L).swapaxes(0, 1), rows)
+    count = next(count for count in range(-(-R // microbatch_rows), R + 1) if R % count == 0)
+    dealt = jax.tree.map(lambda x_RL: x_RL.reshape(R // count, count, L).swapaxes(0, 1), rows)
     out = jax.lax.map(lambda microbatch: encode_rows(model, microbatch, key), dealt).swapaxes(0, 1)
     return out.reshape(-1, *out.shape[3:])
 

@@ -37,6 +37,8 @@ from cold_jax.training.utilisation import Utilisation, describe
 
 log = logging.getLogger(__name__)
 
+CPU_ROWS, ACCELERATOR_TOKENS = 8, 2**14
+
 
 Tree = Any
 
@@ -61,7 +63,7 @@ class Loop:
     epochs, or max_steps where that is less; null: no such limit. validate_every: in steps, besides once before the first and once after
     the last. patience: validations without a better one after which training stops; null: never. min_gain: standard errors of the paired
     difference over validation users by which a step must be ahead of the start, else the start is kept. microbatch_rows: packed rows encoded at
-    once. log_every: in steps, after the first hundred. step: see StepMode.
+    once; null: see `rows_at_once`. log_every: in steps, after the first hundred. step: see StepMode.
     """
 
     epochs: int
@@ -69,13 +71,18 @@ class Loop:
     validate_every: int
     patience: int | None
     min_gain: float
-    microbatch_rows: int
+    microbatch_rows: int | None
     log_every: int
     step: StepMode
 
     def __post_init__(self) -> None:
         counts = ["validate_every", "patience", "microbatch_rows", "log_every"]
         require("loop", self, at_least_0=["epochs", "max_steps", "min_gain"], at_least_1=counts)
+
+    def rows_at_once(self, row_length: int) -> int:
+        """Rows of so many tokens that are encoded at once: more leave a CPU's cache, and fewer leave an accelerator idle."""
+        fitting = CPU_ROWS if jax.default_backend() == "cpu" else max(ACCELERATOR_TOKENS // row_length, CPU_ROWS)
+        return self.microbatch_rows or fitting
 
     def steps(self, steps_per_epoch: int) -> int:
         of_epochs = self.epochs * steps_per_epoch
@@ -102,6 +109,7 @@ class Training:
         fingerprint: Mapping[str, Any],
         logger: Logger,
         profile: bool,
+        microbatch_rows: int,
         privacy: PrivateTraining | None = None,
     ):
         """validate: None: the last step is kept."""
@@ -114,9 +122,7 @@ class Training:
         schedule = jax.jit(optimizer.learning_rate_schedule(updates))  # uncompiled, logging it takes 5 ms a step
         self.learning_rate = lambda step: schedule(step // optimizer.accumulate)
         transformation = optimizer(updates, lr_scale)
-        self.spec = spec = StepSpec(
-            partition.graph, objective, transformation, loop.microbatch_rows, dropout, seed, optimizer.ema
-        )
+        self.spec = spec = StepSpec(partition.graph, objective, transformation, microbatch_rows, dropout, seed, optimizer.ema)
         mode = resolve_mode(loop.step, batches.devices, batches.packed)
         fused = fused_step(spec) if privacy is None else private_step(spec, privacy.mechanism, privacy.microbatch)
         self.parallel = microbatched_step(spec) if mode is StepMode.microbatched else parallelise(fused)

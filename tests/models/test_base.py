@@ -113,6 +113,8 @@ def test_neither_slices_nor_places_change_a_text(prepared: experiment.Prepared):
     by_two, at_once = (encode(model, rows, size, key) for size in (2, count))
     assert count > 2
     np.testing.assert_allclose(by_two, at_once, atol=1e-5)
+    for size in (count - 1, 3 * count):  # which does not divide them, and which they do not fill
+        np.testing.assert_allclose(encode(model, rows, size, key), at_once, atol=1e-5)
     segment_RL = np.where(rows.segment_RL > 0, small.ENCODER.texts_per_row + 1 - rows.segment_RL, 0).astype(np.int32)
     elsewhere = Rows(*(np.roll(x_RL[::-1], 5, axis=1) for x_RL in rows._replace(segment_RL=segment_RL)))
     vector_RSD = np.asarray(encode(model, elsewhere, 2, key)).reshape(count, small.ENCODER.texts_per_row, -1)

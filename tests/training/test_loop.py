@@ -157,6 +157,7 @@ def training(
         fingerprint=ABOUT,
         logger=combine([]),
         profile=profile,
+        microbatch_rows=loop.microbatch_rows or 8,
     )
     return run
 
@@ -387,6 +388,14 @@ def test_the_logged_learning_rate_is_the_updates(linear: experiment.TrainSetup, 
 def test_a_patience_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="loop.patience: 0 must be 1 or more"):
         replace(LOOP, patience=0)
+
+
+def test_an_accelerator_gets_rows_by_their_tokens_and_a_cpu_eight(monkeypatch: pytest.MonkeyPatch) -> None:
+    automatic = replace(LOOP, microbatch_rows=None)
+    assert [automatic.rows_at_once(64), replace(LOOP, microbatch_rows=5).rows_at_once(64)] == [8, 5]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [automatic.rows_at_once(length) for length in (64, 512, 8192)] == [256, 32, 8]
+    assert replace(LOOP, microbatch_rows=5).rows_at_once(64) == 5
 
 
 def test_steps_are_of_epochs_or_fewer() -> None:
