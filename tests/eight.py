@@ -33,8 +33,11 @@ def set_up(parallel: Any, adapter: Any) -> experiment.TrainSetup:
     return small.perturbed(experiment.setup(chosen, experiment.prepare(chosen)))
 
 
-def go_on(parallel: Any, folder: Path, first: int = 0) -> list[float]:
-    """The losses of LoRA by AdamW from step `first`, which a checkpoint has; step SAVED is left in one."""
+def go_on(parallel: Any, folder: Path, first: int = 0, taken: dict[str, Any] | None = None) -> list[float]:
+    """The losses of LoRA by AdamW from step `first`, which a checkpoint has; step SAVED is left in one.
+
+    taken: gets what the first step takes on each device, the shape of its rows, and the programs that are compiled for both.
+    """
     le = set_up(parallel, small.LORA)
     optimizer = ADAMW(10, 0.5)
     step, state = small.step_of(le, small.SOFTMAX, optimizer)
@@ -44,7 +47,15 @@ def go_on(parallel: Any, folder: Path, first: int = 0) -> list[float]:
     many, losses = parallel(step), []
     frozen, state = many.replicate(le.partition.frozen), many.replicate_state(state)
     for n in range(first, small.STEPS):
-        state, record = many.step(frozen, state, many.shard_batch(le.batches(n)))
+        batch = many.shard_batch(le.batches(n))
+        if taken is not None and n == first:
+            with small.compilations() as before:
+                taken |= {"temporaries": many.temporaries(frozen, state, batch), "rows": batch.rows.token_RL.shape}
+            with small.compilations() as after:
+                state, record = many.step(frozen, state, batch)
+            taken |= {"compiled": [len(before), len(after)]}
+        else:
+            state, record = many.step(frozen, state, batch)
         losses.append(float(many.unreplicate(record)["loss"]))
         if n + 1 == SAVED:
             checkpoints.save(SAVED, many.unreplicate(state), ABOUT, {}, SAVED)
@@ -72,9 +83,11 @@ def main(folder: Path) -> None:
     for name, parallel in {"pmap": Pmap(8), "mesh": WIDE}.items():
         le = set_up(parallel, small.DROPOUT)
         save_file(trained(*small.fit(le, small.SOFTMAX, small.DESCENT, small.STEPS, parallel)), folder / f"{name}.safetensors")
+    taken: dict[str, Any] = {}
     report = {
         "devices": small.mesh().count,
-        "losses": go_on(small.mesh(), folder / "data_8"),
+        "losses": go_on(small.mesh(), folder / "data_8", taken=taken),
+        "taken": taken,
         "wide": go_on(WIDE, folder / "data_8", SAVED),
         "full": memory(small.FULL, FrozenDtype.float32),
         "lora": memory(small.LORA, FrozenDtype.bfloat16),

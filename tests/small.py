@@ -1,6 +1,7 @@
 """A small random data set and encoder, and the way from there to a trained model, for the tests that share them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -243,6 +244,22 @@ def fit(
         losses.append(many.unreplicate(record)["loss"])
         states.append(host(state))
     return np.asarray(losses), states
+
+
+@contextmanager
+def compilations() -> Iterator[list[float]]:
+    """The seconds of each program that is compiled within, or found among compiled ones."""
+    seconds: list[float] = []
+
+    def listen(event: str, duration: float, **_: str | int) -> None:
+        if event.endswith("backend_compile_duration"):
+            seconds.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seconds
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def leaves(tree: Any) -> dict[str, np.ndarray]:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -186,7 +185,6 @@ class Training:
 
     def _train(self) -> None:
         frozen = self.parallel.replicate(self.partition.frozen)
-        self._log_memory(frozen)
         self.began, self.since = time.monotonic(), self.step
         self.logged = (self.step, self.began)  # a step and its time, from which examples per second are counted
         with ThreadPoolExecutor(1) as ahead:
@@ -198,9 +196,9 @@ class Training:
                 if self.profiler:
                     self.profiler.at(self.step - self.since, self.state)
                 first = self.step == self.since
-                if first and self.counts:
-                    self.utilisation = Utilisation(step_flop(self.spec, self.partition, batch), self.parallel.devices)
-                with jax.transfer_guard("disallow"), stage("compiling a step") if first else nullcontext():
+                if first:
+                    self._prepare(frozen, batch, sharded)
+                with jax.transfer_guard("disallow"):
                     self.state, record = self.parallel.step(frozen, self.state, sharded)
                 self._log_pending()  # the step before, while the device works on this one
                 self.step, self.pending = self.step + 1, (batch, record)
@@ -214,13 +212,21 @@ class Training:
                     self._save()
                 self._exit_if_terminated()
 
-    def _log_memory(self, frozen: Tree) -> None:
-        parts = {"what trains": self.state.trainable, "optimizer state": self.state.optimizer, "gradients": self.state.trainable}
+    def _prepare(self, frozen: Tree, batch: Batch, sharded: Batch) -> None:
+        """Before the first step: compiles it, and logs what it will take."""
+        with stage("compiling a step"):
+            temporaries = self.parallel.temporaries(frozen, self.state, sharded)
+            if self.counts:
+                self.utilisation = Utilisation(step_flop(self.spec, self.partition, batch), self.parallel.devices)
+        held = {"frozen": frozen, "what trains": self.state.trainable, "optimizer state": self.state.optimizer}
         if self.state.average is not None:
-            parts["average"] = self.state.average
-        held = {name: bytes_per_device(tree) / 1e6 for name, tree in ({"frozen": frozen} | parts).items()}
-        each = ", ".join(f"{name} {size:,.1f} MB" for name, size in held.items())
-        log.info("memory of each of %d devices: %s; and the activations of a step", self.parallel.devices, each)
+            held["average"] = self.state.average
+        sizes = {name: bytes_per_device(tree) for name, tree in held.items()}
+        more = ", without activations" if temporaries is None else ""
+        sizes |= {} if temporaries is None else {"activations and gradients of a step": temporaries}
+        *each, total = (f"{name} {size / 1e6:,.1f} MB" for name, size in [*sizes.items(), ("together", sum(sizes.values()))])
+        where = "the device" if self.parallel.devices == 1 else f"each of {self.parallel.devices} devices"
+        log.info("memory of %s: %s; %s%s", where, ", ".join(each), total, more)
 
     def _exit_if_terminated(self) -> None:
         """Exits after a signal; the newest step must have been saved."""

@@ -26,7 +26,7 @@ from cold_jax.encoders.sharding import AXES, ROWS, dotted, gather, shardings, sp
 from cold_jax.errors import ConfigError
 from cold_jax.ranges import require
 from cold_jax.storage.files import digest
-from cold_jax.training.parallel import Collectives, DataParallel, Parallel, Step, find_devices
+from cold_jax.training.parallel import Collectives, DataParallel, Parallel, Step, find_devices, temporary_bytes
 
 Tree = Any
 MATRICES = ("kernel", "embedding")  # the parameters that frozen_dtype is of
@@ -118,6 +118,10 @@ class Mesh(DataParallel):
             with jax.set_mesh(mesh):
                 return sharded_step(constants, state, batch)
 
+        def temporaries(constants: Tree, state: Tree, batch: Batch) -> int | None:
+            with jax.set_mesh(mesh):
+                return temporary_bytes(sharded_step.lower(constants, state, batch))
+
         def put(part: Tree, where: NamedSharding) -> Tree:
             return _put(part, jax.tree.map(lambda _: where, part))
 
@@ -129,6 +133,7 @@ class Mesh(DataParallel):
             to_save=lambda tree: tree,
             shard_batch=lambda batch: Batch(put(batch.rows, along), put(batch.examples, along), put(batch.items, everywhere)),
             step=on_mesh,
+            temporaries=temporaries,
         )
 
     def _home(self) -> jax.sharding.Mesh:

@@ -52,6 +52,9 @@ class Parallel:
     to_save: Callable[[Tree], Tree]  # the state as a checkpoint takes it: each process has its part
     shard_batch: Callable[[Batch], Batch]
     step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]]
+    temporaries: Callable[
+        [Tree, Tree, Batch], int | None
+    ]  # bytes that a step takes on a device besides; compiles it, and `step` no more
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,12 @@ class Pmap(DataParallel):
         def shard(tree: Tree) -> Tree:
             return jax.tree.map(lambda x: jax.device_put(x.reshape(n, -1, *x.shape[1:]), along), tree)
 
+        mapped = jax.pmap(
+            lambda constants, state, batch: step(constants, state, batch, collectives),
+            "devices",
+            donate_argnums=1,
+            devices=devices,
+        )
         return Parallel(
             devices=n,
             replicate=replicate,
@@ -131,24 +140,24 @@ class Pmap(DataParallel):
             unreplicate=first,
             to_save=first,
             shard_batch=lambda batch: Batch(shard(batch.rows), shard(batch.examples), replicate(batch.items)),
-            step=jax.pmap(
-                lambda constants, state, batch: step(constants, state, batch, collectives),
-                "devices",
-                donate_argnums=1,
-                devices=devices,
-            ),
+            step=mapped,
+            temporaries=lambda *inputs: temporary_bytes(mapped.lower(*inputs)),
         )
 
 
 def _single(step: Step) -> Parallel:
     compiled = jax.jit(lambda constants, state, batch: step(constants, state, batch, single_device), donate_argnums=1)
-    return on_single_device(compiled, jax.device_put)
+    return on_single_device(compiled, jax.device_put, lambda *inputs: temporary_bytes(compiled.lower(*inputs)))
 
 
-def on_single_device(step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]], shard: Callable[[Batch], Batch]) -> Parallel:
+def on_single_device(
+    step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]],
+    shard: Callable[[Batch], Batch],
+    temporaries: Callable[[Tree, Tree, Batch], int | None],
+) -> Parallel:
     """Parallel of an already compiled step, on one device."""
     same, copy = lambda tree: tree, lambda tree: jax.tree.map(jnp.copy, tree)
-    return Parallel(1, jax.device_put, copy, same, same, shard, step)
+    return Parallel(1, jax.device_put, copy, same, same, shard, step, temporaries)
 
 
 def find_devices(count: int | None) -> list[Any]:
@@ -167,6 +176,12 @@ def bytes_per_device(tree: Tree) -> int:
     """What a tree of arrays holds on each of its devices."""
     held = lambda x: np.prod(x.sharding.shard_shape(x.shape), dtype=np.int64) * x.dtype.itemsize  # noqa: E731
     return int(sum(held(leaf) for leaf in jax.tree.leaves(tree)))
+
+
+def temporary_bytes(lowered: jax.stages.Lowered) -> int | None:
+    """What a program takes on each device besides arguments and results: activations, gradients. None where XLA does not tell."""
+    memory = lowered.compile().memory_analysis()
+    return None if memory is None else memory.temp_size_in_bytes
 
 
 def device_info(count: int) -> dict[str, Any]:

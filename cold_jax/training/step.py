@@ -137,11 +137,26 @@ def microbatched_step(spec: StepSpec) -> Parallel:
             gradient = gradient if output is None else backward(gradient, output[1], cotangent)
         return update(state, loss, gradient)
 
+    def temporaries(frozen: Tree, state: Tree, batch: Batch) -> int | None:
+        """All microbatches' results are kept until the last has gone backward."""
+        rows = [each for each in batch.rows if each is not None]
+        one = forward.trace(frozen, state, rows[0])
+        encoded, vjp = one.out_info
+        head = loss_and_gradient.trace(frozen, state, [encoded] * len(batch.rows), batch._replace(rows=None))
+        _, (gradient, cotangents) = head.out_info
+        programs = one, head, backward.trace(gradient, vjp, cotangents[0])
+        found = [memory for traced in programs if (memory := traced.lower().compile().memory_analysis()) is not None]
+        if len(found) < len(programs):
+            return None
+        ahead, of_loss, back = found
+        later = of_loss.output_size_in_bytes + max(of_loss.temp_size_in_bytes, back.temp_size_in_bytes)
+        return len(rows) * ahead.output_size_in_bytes + max(ahead.temp_size_in_bytes, later)
+
     def shard(batch: Batch) -> Batch:
         slices = row_slices(cast(Rows, batch.rows), spec.microbatch_rows)
         return jax.device_put(batch._replace(rows=[rows if rows.segment_RL.any() else None for rows in slices]))
 
-    return on_single_device(step, shard)
+    return on_single_device(step, shard, temporaries)
 
 
 def resolve_mode(mode: StepMode, devices: int, packed: bool) -> StepMode:

@@ -358,6 +358,28 @@ def test_a_resumed_run_compares_with_the_start_again(linear: experiment.TrainSet
     assert checks(parts) == checks(whole)
 
 
+@pytest.mark.parametrize("temporaries", [12_340_000, None])
+def test_memory_is_logged_before_the_first_step(
+    linear: experiment.TrainSetup, tmp_path: Path, caplog: pytest.LogCaptureFixture, temporaries: int | None
+) -> None:
+    def interrupted(*inputs: Any) -> Any:
+        raise Interrupted
+
+    run = training(linear, tmp_path)
+    run.parallel = replace(run.parallel, temporaries=lambda *inputs: temporaries, step=interrupted)
+    big = jnp.zeros(1_000_000)
+    run.state = run.state._replace(trainable=big, optimizer=[big, big])
+    with caplog.at_level("INFO", "cold_jax.training.loop"), pytest.raises(Interrupted):
+        run._train()
+    (line,) = (line for line in caplog.messages if line.startswith("memory of"))
+    known = "memory of the device: frozen 0.0 MB, what trains 4.0 MB, optimizer state 8.0 MB"
+    assert line == known + (
+        "; together 12.0 MB, without activations"
+        if temporaries is None
+        else ", activations and gradients of a step 12.3 MB; together 24.3 MB"
+    )
+
+
 def test_patience_counts_from_the_peak(linear: experiment.TrainSetup, tmp_path: Path) -> None:
     """A run that rises goes on, though it does not differ from its start yet."""
     rising: dict[int, list[float]] = {3 * n: [0.1 * n, 0, 0.2, 1.0] for n in range(5)}

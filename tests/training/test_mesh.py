@@ -41,6 +41,15 @@ def test_each_device_holds_what_the_arithmetic_says(report: dict[str, Any], adap
     assert found["held"] == [found["logged"]] * 8
 
 
+def test_what_a_step_takes_is_known_before_it(report: dict[str, Any]) -> None:
+    """By hand, at least: of each position of a device's rows and each layer its input and six products, with LoRA's two; compiled once."""
+    rows, length = report["taken"]["rows"]
+    width, ffn, rank, layers, floats = 16, 24, 3, 2, 4
+    kept = layers * (rows // 8) * length * (width + 5 * width + ffn + 2 * rank) * floats
+    assert kept < report["taken"]["temporaries"] < 6 * kept
+    assert report["taken"]["compiled"] == [1, 0]
+
+
 def test_a_checkpoint_goes_on_over_other_devices(report: dict[str, Any], eight_devices: Path, tmp_path: Path) -> None:
     """AdamW in the middle of an accumulation, saved over data=8: the same losses over fsdp=4 × tensor=2, and on one device."""
     assert report["wide"] == pytest.approx(report["losses"][eight.SAVED :], rel=1e-5)

@@ -120,6 +120,28 @@ def test_a_state_that_was_put_may_be_donated(prepared: experiment.Prepared, para
     np.testing.assert_array_equal(constants, [0, 1, 2])
 
 
+@pytest.mark.parametrize("parallel", [Pmap(1), Pmap(2)], ids=["one", "pmap"])
+def test_temporaries_are_of_each_device_and_their_program_is_the_steps(prepared: experiment.Prepared, parallel: Any) -> None:
+    """By hand: a sum of squares over the devices' rows, which keeps nothing, beside one that keeps 3 × 4,000 floats to multiply them."""
+
+    def temporaries(keeps: bool) -> int:
+        def step(constants: Any, state: Any, batch: Any, collectives: Any) -> Any:
+            copies = jnp.sin(jnp.outer(state + constants, jnp.arange(4000.0)))
+            return state + (copies @ copies.T if keeps else copies[:, :3]).sum(1), collectives.psum(jnp.ones(()))
+
+        many, batch = parallel(step), small.train_setup(prepared, Frozen(), TWO_TOWER, parallel=parallel).batches(0)
+        given = many.replicate(jnp.arange(3.0)), many.replicate_state(jnp.ones(3)), many.shard_batch(batch)
+        found = many.temporaries(*given)
+        with small.compilations() as compiled:
+            many.step(*given)
+        assert compiled == []
+        assert found is not None
+        return found
+
+    more = temporaries(keeps=True) - temporaries(keeps=False)
+    assert more == pytest.approx(3 * 4000 * 4, rel=0.05)
+
+
 @pytest.mark.parametrize("kind", [Pmap, small.mesh])
 def test_devices_that_are_not_there_are_an_error(kind: Any) -> None:
     assert kind(None).count == 2

@@ -12,6 +12,7 @@ from small import DROPOUT, FULL, LORA, TWO_TOWER, Frozen, Lstm, replace
 
 from cold_jax import experiment
 from cold_jax.batching.sampled import InBatchSampling
+from cold_jax.models.base import encode_rows
 from cold_jax.training.objectives import Bce, BceRatings
 from cold_jax.training.parallel import single_device
 from cold_jax.training.step import StepMode, microbatched_step, resolve_mode
@@ -93,6 +94,25 @@ def test_microbatches_without_a_text_are_skipped(prepared: experiment.Prepared) 
     rows = [step.shard_batch(le.batches(n)).rows for n in range(5)]
     assert any(piece is None for pieces in rows for piece in pieces)
     assert {len(pieces) for pieces in rows} == {len(rows[0])}
+
+
+def test_each_microbatch_with_a_text_keeps_what_its_backward_pass_reads(prepared: experiment.Prepared) -> None:
+    """Bytes that JAX itself keeps of one, times their number; and nothing of it is compiled again."""
+    le = small.train_setup(prepared, LORA, TWO_TOWER)
+    spec = small.spec(le, small.SOFTMAX, optax.sgd(0.3))
+    many = microbatched_step(spec)
+    frozen, state = many.replicate(le.partition.frozen), many.replicate_state(spec.start(le.partition.trainable))
+    batch = many.shard_batch(le.batches(0))
+    used = [rows for rows in batch.rows if rows is not None]
+    two = batch._replace(rows=[*used[:2], *[None] * (len(batch.rows) - 2)])
+    all_of_them, of_two = (many.temporaries(frozen, state, each) for each in (batch, two))
+    read = lambda trainable: encode_rows(le.partition._replace(trainable=trainable).model(), used[0])  # noqa: E731
+    kept = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(jax.eval_shape(lambda x: jax.vjp(read, x), state.trainable)))
+    assert all_of_them - of_two == pytest.approx((len(used) - 2) * kept, rel=0.03)
+    assert of_two > 2 * kept
+    with small.compilations() as compiled:
+        many.step(frozen, state, batch)
+    assert len(compiled) <= 2  # zeros for a microbatch without a text, and the update
 
 
 @pytest.mark.parametrize(
