@@ -181,7 +181,7 @@ def rank_candidates(
     size_U = np.diff(history_UI.indptr)
     most_masked = max(int(size_U[user_B].sum()) + (chunk - len(user_B)) * int(size_U[user_B[-1]]) for user_B in chunks)
 
-    in_order = jnp.asarray(order_I), jnp.asarray(place_I)
+    in_order = jax.device_put((order_I, place_I))
     results: list[tuple[Array, ...]] = []
     for n, user_B in enumerate(chunks):
         filled_B = np.pad(user_B, (0, chunk - len(user_B)), "edge")

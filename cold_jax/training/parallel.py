@@ -156,7 +156,7 @@ def on_single_device(
     temporaries: Callable[[Tree, Tree, Batch], int | None],
 ) -> Parallel:
     """Parallel of an already compiled step, on one device."""
-    same, copy = lambda tree: tree, lambda tree: jax.tree.map(jnp.copy, tree)
+    same, copy = lambda tree: tree, jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))  # one program, not one for each shape
     return Parallel(1, jax.device_put, copy, same, same, shard, step, temporaries)
 
 
