@@ -1,5 +1,6 @@
 """Pooling, the choices of encoders and what they refuse."""
 
+import hashlib
 import json
 import shutil
 import string
@@ -19,7 +20,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from cold_jax.encoders import CHARACTERS, EncoderShape, Loaded, Pretrained, Tiny
 from cold_jax.encoders.pooling import Pooling, pool
-from cold_jax.errors import WeightsError
+from cold_jax.errors import DataError, WeightsError
+from cold_jax.storage import assets
 from cold_jax.text.packing import Rows, pack
 from cold_jax.text.tokens import tokenize
 
@@ -199,3 +201,24 @@ def test_what_is_known_before_the_weights_is_so(name: str, tmp_path: Path) -> No
     loaded = replace(FOLDER, max_length=8, id=str(tmp_path / name), pooling=Pooling.auto, normalize=None)()
     assert loaded.shape == EncoderShape.of(loaded.encoder)
     assert loaded.read() is loaded.encoder
+
+
+def test_packaged_weights_are_checked_when_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(SMALL, tmp_path / "bert")
+    shutil.copy(CHARACTERS, tmp_path / "bert/tokenizer.json")
+    sound = hashlib.sha256((SMALL / "model.safetensors").read_bytes()).hexdigest()
+
+    def fetch(package: str, sha256: str, members: list[str], later: list[str]) -> dict[str, Path]:
+        assert later == ["bert/model.safetensors"]
+        return {member: tmp_path / member for member in members}
+
+    monkeypatch.setattr(assets, "fetch", fetch)
+    monkeypatch.setattr(assets, "digest_of", lambda sha256, member: sound)
+    packaged = replace(FOLDER, id=None, package="a==1", sha256="0" * 64, member="bert")
+    assert packaged().digest == replace(FOLDER, id=str(tmp_path / "bert"))().digest
+    assert packaged().encoder.width == 32
+    content = bytearray((SMALL / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "bert/model.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=f"sha256 .* where {sound} is expected"):
+        _ = packaged().encoder
