@@ -95,9 +95,7 @@ def load(folder: Path, overrides: list[str]) -> dict[str, object]:
     )
     s = config.settings(cfg)
     growth, began = Growth(), time.monotonic()
-    with s.parallel.loading():
-        loaded = s.encoder()
-    placed = s.parallel.place(loaded, s.adapter.trainable_filter)
+    placed = s.parallel.place(s.encoder(), s.adapter.trainable_filter)
     leaves = jax.tree.leaves(nnx.state(placed.encoder))
     jax.block_until_ready(leaves)
     seconds, grown = time.monotonic() - began, growth.end()
