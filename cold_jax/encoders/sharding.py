@@ -46,8 +46,8 @@ def spec(sizes: Mapping[str, int], path: str, shape: tuple[int, ...]) -> P:
 
 
 def dotted(path: Any) -> str:
-    """The path of a leaf without the attribute of flax's variables that holds the array: encoder.backbone.layers.mlp.up.kernel."""
-    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
+    """The path of a leaf without the attributes of flax's variables that hold its arrays: encoder.backbone.layers.mlp.up.kernel."""
+    return re.sub(r"\.value(\.qvalue|\.scale)?$", "", jax.tree_util.keystr(path, simple=True, separator="."))
 
 
 def shardings(mesh: jax.sharding.Mesh, tree: Any) -> Any:

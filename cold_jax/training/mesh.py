@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 from cold_jax import processes
 from cold_jax.batching.batch import Batch
 from cold_jax.encoders import Loaded
+from cold_jax.encoders.int8 import INPUTS, to_int8
 from cold_jax.encoders.layers import Remat
 from cold_jax.encoders.sharding import AXES, ROWS, dotted, gather, shardings, spec
 from cold_jax.errors import ConfigError
@@ -29,14 +30,14 @@ from cold_jax.storage.files import digest
 from cold_jax.training.parallel import Collectives, DataParallel, Parallel, Step, find_devices, temporary_bytes
 
 Tree = Any
-MATRICES = ("kernel", "embedding")  # the parameters that frozen_dtype is of
 
 
 class FrozenDtype(Enum):
-    """Of θ's matrices that do not learn. With encoder.dtype=bfloat16 both give the same products."""
+    """Of θ's matrices that do not learn. With encoder.dtype=bfloat16 the first two give the same products; int8: see encoders/int8.py."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
+    int8 = "int8"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Mesh(DataParallel):
 
     @property
     def rounds(self) -> bool:
-        return self.frozen_dtype is FrozenDtype.bfloat16
+        return self.frozen_dtype is not FrozenDtype.float32
 
     def place(self, loaded: Loaded, learns: nnx.filterlib.Filter) -> Loaded:
         """θ in parts on the devices, and its matrices in frozen_dtype, but for the parameters that the filter `learns` picks."""
@@ -84,15 +85,21 @@ class Mesh(DataParallel):
             encoder = loaded.encoder
         encoder.backbone.remat = self.remat
         frozen = nnx.to_flat_state(nnx.state(encoder.backbone, nnx.All(nnx.Param, nnx.Not(learns))))
-        rounded = [parameter for path, parameter in frozen if self.rounds and path[-1] in MATRICES]
-        for parameter in rounded:
-            parameter.set_value(parameter[...].astype(jnp.bfloat16))
-        for path, variable in nnx.to_flat_state(nnx.state(encoder)):  # one by one: never two copies of θ
-            where = spec(mesh.shape, ".".join(map(str, path)), variable.shape)
-            variable.set_value(
-                jax.device_put(variable[...], NamedSharding(mesh, where) if mesh.size > 1 else mesh.devices.flat[0])
+        rounded = [(path, parameter) for path, parameter in frozen if self.rounds and path[-1] in INPUTS]
+        for path, parameter in rounded:
+            if self.frozen_dtype is FrozenDtype.int8:
+                to_int8(encoder.backbone, path)
+            else:
+                parameter.set_value(parameter[...].astype(jnp.bfloat16))
+
+        def put(name: str, x: jax.Array) -> jax.Array:
+            return jax.device_put(
+                x, NamedSharding(mesh, spec(mesh.shape, name, x.shape)) if mesh.size > 1 else mesh.devices.flat[0]
             )
-        return loaded.with_encoder(encoder, digest(loaded.digest, "bfloat16")) if rounded else loaded
+
+        for path, variable in nnx.to_flat_state(nnx.state(encoder)):  # one by one: never two copies of θ
+            variable.set_value(jax.tree.map(partial(put, ".".join(map(str, path))), variable.get_value()))
+        return loaded.with_encoder(encoder, digest(loaded.digest, self.frozen_dtype.value)) if rounded else loaded
 
     def _mesh(self, devices: list[Any]) -> jax.sharding.Mesh:
         """Raises ConfigError where the devices cannot be arranged so."""
