@@ -177,8 +177,9 @@ class History(Baseline):
         metrics.require_known("baseline.metric", self.metric)
 
     def needs(self, train: TrainView) -> int:
-        vectors = sum(vector_ID.nbytes for vector_ID in train.item_vectors.values())
-        return 4 * len(train.items) * (len(self.members) + 2) * self.users + 3 * vectors
+        reads = {"vectors", "cosine"} & set(self.members)  # other texts are not even encoded
+        width = 4 * text_vectors(train, "items", self.line).shape[1] if reads else 0
+        return 4 * len(train.items) * ((len(self.members) + 2) * self.users + width)
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         return self.fit(train, validation, self.similarities(train, self.members), {})

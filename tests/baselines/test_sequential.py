@@ -1,5 +1,6 @@
 """Closed forms for sequences, against scikit-learn and by hand."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -165,6 +166,31 @@ def test_an_item_has_no_weight_for_itself(member: str) -> None:
     assert np.diag(with_self_UI).max() > 0.3
 
 
+class Lazy(dict[str, np.ndarray]):
+    """Vectors that are encoded when they are read, as a run's are."""
+
+    def __init__(self, vectors: Mapping[str, np.ndarray]):
+        super().__init__(vectors)
+        self.encoded: set[str] = set()
+
+    def __getitem__(self, text: str) -> np.ndarray:
+        self.encoded.add(text)
+        return super().__getitem__(text)
+
+    def values(self) -> list[np.ndarray]:  # type: ignore[override]
+        return [self[text] for text in self]
+
+
+@pytest.mark.parametrize(("members", "texts"), [(["titles", "transitions"], set()), (["titles", "cosine"], {"line"})])
+def test_texts_that_no_member_compares_are_not_encoded(members: list[str], texts: set[str]) -> None:
+    train = trained([(0, 0), (0, 1), (1, 2), (1, 3), (2, 4)])
+    vectors = Lazy({**train.item_vectors, "plot": np.zeros((5, 3), np.float32)})
+    train, baseline = replace(train, item_vectors=vectors), history(members=members)
+    assert baseline.needs(train) > 0
+    baseline(train, {"all": asking([4, 0])})
+    assert vectors.encoded == texts
+
+
 def test_items_of_one_text_have_the_same_score() -> None:
     """To the bit, wherever they stand, as the order of equal scores is the protocol's. In a plain product the last columns differ."""
     vector_ID = np.random.default_rng(0).normal(0, 1, (97, 33)).astype(np.float32)
@@ -176,7 +202,9 @@ def test_items_of_one_text_have_the_same_score() -> None:
         item_vectors={"line": vector_ID},
         interaction_UI=sparse.csr_array((3, 97), dtype=np.float32),
     )
-    history_UI = sparse.csr_array((np.tile(np.float32([1, 2]), 7), (np.arange(14) // 2, np.arange(14) + 5)), shape=(7, 97))
+    history_UI = sparse.csr_array(
+        (np.tile(np.array([1, 2], np.float32), 7), (np.arange(14) // 2, np.arange(14) + 5)), shape=(7, 97)
+    )
     for member in ("vectors", "cosine"):
         score_UI = np.asarray(history(members=[member])(train, {})(np.arange(7), history_UI, np.arange(97)))
         np.testing.assert_array_equal(score_UI[:, [40, 95, 96]], score_UI[:, [3, 3, 3]])
