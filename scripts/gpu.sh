@@ -5,7 +5,7 @@
 #   contrastive  experiments/contrastive whole: four trainings and 13 evaluations, JOBS at once (14 by default; 7 minutes on an H200 and 16 cores).
 #                DATA holds iisan-scientific, amazon2014-beauty, amazon2014-toys, amazon-office and amazon2018-scientific
 #   adapters     experiments/which_adapter, then experiments/item_kernel, of the same DATA (JOBS 8 by default; not timed as a whole. More at once
-#                compile against each other: sixteen took three minutes to begin)
+#                compile against each other: sixteen took three minutes to begin); with MPNET=FOLDER its tables of all-mpnet-base-v2 too
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" XLA_PYTHON_CLIENT_PREALLOCATE=false
@@ -25,10 +25,13 @@ case "${1:-}" in
       scientific="$data/amazon2018-scientific" dtype=bfloat16 rows=256 --jobs "${3:-14}" ;;
   adapters)
     data="${2:?scripts/gpu.sh adapters DATA}"
-    quarter="$(mktemp -d)"
+    quarter="$(mktemp -d)" half="$(mktemp -d)"
     "$python" scripts/join_sequences.py "$quarter" "$data/iisan-scientific" --users 0.25
+    "$python" scripts/join_sequences.py "$half" "$data/iisan-scientific" --users 0.5
     export OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2
-    "$python" scripts/experiment.py which_adapter iisan="$data/iisan-scientific" quarter="$quarter" dtype=bfloat16 rows=512 --jobs "${3:-8}"
-    "$python" scripts/experiment.py item_kernel office="$data/amazon-office" dtype=bfloat16 rows=512 --jobs "${3:-8}" ;;
+    "$python" scripts/experiment.py which_adapter iisan="$data/iisan-scientific" quarter="$quarter" half="$half" \
+      scientific="$data/amazon2018-scientific" ${MPNET:+mpnet="$MPNET"} dtype=bfloat16 rows=512 --jobs "${3:-8}"
+    "$python" scripts/experiment.py item_kernel office="$data/amazon-office" scientific="$data/amazon2018-scientific" \
+      dtype=bfloat16 rows=512 --jobs "${3:-8}" ;;
   *) sed -n '2,8p' "$0"; exit 1 ;;
 esac
