@@ -50,9 +50,10 @@ def environment(devices: int) -> dict[str, Any]:
     return {"versions": {"cold-jax": __version__, **libraries}, "devices": device_info(devices)}
 
 
-def costs(trained: int, frozen: int) -> dict[str, Any]:
-    """Parameters and memory of this process."""
+def costs(trained: int, frozen: int, utilisation: dict[str, Any] | None) -> dict[str, Any]:
+    """Parameters, memory of this process, and the utilisation of a training; None: no step was timed."""
     from cold_jax import timing
 
     memory = {"peak_memory": timing.peak_memory(), "peak_device_memory": timing.peak_device_memory()}
-    return {"parameters": {"trained": trained, "frozen": frozen}, **memory}
+    reached = {} if utilisation is None else {"utilisation": utilisation}
+    return {"parameters": {"trained": trained, "frozen": frozen}, **memory, **reached}

@@ -187,19 +187,11 @@ def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int, int
 
     if s.adapter.frozen:
         if s.model.reads_states:
-            return (
-                precomputed.TokenStateTable(*precomputed.states(p.loaded, p.tokens)),
-                table_rows,
-                s.parallel.count,
-                s.loop.rows_at_once(p.loaded.row_length),
-            )
-        main = [next(iter(vectors.values())) for vectors in (p.train.user_vectors, p.train.item_vectors)]
-        return (
-            precomputed.VectorTable(np.concatenate(main)),
-            table_rows,
-            s.parallel.count,
-            s.loop.rows_at_once(p.loaded.row_length),
-        )
+            table = precomputed.TokenStateTable(*precomputed.states(p.loaded, p.tokens))
+        else:
+            main = [next(iter(vectors.values())) for vectors in (p.train.user_vectors, p.train.item_vectors)]
+            table = precomputed.VectorTable(np.concatenate(main))
+        return table, table_rows, s.parallel.count, s.loop.rows_at_once(p.loaded.row_length)
     theta = p.loaded.encoder if s.adapter.last is None else precomputed.with_frozen_prefix(p.loaded, p.tokens, s.adapter.last)
     encoder = s.adapter(theta, s.seed)
     if s.adapter.init_from is not None:
@@ -372,7 +364,6 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
         run.write_rankings(tables.rankings_table(tested, p.dataset.users, p.dataset.items))
         run.write_parameters(*export_parameters(s, t, trainable))
         named = {"overrides": list(typed), "encoder": (p.loaded.name or type(s.encoder).__name__).rpartition("/")[2]}
-        measured = {"utilisation": reached} if (reached := loop.utilisation.report()) else {}
         private = {} if t.privacy is None else {"privacy": t.privacy.mechanism.report(int(loop.state.step))}
         results = results_document(
             s,
@@ -380,7 +371,7 @@ def train_run(s: Settings, run: Run, logger: Logger, typed: Sequence[str] = ()) 
             seconds,
             tested,
             baselines,
-            {"best_step": best_step, "digests": p.digests, **costs(*t.sizes), **measured, **named, **private},
+            {"best_step": best_step, "digests": p.digests, **costs(*t.sizes, loop.utilisation.report()), **named, **private},
         )
         run.write_results(results)
     return results

@@ -30,15 +30,13 @@ def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
         with timing.timed("train"), stage("training"):
             loop = experiment.training(s, p, t, run, logger)
             trainable, best_step = loop.fit()
-    measured = {"utilisation": reached} if (reached := loop.utilisation.report()) else {}
     run.write_parameters(*experiment.export_parameters(s, t, trainable))
     run.write_pretraining(
         {
             "seconds": dict(seconds),
             "best_step": best_step,
             "digests": p.digests,
-            **costs(*t.sizes),
-            **measured,
+            **costs(*t.sizes, loop.utilisation.report()),
             **environment(s.parallel.count),
         }
     )

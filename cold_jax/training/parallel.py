@@ -52,9 +52,8 @@ class Parallel:
     to_save: Callable[[Tree], Tree]  # the state as a checkpoint takes it: each process has its part
     shard_batch: Callable[[Batch], Batch]
     step: Callable[[Tree, Tree, Batch], tuple[Tree, Tree]]
-    temporaries: Callable[
-        [Tree, Tree, Batch], int | None
-    ]  # bytes that a step takes on a device besides; compiles it, and `step` no more
+    # bytes that a step takes on a device besides; compiles it, and `step` no more
+    temporaries: Callable[[Tree, Tree, Batch], int | None]
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,8 @@ class Utilisation:
     def __init__(self, flop: StepFlop | None, devices: int):
         """flop: None: nothing is counted."""
         self.of_batch, self.peak = flop, None if flop is None else peak(flop.dtype, devices)
-        self.flop, self.counted, self.rates = (
-            0.0,
-            0.0,
-            list[float](),
-        )  # since the last step that is logged; in all; FLOP/s of each step
+        self.flop, self.counted = 0.0, 0.0  # since the last step that is logged; in all
+        self.rates: list[float] = []  # FLOP/s of each step
 
     def add(self, batch: Batch) -> None:
         """A step's batch."""
