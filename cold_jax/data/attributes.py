@@ -3,7 +3,7 @@
 import html
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -131,6 +131,7 @@ class Attributes:
           users: likewise.
           read_columns: of `read_interactions`.
         """
+        read = self.naming_settings(read)
         named = {what: column for what, column in interaction_columns.items() if column is not None}
         if len(set(named.values())) < len(named):
             raise ConfigError(f"data.user, item, value, time: one column is named twice in {named}")
@@ -152,6 +153,13 @@ class Attributes:
             entities = self.entities(kind, list(ids[kind]), filled, where)
             made[kind] = entities if source is None else replace(entities, without_row=late)
         return Dataset(self.name, *rows[:4], made["user"], made["item"], positive_N, str(interactions), rows.line_N)
+
+    def naming_settings(self, read: Read[Source]) -> Read[Source]:
+        """`read`, given only those settings that this kind of data has; other names of columns are its format's own."""
+        settings = {field.name for field in fields(self)}
+        return lambda source, wanted: read(
+            source, {name: key if key.partition(".")[0] in settings else "" for name, key in wanted.items()}
+        )
 
     def _described(
         self, read: Read[Source], kind: str, file: Source | None, name: str

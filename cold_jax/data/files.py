@@ -15,7 +15,8 @@ from cold_jax.errors import DataError, nearest_name
 
 Source = TypeVar("Source")
 Read = Callable[[Source, Mapping[str, str]], Iterator[tuple[int, Sequence[str | None]]]]
-"""A reader of one kind of source: (source, {wanted column: the setting that names it}) → line number and the wanted cells, in that order.
+"""A reader of one kind of source: (source, {wanted column: the setting that names it, or ""}) → line number and the wanted cells, in that
+order.
 
 A source is a file, a query or a collection; as text it is its name in messages. Cells are the source's own text, byte for byte; None
 where it has a null of its own.
@@ -108,12 +109,13 @@ def _unpack(file: Path, packed: bytes) -> bytes:
 
 
 def column_places(place: str, names: Sequence[str], wanted: Mapping[str, str]) -> list[int]:
-    """The positions in a header, which is at `place`, of the wanted columns ({name: the setting that names it})."""
+    """The positions in a header, which is at `place`, of the wanted columns ({name: the setting that names it, or "" for a name of the format's own})."""
     if twice := sorted(name for name, times in Counter(names).items() if times > 1):
         raise DataError(f"{place}: column {excerpt(twice[0])} occurs twice; rename one")
     for name, key in wanted.items():
         if name not in names:
-            raise DataError(f"{place}: no column {name!r} (for data.{key}); {nearest_name(name, names)}")
+            need = f" (for data.{key})" if key else ", which this format needs"
+            raise DataError(f"{place}: no column {name!r}{need}; {nearest_name(name, names)}")
     return [names.index(name) for name in wanted]
 
 

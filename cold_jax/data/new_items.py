@@ -30,7 +30,7 @@ def read_items(file: Path, attributes: Attributes, id_column: str) -> list[NewIt
         raise DataError(f"{file}: there is no such file; give a table of items, as in items=tomorrow.csv")
     wanted = {id_column: "item_id", **attributes.columns("item")}
     items: dict[str, NewItem] = {}
-    for line, cells in tables.read(file, wanted):
+    for line, cells in attributes.naming_settings(tables.read)(file, wanted):
         row = dict(zip(wanted, (cell or "" for cell in cells), strict=True))
         place = f"{file}:{line}"
         own = require_id(row[id_column], "item", place)

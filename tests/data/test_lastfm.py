@@ -56,7 +56,11 @@ def test_a_header_and_crlf_make_no_difference(tmp_path: Path) -> None:
     ("name", "text", "says"),
     [
         ("user_artists.dat", "userID\tartistID\tweight\n2\t51\n", "user_artists.dat:2: 2 fields where there are 3: '2\\t51'"),
-        ("user_artists.dat", "userID\tartistID\tplays\n2\t51\t1\n", "user_artists.dat:1: no column 'weight' (for data.value)"),
+        (
+            "user_artists.dat",
+            "userID\tartistID\tplays\n2\t51\t1\n",
+            "user_artists.dat:1: no column 'weight', which this format needs",
+        ),
         ("artists.dat", "51\tDuran\n", "artists.dat:1: 2 fields where there are 4"),
         ("tags.dat", "tagID\ttagValue\n1\tmetal\n", "user_taggedartists.dat:3: tags.dat has no tag '3'"),
     ],

@@ -54,6 +54,7 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
         (HEADER + "1,A,war,b,\n1,B,war,b,\n", r"new\.csv:3: item '1' occurs before, in .*new\.csv:2"),
         (HEADER + ",A,war,b,\n", r"new\.csv:2: "),
         ("item_id,titel,genre,words,year\n1,A,war,b,\n", "did you mean titel"),
+        ("id,title,genre,words,year\n1,A,war,b,\n", r"new\.csv:1: no column 'item_id', which this format needs"),
         (HEADER + f"1,{'A' * 2**21},war,b,\n", r"new\.csv:2: title of item '1' has more than"),
     ],
 )

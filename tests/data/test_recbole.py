@@ -138,7 +138,7 @@ def test_what_is_written_is_read(
         ("user_id:token\titem_id:token\trating:float\na\tb\t1\na\tb\tnan\n", "x.inter:3: rating 'nan' is not a finite number"),
         (
             "user_id:token\titem:token\trating:float\na\tb\t1\n",
-            "x.inter:1: no column 'item_id' (for data.item); did you mean item?",
+            "x.inter:1: no column 'item_id', which this format needs; did you mean item?",
         ),
         ("user_id:token\titem_id:token\titem_id:float\n", "x.inter:1: column 'item_id' occurs twice"),
         (
@@ -160,7 +160,7 @@ def test_malformed_interactions_are_named(inter: str, says: str, tmp_path: Path)
     [
         ("item_id:token\ttitle:token\nb\tB\nc\tC\nb\tB\n", "x.item:4: item 'b' occurs before, in "),
         ("item_id:token\ttitel:token\nb\tB\n", "x.item:1: no column 'title' (for data.item_texts.line); did you mean titel?"),
-        ("id:token\ttitle:token\nb\tB\n", "x.item:1: no column 'item_id' (for data.item_id)"),
+        ("id:token\ttitle:token\nb\tB\n", "x.item:1: no column 'item_id', which this format needs"),
         ("item_id:token\ttitle:token\nb\n", "x.item:2: 1 fields"),
     ],
 )

@@ -60,6 +60,16 @@ def test_a_malformed_line_is_named(tmp_path: Path, sequences: str, message: str)
     assert message in str(raised.value)
 
 
+def test_a_missing_column_is_named_by_its_setting_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "sequences.txt").write_text("7 x 0\n")
+    (tmp_path / "items.jsonl").write_text('{"item_id": "x", "titel": "Soap"}\n')
+    with pytest.raises(DataError, match=r"items\.jsonl:1: no column 'item', which this format needs; did you mean item_id\?"):
+        Sequences(**SETTINGS, root=str(tmp_path))()
+    (tmp_path / "items.jsonl").write_text('{"item": "x", "titel": "Soap"}\n')
+    with pytest.raises(DataError, match=r"no column 'title' \(for data\.item_texts\.title\); did you mean titel\?"):
+        Sequences(**SETTINGS, root=str(tmp_path))()
+
+
 def test_a_missing_folder_or_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read(tmp_path, "7 x 0 2\n")
     (tmp_path / "items.jsonl").unlink()
