@@ -72,7 +72,10 @@ def create(path: Path) -> "Run":
 
 
 def open_run(path: Path) -> "Run":
-    """A run that is there. RunError where it is no folder, or where a link in it leads out of it or a file is no plain one."""
+    """A run that is there. RunError where it is no folder, or where a link in it leads out of it or a file is no plain one.
+
+    W&B links a log of its own, in the user's cache, from the run's folder; nothing here reads its logs.
+    """
     if not path.is_dir():
         raise RunError(f"{path}: there is no such folder; give the folder of a run")
     if not os.path.lexists(path / "config.yaml"):
@@ -83,13 +86,18 @@ def open_run(path: Path) -> "Run":
             count += 1
             entry = Path(folder, name)
             mode = entry.lstat().st_mode
-            if stat.S_ISLNK(mode) and not _leads_into(entry, inside):
+            if stat.S_ISLNK(mode) and not (_leads_into(entry, inside) or _is_wandb_log(entry.relative_to(path))):
                 raise RunError(f"{entry}: a link that leads out of the run's folder; put the file itself there, or delete it")
             if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise RunError(f"{entry}: neither a plain file nor a folder; delete it")
         if count > MOST_FILES:
             raise RunError(f"{path}: more than {MOST_FILES:,} files; give the folder of one run")
     return Run(path)
+
+
+def _is_wandb_log(entry: Path) -> bool:
+    """Of a path in a run's folder: wandb/RUN/logs/FILE."""
+    return len(entry.parts) == 4 and (entry.parts[0], entry.parts[2]) == ("wandb", "logs")
 
 
 def _leads_into(link: Path, folder: Path) -> bool:
