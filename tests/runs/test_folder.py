@@ -578,12 +578,13 @@ def test_a_run_is_opened_where_nothing_leads_out_of_it(tmp_path: Path):
     (run.path / "wandb" / "run-1").mkdir(parents=True)
     (run.path / "wandb" / "latest-run").symlink_to("run-1")  # as W&B itself makes it, and the next
     (run.path / "wandb" / "run-1" / "logs").mkdir()
+    (run.path / "wandb" / "run-1" / "files").mkdir()
     (run.path / "wandb" / "run-1" / "logs" / "debug-core.log").symlink_to(tmp_path / "cache" / "core-debug.log")
     assert open_run(run.path) == run
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to(run.path)
     assert open_run(tmp_path / "link").path == tmp_path / "link"  # the user's own word
-    for name in ("checkpoints", "profile", "wandb/run-1/x", "wandb/logs", "cold_jax.log", "search_title"):
+    for name in ("checkpoints", "profile", "wandb/run-1/x", "wandb/logs", "wandb/run-1/files/x", "cold_jax.log", "search_title"):
         for target in (tmp_path / "elsewhere", tmp_path / "nowhere", Path("../../../../x"), Path("/")):
             (run.path / name).symlink_to(target)
             with pytest.raises(RunError, match=f"{name}: a link that leads out of the run's folder"):
