@@ -2,7 +2,7 @@
 
 import html
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from cold_jax.data.columns import Columns as ReadColumns
 from cold_jax.data.dataset import Dataset, Entities
-from cold_jax.data.files import Read, Source, excerpt, number
+from cold_jax.data.files import MissingColumn, Read, Source, excerpt, number
 from cold_jax.data.interactions import check_ids_meet, read_interactions, require_id
 from cold_jax.data.positives import parse_rule, positive_mask
 from cold_jax.errors import ConfigError, DataError, nearest_name
@@ -155,11 +155,16 @@ class Attributes:
         return Dataset(self.name, *rows[:4], made["user"], made["item"], positive_N, str(interactions), rows.line_N)
 
     def naming_settings(self, read: Read[Source]) -> Read[Source]:
-        """`read`, given only those settings that this kind of data has; other names of columns are its format's own."""
+        """`read`, whose message about a missing column names a setting only where this kind of data has it."""
         settings = {field.name for field in fields(self)}
-        return lambda source, wanted: read(
-            source, {name: key if key.partition(".")[0] in settings else "" for name, key in wanted.items()}
-        )
+
+        def rows(source: Source, wanted: Mapping[str, str]) -> Iterator[tuple[int, Sequence[str | None]]]:
+            try:
+                yield from read(source, wanted)
+            except MissingColumn as error:
+                raise error if error.setting in settings else DataError(error.of_format) from None
+
+        return rows
 
     def _described(
         self, read: Read[Source], kind: str, file: Source | None, name: str

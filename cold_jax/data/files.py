@@ -15,8 +15,7 @@ from cold_jax.errors import DataError, nearest_name
 
 Source = TypeVar("Source")
 Read = Callable[[Source, Mapping[str, str]], Iterator[tuple[int, Sequence[str | None]]]]
-"""A reader of one kind of source: (source, {wanted column: the setting that names it, or ""}) → line number and the wanted cells, in that
-order.
+"""A reader of one kind of source: (source, {wanted column: the setting that names it}) → line number and the wanted cells, in that order.
 
 A source is a file, a query or a collection; as text it is its name in messages. Cells are the source's own text, byte for byte; None
 where it has a null of its own.
@@ -108,14 +107,22 @@ def _unpack(file: Path, packed: bytes) -> bytes:
     return unpacked.getvalue()
 
 
+class MissingColumn(DataError):
+    """A column is not there; of_format: the message for data in which no setting names it."""
+
+    def __init__(self, place: str, name: str, key: str, nearest: str):
+        super().__init__(f"{place}: no column {name!r} (for data.{key}); {nearest}")
+        self.setting = key.partition(".")[0]
+        self.of_format = f"{place}: no column {name!r}, which this format needs; {nearest}"
+
+
 def column_places(place: str, names: Sequence[str], wanted: Mapping[str, str]) -> list[int]:
-    """The positions in a header, which is at `place`, of the wanted columns ({name: the setting that names it, or "" for a name of the format's own})."""
+    """The positions in a header, which is at `place`, of the wanted columns ({name: the setting that names it})."""
     if twice := sorted(name for name, times in Counter(names).items() if times > 1):
         raise DataError(f"{place}: column {excerpt(twice[0])} occurs twice; rename one")
     for name, key in wanted.items():
         if name not in names:
-            need = f" (for data.{key})" if key else ", which this format needs"
-            raise DataError(f"{place}: no column {name!r}{need}; {nearest_name(name, names)}")
+            raise MissingColumn(place, name, key, nearest_name(name, names))
     return [names.index(name) for name in wanted]
 
 

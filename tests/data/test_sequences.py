@@ -70,6 +70,11 @@ def test_a_missing_column_is_named_by_its_setting_where_there_is_one(tmp_path: P
         Sequences(**SETTINGS, root=str(tmp_path))()
 
 
+def test_an_id_that_is_a_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"items\.jsonl:1: item .*is neither text nor number"):
+        read(tmp_path, "7 x 0\n", '{"item": ["x", "y"], "title": "Soap", "categories": []}\n')
+
+
 def test_a_missing_folder_or_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read(tmp_path, "7 x 0 2\n")
     (tmp_path / "items.jsonl").unlink()
