@@ -124,7 +124,7 @@ class TrainSetup(NamedTuple):
     partition: Partition
     batches: Batches
     scorer: Callable[[Tree], Scorer]  # trainable leaves → a scorer
-    validate: Callable[[Tree], Validation]  # trainable leaves → what a step is chosen by
+    validate: Callable[[Tree], Validation] | None  # trainable leaves → what a step is chosen by; None: nothing is
     dropout: bool
     microbatch_rows: int
     privacy: PrivateTraining | None = None
@@ -207,7 +207,6 @@ def _without_training(s: Settings, p: Prepared) -> TrainSetup:
     from flax import nnx
 
     from cold_jax.batching.batch import BatchInputs, table_rows
-    from cold_jax.evaluation.evaluate import Validation
     from cold_jax.models.base import partition_model
 
     if not s.adapter.frozen:
@@ -222,7 +221,7 @@ def _without_training(s: Settings, p: Prepared) -> TrainSetup:
         nothing,
         s.batching(inputs),
         lambda trainable: s.model.scorer(p.loaded, p.train, profiles.__getitem__),
-        lambda trainable: Validation(0.0, {}),
+        None,
         dropout=False,
         microbatch_rows=1,
     )
@@ -234,12 +233,6 @@ def _cannot_rank(trainable: Tree) -> Scorer:
 
 def _validate(s: Settings, p: Prepared, scorer: ModelScorer, trainable: Tree) -> Validation:
     """What a step is chosen by."""
-    import jax
-
-    from cold_jax.evaluation.evaluate import Validation
-
-    if not jax.tree.leaves(trainable):
-        return Validation(0.0, {})  # nothing learns, and nothing is chosen
     return validate(s, p, scorer(trainable))
 
 

@@ -1,8 +1,12 @@
 """python -m cold_jax.pretrain [+experiment=contrastive] [GROUP=CHOICE …] [KEY=VALUE …]: φ from a domain's texts or interactions."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from omegaconf import DictConfig
 
 from cold_jax import cli, command, processes
+from cold_jax.runs.loggers import chosen_by
 
 
 def pretrain(cfg: DictConfig) -> None:
@@ -11,13 +15,26 @@ def pretrain(cfg: DictConfig) -> None:
     folder = cli.pretrain(cfg, cli.invocation())
     if not processes.first():
         return
-    checks = [line for line in Run(folder).read_metrics() if "best_step" in line]
-    step = checks[-1]["best_step"]
-    kept = next(line["metric"] for line in checks if line["step"] == step)
-    print(f"validation: {checks[0]['metric']:.4f} before, {kept:.4f} at step {step}")
-    if step == 0:
-        print("training did not help: φ is θ (no step was better by loop.min_gain standard errors)")
+    run = Run(folder)
+    print(*outcome([line for line in run.read_metrics() if "best_step" in line], run.read_config()), sep="\n")
     print(f"encoder=hub encoder.id={folder / 'encoder'}")
+
+
+def outcome(checks: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> list[str]:
+    """What validation says of a training, whose validations are `checks`, the start's first."""
+    start, *trained = checks
+    metric, step = chosen_by(config), checks[-1]["best_step"]
+    if not trained:
+        return [f"validation ({metric}): {start['metric']:.4f}; no step was taken: φ is θ"]
+    if step > 0:
+        kept = next(line["metric"] for line in trained if line["step"] == step)
+        return [f"validation ({metric}): {start['metric']:.4f} before, {kept:.4f} at step {step}"]
+    best = max(trained, key=lambda line: line["metric"])
+    error = f", gain {best['gain']:+.4f}, standard error {best['standard_error']:.4f}" if "gain" in best else ""
+    return [
+        f"validation ({metric}): {start['metric']:.4f} before; after it at best {best['metric']:.4f} at step {best['step']}{error}",
+        f"training did not help: φ is θ (no step was better by loop.min_gain={config['loop']['min_gain']} standard errors)",
+    ]
 
 
 def main() -> None:

@@ -49,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (UserError, FileNotFoundError) as error:
         sys.exit(escape_control(str(error)))
     if args.json:
-        damaged = {str(path): problem for path, problem in found.damaged.items()}
-        print(json.dumps({"sections": sections, "unfinished": [str(p) for p in found.unfinished], "damaged": damaged}, indent=2))
+        print(json.dumps({"sections": sections, **compare.paths_left_out(found)}, indent=2))
         return
     show([run_table(found.finished[0].results)] if alone else map(comparison_table, sections))
     print(*map(escape_control, aside), sep="\n", end="\n" if aside else "")

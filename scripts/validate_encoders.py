@@ -1,16 +1,17 @@
 """python scripts/validate_encoders.py data.root=DIR NAME=ENCODER … [KEY=VALUE …]: which φ to keep, by validation alone.
 
 For MiniLM's θ and for each named folder of an encoder, the closed form by texts (TF-IDF, whitened cosines, cosines) is given its weights on
-1,000 validation users; hr@10 and ndcg@10 of the others, over all targets and over those in nobody's training interactions, are printed as
-ratios to θ. Other KEY=VALUE are overrides of +experiment=sequence. The test is not read.
+1,000 validation users (baseline.history_text.users=N: on fewer). Of the others, hr@10 and ndcg@10 are printed over all targets and over those
+in nobody's training interactions, θ's as they are, φ's as ratios to them. Other KEY=VALUE are overrides of +experiment=sequence. The test is not read.
 """
 
 import sys
+from typing import cast
 
 import numpy as np
 
 from cold_jax import config, experiment
-from cold_jax.baselines.sequential import sample_users
+from cold_jax.baselines.sequential import History, sample_users
 from cold_jax.evaluation.evaluate import evaluate
 
 USERS, METRICS = 1000, ("hr@10", "ndcg@10")
@@ -26,16 +27,23 @@ CLOSED_FORM = [
 
 
 def validation(overrides: list[str]) -> np.ndarray:
-    """Means of METRICS over all held-out validation targets, then over cold ones."""
+    """Means of METRICS over all held-out validation targets, then over cold ones, if there are any. SystemExit where none is held out."""
     s = config.settings(config.compose([*CLOSED_FORM, *overrides]))
     p = experiment.prepare(s)
-    baseline = s.baselines["history_text"]
+    baseline = cast("History", s.baselines["history_text"])
     task = p.split.validation["all"]
-    values = evaluate(baseline(p.train, p.split.validation), {"all": task}, METRICS, 10).per_user["all"]
-    chose_U = sample_users(p.split.validation, USERS, 1).user_U
+    chose_U = sample_users(p.split.validation, baseline.users, baseline.seed).user_U
     held_out_U = ~np.isin(task.user_U, chose_U)
+    if not held_out_U.any():
+        sys.exit(
+            f"all {len(held_out_U)} validation users would choose the weights, and none is left; "
+            f"give baseline.history_text.users={len(held_out_U) // 2}"
+        )
+    values = evaluate(baseline(p.train, p.split.validation), {"all": task}, METRICS, 10).per_user["all"]
     cold_U = held_out_U & ~p.split.warm_I[task.target_UI.indices]
-    return np.array([values[metric][of_U].mean() for of_U in (held_out_U, cold_U) for metric in METRICS])
+    groups = [of_U for of_U in (held_out_U, cold_U) if of_U.any()]
+    print(f"# {held_out_U.sum():,} users, {cold_U.sum():,} of them with a cold target", file=sys.stderr)
+    return np.array([values[metric][of_U].mean() for of_U in groups for metric in METRICS])
 
 
 def main() -> None:

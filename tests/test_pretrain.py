@@ -66,8 +66,9 @@ def test_the_last_lines_are_the_validation_and_the_next_override(pretrained: tup
     assert [line["step"] for line in checks] == [0, 2, 4]
     best = max(checks, key=lambda line: line["metric"])
     assert best["step"] > 0
+    chosen = "minus the held-out loss" if folder.parent.name.startswith("tokens") else "recall@20, mean over tasks"
     assert output.splitlines()[-2:] == [
-        f"validation: {checks[0]['metric']:.4f} before, {best['metric']:.4f} at step {best['step']}",
+        f"validation ({chosen}): {checks[0]['metric']:.4f} before, {best['metric']:.4f} at step {best['step']}",
         f"encoder=hub encoder.id={folder}/encoder",
     ]
 
@@ -108,6 +109,35 @@ def test_a_start_that_is_kept_is_named(tmp_path: Path) -> None:
     arguments = (*SMALL, *HOW["contrastive"], "loop.min_gain=1000", f"hydra.run.dir={tmp_path / 'run'}")
     done = runs.run("pretrain", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 0, done.stderr
-    first, *_ = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
-    value = f"{first['metric']:.4f}"
-    assert f"validation: {value} before, {value} at step 0\ntraining did not help: φ is θ" in done.stdout
+    checks = [line for line in map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) if "gain" in line]
+    start = checks[0]["metric"] - checks[0]["gain"]
+    best = max(checks, key=lambda line: line["metric"])
+    assert (
+        f"validation (recall@20, mean over tasks): {start:.4f} before; after it at best {best['metric']:.4f} at step {best['step']}, "
+        f"gain {best['gain']:+.4f}, standard error {best['standard_error']:.4f}\n"
+        "training did not help: φ is θ (no step was better by loop.min_gain=1000 standard errors)"
+    ) in done.stdout
+
+
+def test_a_training_that_ends_within_its_warm_up_says_so(tmp_path: Path) -> None:
+    for name, warmup in (("within", 4), ("beyond", 3)):
+        arguments = (*SMALL, *HOW["contrastive"], f"optimizer.warmup={warmup}", f"hydra.run.dir={tmp_path / name}")
+        done = runs.run("pretrain", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
+        assert done.returncode == 0, done.stderr
+        assert ("optimizer.warmup=4: all 4 steps are warm-up" in done.stderr) == (name == "within")
+    again = runs.run("pretrain", f"resume={tmp_path / 'within'}", cwd=tmp_path, cache=tmp_path / "cache")
+    assert again.returncode == 0, again.stderr
+
+
+def test_no_step_is_said_to_be_none(tmp_path: Path) -> None:
+    arguments = (*SMALL, *HOW["contrastive"], "loop.max_steps=0", f"hydra.run.dir={tmp_path / 'run'}")
+    done = runs.run("pretrain", *arguments, cwd=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    assert "; no step was taken: φ is θ" in done.stdout
+
+
+def test_a_pretraining_is_no_run_to_evaluate(pretrained: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = pretrained
+    done = runs.run("evaluate", f"run={folder}", cwd=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 1
+    assert f"{folder}: a pre-training, which has no test figures; evaluate its encoder with" in done.stderr

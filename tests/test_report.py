@@ -18,11 +18,17 @@ def test_prints_groups_baselines_and_what_is_unfinished(tmp_path: Path, capsys: 
     for seed in (1, 2):
         write(tmp_path / f"{seed}", baselines={"ridge\x1b[31m": BASE_U - 0.02}, experiment="e\x1b]0;title\x07", seed=seed)
     create(tmp_path / "killed\x1b[2J").write_config("seed: 1")
+    pretraining = create(tmp_path / "phi")
+    pretraining.write_config("seed: 1")
+    pretraining.write_pretraining({})
     main([str(tmp_path)])
     shown = capsys.readouterr().out
     for text in ("ml_100k", "#1 e␛]0;title␇ (seed 1, 2)", "ridge␛[31m", f"{BASE_U.mean():.4f}", "#1 − *", "+0.0200"):
         assert text in shown
-    assert shown.splitlines()[-1] == f"unfinished: {tmp_path}/killed␛[2J"
+    assert shown.splitlines()[-2:] == [
+        f"pre-training: {tmp_path}/phi; evaluate its encoder with python -m cold_jax.train encoder=hub encoder.id={tmp_path}/phi/encoder",
+        f"unfinished: {tmp_path}/killed␛[2J",
+    ]
     assert "\x1b" not in shown
 
 
@@ -44,7 +50,7 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [section] = found["sections"]
     assert section["groups"][0]["test"]["support_5"]["recall@20"]["mean"] == pytest.approx(BASE_U.mean())
     assert section["differences"][0]["found"]["ci95"] == pytest.approx([0.02, 0.02])
-    assert found["unfinished"] == []
+    assert (found["unfinished"], found["pretrainings"], found["damaged"]) == ([], [], {})
 
 
 @pytest.mark.parametrize(

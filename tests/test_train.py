@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import runs
 
+from cold_jax.runs.finished import kept_metric
+
 FILES = ["config.yaml", "results.json", "metrics.jsonl", "per_user.parquet", "rankings.parquet", "split.csv"]
 
 
@@ -116,3 +118,17 @@ def test_a_sweep_goes_on_after_a_failure_and_does_only_what_is_missing(shared: P
     assert "fitting" not in again.stderr
     assert results.read_bytes() == written
     assert [path.name for path in results.parents[1].iterdir() if path.is_dir()] == ["1"]
+
+
+def test_a_run_that_learns_nothing_claims_no_validation(shared: Path) -> None:
+    """What it prints, writes and gives a search; and it is a run like others."""
+    folder = shared / "zero_shot"
+    arguments = runs.smoke(folder, "adapter=zero_shot", "model=text_vectors", "baseline=[popularity]")
+    done = runs.run("train", *arguments, cwd=shared, cache=shared / "cache")
+    assert done.returncode == 0, done.stderr
+    assert "validation" not in done.stdout + done.stderr
+    assert "Nothing was trained." in done.stdout
+    assert kept_metric(folder) is None
+    again = runs.run("evaluate", f"run={folder}", cwd=shared, cache=shared / "cache")
+    assert again.returncode == 0, again.stderr
+    assert "step 0; the largest difference" in again.stdout

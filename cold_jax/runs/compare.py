@@ -9,13 +9,13 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 
 from cold_jax.errors import ConfigError, RunError
 from cold_jax.evaluation.statistics import Comparison, compare_paired, holm, pool_over_runs, randomisation
-from cold_jax.runs.folder import Run, flat_config
+from cold_jax.runs.folder import Run, evaluating, flat_config
 from cold_jax.runs.results import Parts, Results
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class RunRecord(NamedTuple):
 class RunScan(NamedTuple):
     finished: list[RunRecord]
     unfinished: list[Path]
+    pretrainings: list[Path]  # finished ones, which have an encoder and no test figures
     damaged: dict[Path, str]  # finished, but not to be read: why
 
 
@@ -80,11 +81,11 @@ class ComparisonTable(TypedDict):
 
 def scan_runs(folders: Sequence[Path]) -> RunScan:
     """Every run under the folders, once each. FileNotFoundError where a folder does not exist."""
-    found = RunScan([], [], {})
+    found = RunScan([], [], [], {})
     for path in sorted({path for folder in folders for path in _runs(folder)}):
         run = Run(path)
         if not run.finished:
-            found.unfinished.append(path)
+            (found.pretrainings if run.pretrained else found.unfinished).append(path)
             continue
         try:
             found.finished.append(_read(run))
@@ -96,9 +97,19 @@ def scan_runs(folders: Sequence[Path]) -> RunScan:
 def left_out(found: RunScan) -> list[str]:
     """A line for each run that is in no table."""
     return [
+        *(f"pre-training: {path}; {evaluating(path)}" for path in found.pretrainings),
         *(f"unfinished: {path}" for path in found.unfinished),
         *(f"damaged: {path}: {problem}" for path, problem in found.damaged.items()),
     ]
+
+
+def paths_left_out(found: RunScan) -> dict[str, list[str] | dict[str, str]]:
+    """The same for a machine: of each kind the folders, of damaged ones with what is wrong."""
+    return {
+        "unfinished": [str(path) for path in found.unfinished],
+        "pretrainings": [str(path) for path in found.pretrainings],
+        "damaged": {str(path): problem for path, problem in found.damaged.items()},
+    }
 
 
 def _runs(folder: Path) -> Iterator[Path]:
@@ -171,7 +182,8 @@ def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTabl
     for run in runs:
         by_config.setdefault(json.dumps(run.config, sort_keys=True), []).append(run)
     names = (f"#{number} {name}" for number, name in enumerate(_names([of[0] for of in by_config.values()]), 1))
-    groups = dict(zip(names, by_config.values(), strict=True))
+    groups = _apart(dict(zip(names, by_config.values(), strict=True)))
+    runs = [run for of in groups.values() for run in of]
     baselines = {name: [r for r in runs if name in r.results["baselines"]] for run in runs for name in run.results["baselines"]}
     columns = columns_of([run.results["test"] for run in runs], chosen)
     rows = [method_of(name, of, [r.results["baselines"][name] for r in of], columns) for name, of in baselines.items()]
@@ -186,6 +198,38 @@ def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTabl
         "differences": _differences(groups, strongest, users),
         "best": _best([*methods, *rows], columns, users),
     }
+
+
+def _apart(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, Sequence[RunRecord]]:
+    """The groups, a baseline's name followed by those of its groups where it is another method in others: of another encoder or other settings."""
+    apart = {name: list(of) for name, of in groups.items()}
+    for baseline in {name: None for of in groups.values() for run in of for name in run.results["baselines"]}:
+        values: dict[int | None, set[str]] = {}
+        variants: dict[str, list[str]] = {}  # what it was made from → groups
+        for group, of in groups.items():
+            having = [run for run in of if baseline in run.results["baselines"]]
+            for run in having:
+                values.setdefault(run.split, set()).add(json.dumps(run.results["baselines"][baseline], sort_keys=True))
+            if having:
+                made_from = {k: v for k, v in having[0].config.items() if k.startswith(("encoder.", f"baseline.{baseline}."))}
+                variants.setdefault(json.dumps(made_from, sort_keys=True), []).append(group)
+        if len(variants) > 1 and any(len(found) > 1 for found in values.values()):
+            for members in variants.values():
+                label = f"{baseline} ({', '.join(group.split()[0] for group in members)})"
+                for group in members:
+                    apart[group] = [_renamed(run, baseline, label) for run in apart[group]]
+    return dict(apart)
+
+
+def _renamed(run: RunRecord, baseline: str, label: str) -> RunRecord:
+    import polars as pl
+
+    def rename(by_name: Mapping[str, Any]) -> dict[str, Any]:
+        return {label if name == baseline else name: value for name, value in by_name.items()}
+
+    results = {**run.results, "baselines": rename(run.results["baselines"]), "versus": rename(run.results["versus"])}
+    users = run.users.with_columns(pl.col("method").replace({baseline: label}))
+    return run._replace(results=cast("Results", results), users=users)
 
 
 def _names(runs: Sequence[RunRecord]) -> list[str]:

@@ -107,6 +107,11 @@ def _leads_into(link: Path, folder: Path) -> bool:
         return False
 
 
+def evaluating(pretraining: Path) -> str:
+    """How the encoder of a pre-training is evaluated."""
+    return f"evaluate its encoder with python -m cold_jax.train encoder=hub encoder.id={pretraining}/encoder"
+
+
 def flat_config(value: Any, path: str = "") -> dict[str, Any]:
     """The values of a config by dotted key."""
     if not isinstance(value, dict):
@@ -130,8 +135,15 @@ class Run:
         return (self.path / "results.json").exists()
 
     @property
+    def pretrained(self) -> bool:
+        """Whether it is a pre-training that has ended."""
+        return (self.path / "pretraining.json").exists()
+
+    @property
     def not_finished(self) -> str:
         """An error message, where a finished run is needed."""
+        if self.pretrained:
+            return f"{self.path}: a pre-training, which has no test figures; {evaluating(self.path)}"
         return f"{self.path}: not a finished run, which has a results.json; resume={self.path} goes on with it"
 
     def write_config(self, text: str, replace: bool = False) -> None:
@@ -247,11 +259,11 @@ class Run:
         return records
 
     def cut_metrics(self, step: int) -> None:
-        """Drops the lines after `step`, from which a run resumes, and a last line that is not whole."""
-        if (self.path / "metrics.jsonl").exists():
-            kept = [seal(line) + b"\n" for line in self.read_metrics() if line["step"] <= step]
-            with atomic(self.path / "metrics.jsonl", new=False) as file:
-                file.writelines(kept)
+        """Drops the lines after `step`, from which a run resumes, and a last line that is not whole. Without a file an empty one is made."""
+        path = self.path / "metrics.jsonl"
+        kept = [seal(line) + b"\n" for line in self.read_metrics() if line["step"] <= step] if path.exists() else []
+        with atomic(path, new=False) as file:
+            file.writelines(kept)
 
     def write_per_user(self, rows: PerUser) -> None:
         write_table(self.path / "per_user.parquet", PER_USER, rows)

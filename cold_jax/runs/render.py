@@ -56,7 +56,9 @@ def run_table(results: Results) -> Table:
         f"test, by Holm over all baselines. Users: {users}. {_chosen(results)}",
     ]
     if "encoder" in results:
-        lines.append(f"Baselines that read texts read vectors of {results['encoder']} as it was before training.")
+        lines.append(
+            f"Baselines that read texts read vectors of {results['encoder']}{' as it was before training' if _trained(results) else ''}."
+        )
     if "privacy" in results:
         lines.append(privacy_line(results["privacy"]))
     if spent := sorted(results["seconds"].items(), key=lambda item: -item[1]):
@@ -116,7 +118,14 @@ def comparison_table(section: ComparisonTable) -> Table:
 
 def _chosen(results: Results) -> str:
     step = results.get("best_step", "–")
+    if not _trained(results):
+        return "Nothing was trained."
     return f"Step {step}, the last, was kept." if "privacy" in results else f"Step {step} was the best on validation."
+
+
+def _trained(results: Results) -> bool:
+    """False where no parameter could learn."""
+    return results.get("parameters", {}).get("trained") != 0
 
 
 def seeds_text(method: Method) -> str:

@@ -27,7 +27,7 @@ def legend(parts: Sequence[str]) -> str:
 
 
 def verdict(results: Results, strongest: Mapping[str, Mapping[str, str | None]]) -> str:
-    """Of the first metric that is shown, over the parts that are cold: better than the strongest baseline, below it, or indistinguishable from it.
+    """Of the first metric that is shown, warm parts last: better than the strongest baseline, below it, or indistinguishable from it.
 
     strongest: part → metric → the baseline of the largest mean.
     """
@@ -35,7 +35,7 @@ def verdict(results: Results, strongest: Mapping[str, Mapping[str, str | None]])
     if results.get("best_step") == 0 and results.get("parameters", {}).get("trained"):
         kept = "Training did not help: the start was kept. "
     metric = next((metric for metrics in strongest.values() for metric in metrics), None)
-    parts = [part for part in strongest if part != "warm"] or list(strongest)
+    parts = sorted(strongest, key=lambda part: part == "warm")
     outcomes: dict[str, list[str]] = {}
     for part in parts:
         best = strongest[part].get(metric) if metric else None

@@ -112,12 +112,15 @@ class Training:
         privacy: PrivateTraining | None = None,
     ):
         """validate: None: the last step is kept."""
-        self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
+        learns = bool(jax.tree.leaves(partition.trainable))
+        self.loop, self.partition, self.batches = loop, partition, batches
+        self.validate = validate if learns else None  # there is nothing to choose
         self.run, self.logger = run, logger
         self.profiler = _Profiler(run.path / "profile") if profile else None
         self.checkpoints = Checkpoints(run.checkpoints, read_only=True)
-        self.steps = loop.steps(batches.steps_per_epoch) if jax.tree.leaves(partition.trainable) else 0
+        self.steps = loop.steps(batches.steps_per_epoch) if learns else 0
         updates = max(self.steps // optimizer.accumulate, 1)
+        self.warms_up = f"optimizer.warmup={optimizer.warmup}" if self.steps and updates <= optimizer.warmup else None
         schedule = jax.jit(optimizer.learning_rate_schedule(updates))  # uncompiled, logging it takes 5 ms a step
         self.learning_rate = lambda step: schedule(step // optimizer.accumulate)
         transformation = optimizer(updates, lr_scale)
@@ -152,6 +155,10 @@ class Training:
             self.batches = self.batches.with_secret(processes.share(lambda: self.run.secret(new=not resumed), SECRET_BYTES))
         self.run.cut_metrics(self.step if resumed else -1)
         self.state = self.parallel.replicate_state(self.state)
+        if self.warms_up:
+            log.warning(
+                "%s: all %d steps are warm-up, below optimizer.learning_rate; train for longer", self.warms_up, self.steps
+            )
         if not resumed:
             self._validate_and_save()
         try:

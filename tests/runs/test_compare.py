@@ -122,6 +122,36 @@ def test_groups_are_called_by_what_sets_them_apart(tmp_path: Path) -> None:
     assert pairs == [(names[0], names[1]), (names[0], names[2]), (names[1], names[2])]
 
 
+def test_a_baseline_is_one_where_what_it_is_made_from_is_one(tmp_path: Path) -> None:
+    """Two encoders' texts are two methods, and popularity one; two runs of an encoder are averaged."""
+    encoder = "encoder: {{_target_: cold_jax.encoders.Hub, id: {}}}"
+    better_U, versus = (
+        BASE_U + 0.02,
+        {"texts": {"support_5": {"recall@20": {"difference": 0.5, "ratio": None, "ci95": [0, 1], "p": 0.2}}}},
+    )
+    of_theta = {"texts": BASE_U - 0.05, "popularity": BASE_U - 0.1}
+    write(tmp_path / "a1", config=encoder.format("theta"), baselines=of_theta)
+    write(tmp_path / "a2", seed=2, config=encoder.format("theta"), baselines=of_theta)
+    write(tmp_path / "b", config=encoder.format("phi"), baselines={**of_theta, "texts": better_U}, versus=versus)
+    [section] = sections(tmp_path)
+    spreads = {row["name"]: row["test"]["support_5"]["recall@20"] for row in section["baselines"]}
+    means = {name: spread["mean"] for name, spread in spreads.items() if spread}
+    expected = {"texts (#1)": -0.05, "texts (#2)": 0.02, "popularity": -0.1}
+    assert means == {name: pytest.approx(BASE_U.mean() + by) for name, by in expected.items()}
+    assert {row["name"]: len(row["runs"]) for row in section["baselines"]} == {"texts (#1)": 2, "texts (#2)": 1, "popularity": 3}
+    assert section["strongest"]["support_5"]["recall@20"] == "texts (#2)"
+    to_strongest = {d["a"][:2]: d["found"]["difference"] for d in section["differences"] if d["b"] == "texts (#2)"}
+    assert to_strongest == {"#1": pytest.approx(-0.02), "#2": 0.5}  # of a single run, what its own table says
+
+
+def test_a_baseline_of_other_settings_is_another(tmp_path: Path) -> None:
+    for name, k, by in (("a", 5, 0.0), ("b", 50, 0.0), ("c", 500, 0.01)):
+        config = f"baseline: {{knn: {{_target_: cold_jax.baselines.Knn, k: {k}}}}}"
+        write(tmp_path / name, config=config, baselines={"knn": BASE_U + by})
+    [section] = sections(tmp_path)
+    assert [row["name"] for row in section["baselines"]] == ["knn (#1)", "knn (#2)", "knn (#3)"]
+
+
 def test_other_users_are_another_question(tmp_path: Path) -> None:
     write(tmp_path / "a")
     write(tmp_path / "b", users="v", config="adapter: {_target_: cold_jax.adapters.full.Full}")
@@ -220,6 +250,9 @@ def test_unfinished_damaged_and_inner_folders(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     (inner / "config.yaml").write_text("W&B's own: 1")
     create(tmp_path / "killed").write_config("seed: 1")
+    pretraining = create(tmp_path / "phi")
+    pretraining.write_config("seed: 1")
+    pretraining.write_pretraining({})
     torn, flipped = write(tmp_path / "torn"), write(tmp_path / "flipped")
     (torn / "results.json").write_text('{"experiment"')
     data = bytearray((flipped / "per_user.parquet").read_bytes())
@@ -227,7 +260,7 @@ def test_unfinished_damaged_and_inner_folders(tmp_path: Path) -> None:
     (flipped / "per_user.parquet").write_bytes(data)
     found = scan_runs([tmp_path, tmp_path / "sweep", whole])
     assert [run.path for run in found.finished] == [whole]
-    assert found.unfinished == [tmp_path / "killed"]
+    assert (found.unfinished, found.pretrainings) == ([tmp_path / "killed"], [tmp_path / "phi"])
     assert sorted(found.damaged) == [flipped, torn]
     assert all(str(path) in problem for path, problem in found.damaged.items())
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -267,6 +300,19 @@ def test_table_of_a_finished_run() -> None:
         ["", "", "+0.0220]"],
         ["", "", "p 0.1100"],
     ]
+
+
+def test_a_run_that_learns_nothing_says_so() -> None:
+    written = document({"cold": {"recall@20": 0.2}}, {})
+    written["encoder"], written["best_step"] = "MiniLM", 0
+    for trained, said in (
+        (0, "Nothing was trained. Baselines that read texts read vectors of MiniLM."),
+        (5, "as it was before training."),
+    ):
+        written["parameters"] = {"trained": trained, "frozen": 1}
+        shown = " ".join(printed(run_table(written)).split())
+        assert said in shown
+        assert ("Step 0 was the best on validation" in shown) == (trained > 0)
 
 
 # --- several splits

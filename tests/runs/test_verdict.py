@@ -25,7 +25,8 @@ def of(**best: str | None) -> dict[str, dict[str, str | None]]:
     [
         (
             of(warm="ease", cold="ease"),
-            "By recall@20 this run is better than the strongest baseline in cold (ease, +0.0123, p 0.0030).",
+            "By recall@20 this run is better than the strongest baseline in cold (ease, +0.0123, p 0.0030); "
+            "below the strongest baseline in warm (ease, -1.0000, p 0.0010).",
         ),
         (
             of(support_1="bm25", support_5="bm25"),

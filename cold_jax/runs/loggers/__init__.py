@@ -83,6 +83,13 @@ def metric_values(record: Record) -> dict[str, float]:
     return {name: value for name, value in record.items() if name not in ("step", "steps", "epoch", "best_step")}
 
 
+def chosen_by(config: Mapping[str, Any]) -> str:
+    """What a step is chosen by: the mean of a metric over the validation tasks, or of a language model the loss."""
+    if "model" in config and config["model"]["_target_"].endswith(".LanguageModel"):
+        return "minus the held-out loss"
+    return f"{config['evaluation']['metric']}, mean over tasks" if "evaluation" in config else "metric"
+
+
 def brief(error: Exception) -> str:
     """In one line."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -9,7 +9,7 @@ from typing import Any
 
 from cold_jax import progress
 from cold_jax.ranges import require
-from cold_jax.runs.loggers import Logger, Record, metric_values
+from cold_jax.runs.loggers import Logger, Record, chosen_by, metric_values
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Lines(Logger):
         self.metric = "metric"
 
     def start(self, config: Mapping[str, Any], run_folder: Path, name: str, group: str, job_type: str) -> None:
-        self.metric = _metric(config)
+        self.metric = chosen_by(config)
 
     def step(self, record: Record) -> None:
         step, steps, now = int(record["step"]), int(record["steps"]), time.monotonic()
@@ -63,13 +63,6 @@ def _print(line: str) -> None:
     progress.say(line)
 
 
-def _metric(config: Mapping[str, Any]) -> str:
-    """What a step is chosen by: the mean of a metric over the validation tasks, or of a language model the loss."""
-    if "model" in config and config["model"]["_target_"].endswith(".LanguageModel"):
-        return "minus the held-out loss"
-    return f"{config['evaluation']['metric']}, mean over tasks" if "evaluation" in config else "metric"
-
-
 def _validation(record: Record, metric: str) -> str:
     values = {(f"{metric}:" if name == "metric" else name): value for name, value in metric_values(record).items()}
     return f"step {int(record['step'])}  validation  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
@@ -94,7 +87,7 @@ class _Bar(Logger):
         atexit.register(self.progress.stop)  # after an error too, the terminal gets its cursor back
 
     def start(self, config: Mapping[str, Any], run_folder: Path, name: str, group: str, job_type: str) -> None:
-        self.metric = _metric(config)
+        self.metric = chosen_by(config)
 
     def step(self, record: Record) -> None:
         shown = {"loss": _loss(record), "speed": record["examples_per_second"], "mfu": _mfu(record)}
