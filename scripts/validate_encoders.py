@@ -55,8 +55,12 @@ def main() -> None:
     theta = validation(overrides)
     print("θ", *(f"{value:.4f}" for value in theta))
     for name, folder in encoders:
-        ratios = validation([*overrides, "encoder=hub", f"encoder.id={folder}"]) / theta
-        print(name, *(f"× {value:.3f}" for value in ratios), flush=True)
+        phi = validation([*overrides, "encoder=hub", f"encoder.id={folder}"])
+        print(
+            name,
+            *(f"× {value / of_theta:.3f}" if of_theta else "–" for value, of_theta in zip(phi, theta, strict=True)),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
