@@ -71,7 +71,8 @@ def estimate(s: Settings, p: Prepared) -> Iterator[str]:
             run = Run(Path(folder))
             trained, _ = experiment.training(probe, p, t, run, combine([])).fit()
             start = time.monotonic()
-            t.validate(trained)  # once more, without what the first ones compile
+            if t.validate is not None:
+                t.validate(trained)  # once more, without what the first ones compile
             validation = time.monotonic() - start
         finally:
             logger.setLevel(level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
@@ -234,8 +235,8 @@ def make(node: DictConfig, name: str) -> object:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), values))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{name}.{error.full_key or ''}: {str(error).splitlines()[0]}") from None
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    except ValueError as error:  # a baseline does not know its name, nor that it is an ensemble or a start
+        raise ConfigError(re.sub(r"^baseline\.", f"{name}.", str(error))) from None
 
 
 def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:

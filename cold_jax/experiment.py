@@ -124,7 +124,7 @@ class TrainSetup(NamedTuple):
     partition: Partition
     batches: Batches
     scorer: Callable[[Tree], Scorer]  # trainable leaves → a scorer
-    validate: Callable[[Tree], Validation] | None  # trainable leaves → what a step is chosen by; None: nothing is
+    validate: Callable[[Tree], Validation] | None  # trainable leaves → what a step is chosen by; None: nothing learns
     dropout: bool
     microbatch_rows: int
     privacy: PrivateTraining | None = None
@@ -140,6 +140,8 @@ class TrainSetup(NamedTuple):
 
 def setup(s: Settings, p: Prepared) -> TrainSetup:
     """Encoder → adapter → model, split by what trains; and the batches that it reads."""
+    import jax
+
     from cold_jax.batching.batch import BatchInputs
     from cold_jax.models.base import partition_model
     from cold_jax.models.language_model import held_out_loss
@@ -173,7 +175,8 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
         return TrainSetup(partition, batches, _cannot_rank, validate, dropout, microbatch_rows)
     scorer = ModelScorer(partition, place, lengths, len(p.dataset.users), microbatch_rows)
     private = s.privacy.training(batches, s.loop.steps(batches.steps_per_epoch))
-    return TrainSetup(partition, batches, scorer, functools.partial(_validate, s, p, scorer), dropout, microbatch_rows, private)
+    chosen_by = functools.partial(_validate, s, p, scorer) if jax.tree.leaves(partition.trainable) else None
+    return TrainSetup(partition, batches, scorer, chosen_by, dropout, microbatch_rows, private)
 
 
 def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int, int]:

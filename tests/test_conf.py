@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from cold_jax import CONF, config
+from cold_jax.errors import ConfigError
 
 FOLDER = Path(CONF)
 OF_CHOICES = [path.relative_to(FOLDER) for path in sorted(FOLDER.glob("*/**/*.yaml"))]
@@ -52,6 +53,13 @@ GIVEN = {
 }
 
 
+MAY_BE_NEGATIVE = (
+    "threshold",  # of ratings, which a shop may give below 0
+    "popularity_weight",  # rare items first
+    "calibration",
+)
+
+
 @cache
 def nodes() -> dict[Path, DictConfig]:
     """What each choice composes to in a run's config: the first of every group in one config, then the second of every group, and so on."""
@@ -82,6 +90,27 @@ def test_a_choice_is_its_dataclass(choice: Path) -> None:
     """Its keys are the fields, in each a value of the right type; `make` refuses any other."""
     node = node_of(choice)
     assert type(config.make(node, choice.parts[0])).__name__ == str(node._target_).rsplit(".", 1)[-1]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_a_number_below_zero_is_refused_by_its_key(choice: Path) -> None:
+    """All but MAY_BE_NEGATIVE, and the weights of a kernel's formula, which has a check of its own."""
+    node, group = node_of(choice), choice.parts[0]
+    name = f"{group}.{choice.stem}" if group in config.MANY else group
+    wrong = []
+    for key, value in node.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or key in MAY_BE_NEGATIVE:
+            continue
+        changed = node.copy()
+        changed[key] = type(value)(-1)
+        try:
+            config.make(changed, name)
+            message = "accepted"
+        except ConfigError as error:
+            message = str(error)
+        if not (message.startswith(f"{name}.") and key in message):
+            wrong.append((key, message))
+    assert wrong == []
 
 
 def test_a_group_has_several_choices() -> None:

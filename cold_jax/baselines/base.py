@@ -143,7 +143,7 @@ def tuned(
 def check_grids(baseline: object, metric: str, **grids: Sequence[float | None]) -> None:
     """Lists become tuples; ConfigError with the key where one is empty or holds a number below 0, or the metric is unknown."""
     for key, values in grids.items():
-        if not values or min(value for value in (*values, 0) if value is not None) < 0:
+        if not values or not all(value >= 0 for value in values if value is not None):
             raise ConfigError(f"baseline.{key}: {list(values)} must hold one value or more, and none below 0")
         object.__setattr__(baseline, key, tuple(values))
     metrics.require_known("baseline.metric", metric)

@@ -58,7 +58,7 @@ class ItemKernel(Baseline):
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
         blocks.check_formula(self.kernel, "baseline.kernel")
-        require("baseline", self, at_least_0=["shrink", "grid"], at_least_1=[] if self.folds is None else ["folds"])
+        require("baseline", self, at_least_0=["shrink", "grid"], at_least_1=["folds"])
         object.__setattr__(self, "grid", tuple(self.grid))
 
     def needs(self, train: TrainView) -> int:
@@ -219,6 +219,8 @@ class UserGP(Baseline):
     seed: int
 
     def __post_init__(self) -> None:
+        require("baseline", self, at_least_1=["rank", "folds"], above_0=["days"])
+        require("baseline", self, at_least_0=["profile", "items", "factors", "arrival_weight", "ease_penalty"])
         check_grids(self, self.metric, powers=self.powers, penalties=self.penalties, ease=self.ease, supports=self.supports)
 
     def needs(self, train: TrainView) -> int:

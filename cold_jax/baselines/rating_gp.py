@@ -17,6 +17,7 @@ from cold_jax.baselines.base import Baseline, Tasks
 from cold_jax.baselines.memory import DOUBLE
 from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import PointwiseScorer, Scorer
+from cold_jax.ranges import require
 from cold_jax.splits.pointwise import liked_history
 from cold_jax.splits.tasks import EvalTask, TrainView
 
@@ -47,6 +48,9 @@ class BiasModel(Baseline):
 
     shrink: float  # s
     users: bool
+
+    def __post_init__(self) -> None:
+        require("baseline", self, at_least_0=["shrink"])
 
     def __call__(self, train: TrainView, validation: Tasks) -> Scorer:
         like_N = likes(train)
@@ -141,6 +145,7 @@ class RatingGP(Baseline):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cuts", (*self.cuts,))
+        require("baseline", self, at_least_1=["rank", "history"], at_least_0=["count", "users", "taste", "slope_variance"])
         blocks.check_formula(self.kernel, "baseline.kernel")
         blocks.check_formula(self.user_kernel, "baseline.user_kernel")
         if any(not 0 < cut < 1 for cut in self.cuts) or sorted(self.cuts) != list(self.cuts):

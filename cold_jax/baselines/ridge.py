@@ -15,6 +15,7 @@ from cold_jax.baselines.memory import DOUBLE
 from cold_jax.data.matrices import normalize_rows
 from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import Scorer
+from cold_jax.ranges import require
 from cold_jax.splits.folds import pseudo_cold_folds
 from cold_jax.splits.tasks import TrainView
 
@@ -31,6 +32,7 @@ class RidgeText(Baseline):
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
+        require("baseline", self, at_least_0=["indicators", "constant"])
 
     def needs(self, train: TrainView) -> int:
         features = feature_count(train, "items", self.texts)
@@ -71,6 +73,7 @@ class RidgeSvd(Baseline):
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, ranks=self.ranks, penalties=self.penalties)
+        require("baseline", self, at_least_0=["indicators", "constant"], at_least_1=["folds"])
 
     def needs(self, train: TrainView) -> int:
         features = feature_count(train, "items", self.texts)
@@ -109,6 +112,7 @@ class RidgeProfile(Baseline):
 
     def __post_init__(self) -> None:
         check_grids(self, self.metric, penalties=self.penalties)
+        require("baseline", self, at_least_0=["indicators", "constant"])
 
     def needs(self, train: TrainView) -> int:
         features = feature_count(train, "users", self.texts)

@@ -15,12 +15,12 @@ import numpy as np
 from scipy import sparse
 
 from cold_jax import seeds
-from cold_jax.baselines.base import Baseline, Tasks, of_candidates
+from cold_jax.baselines.base import Baseline, Tasks, check_grids, of_candidates
 from cold_jax.baselines.blocks import FLOOR
 from cold_jax.baselines.features import item_counts, text_vectors
 from cold_jax.errors import ConfigError
-from cold_jax.evaluation import metrics
 from cold_jax.evaluation.evaluate import Scorer, validate
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 from cold_jax.text import similarity
 
@@ -168,13 +168,13 @@ class History(Baseline):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(self.members))
-        object.__setattr__(self, "grid", tuple(self.grid))
+        check_grids(self, self.metric, grid=self.grid)
+        require("baseline", self, at_least_1=["users"], above_0=["decay"])
         for member in self.members:
             if member not in ("line", "titles", "vectors", "cosine", "transitions", "popularity"):
                 raise ValueError(
                     f"baseline.members: {member!r} is not one of line, titles, vectors, cosine, transitions, popularity"
                 )
-        metrics.require_known("baseline.metric", self.metric)
 
     def needs(self, train: TrainView) -> int:
         reads = {"vectors", "cosine"} & set(self.members)  # other texts are not even encoded

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from cold_jax.encoders.layers import Buffer
 from cold_jax.models.base import DotProductModel, ItemEncodings, ModelConfig, TowerInit, popularity_prior
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text import similarity
 
@@ -58,6 +59,9 @@ class Cosine(ModelConfig):
     profile_weight: float
     logit_scale: float
 
+    def __post_init__(self) -> None:
+        require("model", self, above_0=["logit_scale"], at_least_0=["profile_weight"])
+
     def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> CosineModule:
         return CosineModule(encoder, self)
 
@@ -70,6 +74,9 @@ class TextVectors(ModelConfig):
     profile_weight: float
     logit_scale: float
     popularity_weight: float
+
+    def __post_init__(self) -> None:
+        require("model", self, above_0=["logit_scale"], at_least_0=["floor", "profile_weight"])
 
     def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> WhitenedCosine:
         return WhitenedCosine(encoder, self, train)

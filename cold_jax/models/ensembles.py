@@ -12,6 +12,7 @@ from cold_jax.baselines.rating_gp import RatingGP, logistic
 from cold_jax.baselines.sequential import History, sample_users
 from cold_jax.errors import ConfigError
 from cold_jax.evaluation.evaluate import PointwiseScorer, Scorer, score_pointwise, select_setting, validate
+from cold_jax.ranges import require
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 
 TEXTS = ["titles", "vectors"]  # the members that know new items
@@ -40,6 +41,7 @@ class HistoryEnsemble(History):
         object.__setattr__(self, "cold_item_boost", tuple(self.cold_item_boost))
         if not self.cold_item_boost:
             raise ValueError("ensemble.cold_item_boost: give one size or more; [0.0] boosts nothing")
+        require("ensemble", self, at_least_0=["cold_item_boost"], fractions=["tolerance"])
 
     def __call__(self, model: Scorer, train: TrainView, validation: Mapping[str, EvalTask]) -> Scorer:  # type: ignore[override]
         if self.cold_item_boost == (0,):

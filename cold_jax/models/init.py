@@ -67,6 +67,9 @@ class SvdInit:
     ridge: float
     logit_scale: float
 
+    def __post_init__(self) -> None:
+        require("init", self, at_least_0=["ridge"], above_0=["logit_scale"])
+
     def needs(self, train: TrainView) -> int:
         return _map_needs(train)
 

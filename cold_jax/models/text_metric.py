@@ -106,6 +106,7 @@ class TextMetric(ModelConfig):
 
     def __post_init__(self) -> None:
         require("model", self, above_0=["history", "decay", "kernel"], fractions=["word_dropout", "dropout"])
+        require("model", self, at_least_1=["width"], at_least_0=["vectors", "floor", "initial"])
 
     def __call__(self, encoder: Any, train: TrainView, init: TowerInit | None, seed: int) -> TextMetricModule:
         return TextMetricModule(encoder, self, train, seed)

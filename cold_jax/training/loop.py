@@ -112,13 +112,11 @@ class Training:
         privacy: PrivateTraining | None = None,
     ):
         """validate: None: the last step is kept."""
-        learns = bool(jax.tree.leaves(partition.trainable))
-        self.loop, self.partition, self.batches = loop, partition, batches
-        self.validate = validate if learns else None  # there is nothing to choose
+        self.loop, self.partition, self.batches, self.validate = loop, partition, batches, validate
         self.run, self.logger = run, logger
         self.profiler = _Profiler(run.path / "profile") if profile else None
         self.checkpoints = Checkpoints(run.checkpoints, read_only=True)
-        self.steps = loop.steps(batches.steps_per_epoch) if learns else 0
+        self.steps = loop.steps(batches.steps_per_epoch) if jax.tree.leaves(partition.trainable) else 0
         updates = max(self.steps // optimizer.accumulate, 1)
         self.warms_up = f"optimizer.warmup={optimizer.warmup}" if self.steps and updates <= optimizer.warmup else None
         schedule = jax.jit(optimizer.learning_rate_schedule(updates))  # uncompiled, logging it takes 5 ms a step

@@ -138,11 +138,11 @@ def test_each_file_is_a_baseline_under_its_own_name(path: Path):
 @pytest.mark.parametrize(
     ("name", "values", "key"),
     [
-        ("ridge_svd", {"ranks": []}, r"baseline\.ranks: \[\]"),
-        ("ease", {"penalties": [100.0, -1.0]}, r"baseline\.penalties: \[100\.0, -1\.0\]"),
-        ("item_knn", {"neighbours": [None, -5]}, r"baseline\.neighbours"),
-        ("ridge_profile", {"metric": "recal@20"}, r"baseline\.metric: metric 'recal@20' is unknown"),
-        ("fold_in", {"supports": [0]}, r"baseline\.supports: \[0\]"),
+        ("ridge_svd", {"ranks": []}, r"baseline\.ridge_svd\.ranks: \[\]"),
+        ("ease", {"penalties": [100.0, -1.0]}, r"baseline\.ease\.penalties: \[100\.0, -1\.0\]"),
+        ("item_knn", {"neighbours": [None, -5]}, r"baseline\.item_knn\.neighbours"),
+        ("ridge_profile", {"metric": "recal@20"}, r"baseline\.ridge_profile\.metric: metric 'recal@20' is unknown"),
+        ("fold_in", {"supports": [0]}, r"baseline\.fold_in\.supports: \[0\]"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, values: dict, key: str):

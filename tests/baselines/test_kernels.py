@@ -193,11 +193,11 @@ def test_ease_is_added_to_scores_of_at_most_one(train: TrainView):
 
 
 def test_a_wrong_value_is_named():
-    with pytest.raises(ConfigError, match=r"baseline\.penalties: \[\]"):
+    with pytest.raises(ConfigError, match=r"baseline\.item_kernel\.penalties: \[\]"):
         named("item_kernel", penalties=[])
-    with pytest.raises(ConfigError, match=r"baseline\.kernel: 'near' is no block; there are text\(TEXT\)"):
+    with pytest.raises(ConfigError, match=r"baseline\.item_kernel\.kernel: 'near' is no block; there are text\(TEXT\)"):
         named("item_kernel", kernel={"text(line) * near": 1.0})
-    with pytest.raises(ConfigError, match=r"baseline\.neighbours: \[-1\]"):
+    with pytest.raises(ConfigError, match=r"baseline\.kernel_knn\.neighbours: \[-1\]"):
         named("kernel_knn", neighbours=[-1])
-    with pytest.raises(ConfigError, match=r"baseline\.powers: \[-1\.0\]"):
+    with pytest.raises(ConfigError, match=r"baseline\.user_gp\.powers: \[-1\.0\]"):
         named("user_gp", powers=[-1.0])

@@ -118,7 +118,7 @@ def test_weights_want_rows_that_tell_what_was_liked():
     scorer = named("rating_gp", **SIMPLE)(train, split.validation)
     with pytest.raises(ValueError, match="can't rank candidates"):
         scorer(np.arange(2), train.interaction_UI[:2], np.arange(3))
-    with pytest.raises(ConfigError, match=r"baseline\.cuts: \[0\.5, 0\.4\] are not ascending"):
+    with pytest.raises(ConfigError, match=r"baseline\.rating_gp\.cuts: \[0\.5, 0\.4\] are not ascending"):
         named("rating_gp", cuts=[0.5, 0.4])
 
 
