@@ -25,7 +25,7 @@ from cold_jax import config, processes
 from cold_jax.errors import ConfigError
 from cold_jax.storage.files import atomic, digest
 from cold_jax.storage.logs import FileHandler, Formatter
-from cold_jax.storage.sealed import seal, unseal
+from cold_jax.storage.sealed import seal
 
 if TYPE_CHECKING:
     from cold_jax.runs.folder import Run
@@ -36,7 +36,6 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # malloc.h
 RESUME_MAY_CHANGE = ("resume", "logger", "parallel", "profile", "keep_memory")
 LENGTH = ("loop.epochs", "loop.max_steps")  # may grow
 PATH_LARGEST = 4096  # bytes
-OVERRIDES, OVERRIDES_LARGEST = "overrides.json", 2**20  # of a run: what was typed for it
 # what is typed, but makes no run what it is
 NOT_OF_A_RUN = ("hydra", "resume=", "+sweep=", "+launcher=", "parallel.coordinator=", "parallel.process")
 APART = (
@@ -141,6 +140,8 @@ def train(cfg: DictConfig, job: Invocation) -> Path:
     from cold_jax import experiment
 
     cfg, settings, run = open_run_dir(cfg, job := of_all(job))
+    if run.pretrained:
+        raise ConfigError(f"resume: {run.not_finished}")
     if experiment.is_language_modelling(settings):
         raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
     if processes.count() > 1:
@@ -194,6 +195,10 @@ def pretrain(cfg: DictConfig, job: Invocation) -> Path:
     from cold_jax import pretraining
 
     cfg, settings, run = open_run_dir(cfg, job := of_all(job))
+    if run.finished:
+        raise ConfigError(
+            f"resume: {run.path} is a run of python -m cold_jax.train; python -m cold_jax.export writes its encoder"
+        )
     if processes.count() > 1:
         done = (run.path / "encoder").exists()
         processes.wait("all have opened the folder")
@@ -271,16 +276,8 @@ def open_run_dir(cfg: DictConfig, job: Invocation) -> tuple[DictConfig, config.S
 
 def typed(run: Run, job: Invocation) -> list[str]:
     """What was typed for a run: when it was made, and since then."""
-    from cold_jax.errors import RunError
-    from cold_jax.storage.limits import read_json
-
-    path, before = run.path / OVERRIDES, []
-    if path.exists():
-        before = unseal(read_json(path, OVERRIDES_LARGEST, RunError), str(path), RunError).get("overrides")
-    if not isinstance(before, list) or not all(isinstance(word, str) for word in before):
-        raise RunError(f"{path}: damaged (it holds no list of overrides); delete it")
     now = [word for word in job.overrides if not word.startswith(NOT_OF_A_RUN)]
-    return list({word.partition("=")[0]: word for word in (*before, *now)}.values())
+    return list({word.partition("=")[0]: word for word in (*run.read_overrides(), *now)}.values())
 
 
 def absolute_paths(cfg: DictConfig) -> None:
@@ -318,13 +315,13 @@ def new_folder(run: Run, cfg: DictConfig, job: Invocation) -> Iterator[None]:
     above = [folder for folder in run.path.parents if not folder.exists()]
     run.path.mkdir(parents=True, exist_ok=True)
     run.write_config(OmegaConf.to_yaml(cfg, resolve=True))
+    from cold_jax.runs.folder import OVERRIDES, SECRET
+
     with atomic(run.path / OVERRIDES, new=False) as file:
         file.write(seal({"overrides": typed(run, job)}))
     try:
         yield
     except BaseException:
-        from cold_jax.runs.folder import SECRET
-
         checkpoints = run.path / "checkpoints"
         if not checkpoints.is_dir() or not any(checkpoints.iterdir()):
             for name in ("config.yaml", OVERRIDES, "cold_jax.log", "metrics.jsonl", "wandb_id.txt", "mlflow_id.txt", SECRET):

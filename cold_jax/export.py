@@ -27,10 +27,14 @@ def export(cfg: DictConfig) -> None:
     if folder.exists():
         raise ConfigError(f"to: {folder} exists already; name a new folder")
     loaded, delta = settings.encoder(), run.read_delta()
+    if [line["best_step"] for line in run.read_metrics() if "best_step" in line][-1:] == [0]:
+        print("the run kept its start: Δθ is zero, and φ is θ")
     if isinstance(settings.adapter, Lora) and cfg.format == "peft":
         peft.write_peft(folder, loaded, settings.adapter, delta)
     else:
         alpha = alphas[0] if len(alphas) == 1 else best_alpha(settings, run, alphas, print)
+        if len(alphas) > 1:
+            print(f"alpha={alpha:g} is written")
         phi = merge.merge(settings.adapter, loaded.encoder, delta)
         huggingface.write_encoder(folder, loaded, merge.interpolate(loaded.encoder, phi, alpha))
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

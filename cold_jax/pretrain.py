@@ -17,7 +17,7 @@ def pretrain(cfg: DictConfig) -> None:
         return
     run = Run(folder)
     print(*outcome([line for line in run.read_metrics() if "best_step" in line], run.read_config()), sep="\n")
-    print(f"encoder=hub encoder.id={folder / 'encoder'}")
+    print(f"next: {run.evaluation_of_encoder}")
 
 
 def outcome(checks: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> list[str]:
@@ -30,7 +30,7 @@ def outcome(checks: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> l
         kept = next(line["metric"] for line in trained if line["step"] == step)
         return [f"validation ({metric}): {start['metric']:.4f} before, {kept:.4f} at step {step}"]
     best = max(trained, key=lambda line: line["metric"])
-    error = f", gain {best['gain']:+.4f}, standard error {best['standard_error']:.4f}" if "gain" in best else ""
+    error = f", {best['gain'] / best['standard_error']:+.2f} standard errors" if best.get("standard_error") else ""
     return [
         f"validation ({metric}): {start['metric']:.4f} before; after it at best {best['metric']:.4f} at step {best['step']}{error}",
         f"training did not help: φ is θ (no step was better by loop.min_gain={config['loop']['min_gain']} standard errors)",

@@ -6,12 +6,15 @@ in nobody's training interactions, θ's as they are, φ's as ratios to them. Oth
 """
 
 import sys
+from pathlib import Path
 from typing import cast
 
 import numpy as np
+from hydra.errors import HydraException
 
 from cold_jax import config, experiment
 from cold_jax.baselines.sequential import History, sample_users
+from cold_jax.errors import UserError
 from cold_jax.evaluation.evaluate import evaluate
 
 USERS, METRICS = 1000, ("hr@10", "ndcg@10")
@@ -47,12 +50,29 @@ def validation(overrides: list[str]) -> np.ndarray:
 
 
 def main() -> None:
+    if wrong := [argument for argument in sys.argv[1:] if "=" not in argument]:
+        sys.exit(f"{wrong[0]}: give a name to the encoder, as in phi={wrong[0]}")
     named = [argument.split("=", 1) for argument in sys.argv[1:]]
     if not any(key == "data.root" for key, _ in named):
         sys.exit(__doc__)
+    try:
+        compare(named)
+    except (UserError, HydraException) as error:
+        sys.exit(str(error))
+
+
+def compare(named: list[list[str]]) -> None:
     overrides = [f"{key}={value}" for key, value in named if "." in key or key in ("data", "encoder")]
     encoders = [(key, value) for key, value in named if f"{key}={value}" not in overrides]
+    for name, folder in encoders:
+        if not Path(folder, "config.json").is_file():
+            sys.exit(
+                f"{name}={folder}: no config.json in this folder; give the folder of an encoder, RUN/encoder of a pre-training"
+            )
     theta = validation(overrides)
+    print(
+        f"# {', '.join(METRICS)}{' of all, then of cold targets' if len(theta) > len(METRICS) else ''}; by TF-IDF, whitened cosines and cosines"
+    )
     print("θ", *(f"{value:.4f}" for value in theta))
     for name, folder in encoders:
         phi = validation([*overrides, "encoder=hub", f"encoder.id={folder}"])

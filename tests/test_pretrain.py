@@ -1,6 +1,7 @@
 """python -m cold_jax.pretrain."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_the_last_lines_are_the_validation_and_the_next_override(pretrained: tup
     chosen = "minus the held-out loss" if folder.parent.name.startswith("tokens") else "recall@20, mean over tasks"
     assert output.splitlines()[-2:] == [
         f"validation ({chosen}): {checks[0]['metric']:.4f} before, {best['metric']:.4f} at step {best['step']}",
-        f"encoder=hub encoder.id={folder}/encoder",
+        f"next: {Run(folder).evaluation_of_encoder}",
     ]
 
 
@@ -114,7 +115,7 @@ def test_a_start_that_is_kept_is_named(tmp_path: Path) -> None:
     best = max(checks, key=lambda line: line["metric"])
     assert (
         f"validation (recall@20, mean over tasks): {start:.4f} before; after it at best {best['metric']:.4f} at step {best['step']}, "
-        f"gain {best['gain']:+.4f}, standard error {best['standard_error']:.4f}\n"
+        f"{best['gain'] / best['standard_error']:+.2f} standard errors\n"
         "training did not help: φ is θ (no step was better by loop.min_gain=1000 standard errors)"
     ) in done.stdout
 
@@ -140,4 +141,27 @@ def test_a_pretraining_is_no_run_to_evaluate(pretrained: tuple[Path, str], tmp_p
     folder, _ = pretrained
     done = runs.run("evaluate", f"run={folder}", cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 1
-    assert f"{folder}: a pre-training, which has no test figures; evaluate its encoder with" in done.stderr
+    assert f"{folder}: a pre-training; its encoder is evaluated by python -m cold_jax.train " in done.stderr
+    again = runs.run("train", f"resume={folder}", cwd=tmp_path, cache=tmp_path / "cache")
+    assert again.returncode == 1
+    assert f"resume: {folder}: a pre-training" in again.stderr
+    assert not (folder / "results.json").exists()
+
+
+def test_the_command_that_is_named_evaluates_the_encoder(pretrained: tuple[Path, str], tmp_path: Path) -> None:
+    """On the pre-training's own data, by its vectors as they are."""
+    folder, output = pretrained
+    named = shlex.split(output.splitlines()[-1].removeprefix("next: python -m cold_jax.train "))
+    assert {"data=synthetic", "data.users=60", f"encoder.id={folder}/encoder"} <= set(named)
+    done = runs.run(
+        "train", *named, "logger=none", f"hydra.run.dir={tmp_path / 'on_phi'}", cwd=tmp_path, cache=tmp_path / "cache"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Nothing was trained." in done.stdout
+
+
+def test_a_run_of_train_is_not_pretrained_on(finished: Path, tmp_path: Path) -> None:
+    done = runs.run("pretrain", f"resume={finished}", cwd=tmp_path, cache=tmp_path / "cache")
+    assert done.returncode == 1
+    assert f"resume: {finished} is a run of python -m cold_jax.train" in done.stderr
+    assert not (finished / "pretraining.json").exists()

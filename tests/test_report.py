@@ -26,7 +26,7 @@ def test_prints_groups_baselines_and_what_is_unfinished(tmp_path: Path, capsys: 
     for text in ("ml_100k", "#1 e␛]0;title␇ (seed 1, 2)", "ridge␛[31m", f"{BASE_U.mean():.4f}", "#1 − *", "+0.0200"):
         assert text in shown
     assert shown.splitlines()[-2:] == [
-        f"pre-training: {tmp_path}/phi; evaluate its encoder with python -m cold_jax.train encoder=hub encoder.id={tmp_path}/phi/encoder",
+        f"pre-training: {tmp_path}/phi; evaluate its encoder with python -m cold_jax.train adapter=zero_shot model=text_vectors encoder=hub encoder.id={tmp_path}/phi/encoder",
         f"unfinished: {tmp_path}/killed␛[2J",
     ]
     assert "\x1b" not in shown

@@ -33,7 +33,9 @@ def test_users_that_chose_no_weight_are_compared(
     run(monkeypatch, f"data.root={shop}", "baseline.history_text.users=10")
     out, err = capsys.readouterr()
     assert "# 30 users, 0 of them with a cold target" in err
-    assert re.fullmatch(r"θ [01]\.\d{4} 0\.\d{4}\n", out)  # two metrics, and no row of cold targets, nor nan
+    assert re.fullmatch(
+        r"# hr@10, ndcg@10; by [\w\-, ]+\nθ [01]\.\d{4} 0\.\d{4}\n", out
+    )  # two metrics, and no row of cold targets, nor nan
 
 
 def test_cold_targets_have_figures_of_their_own(
@@ -51,9 +53,25 @@ def test_cold_targets_have_figures_of_their_own(
     of_users, of_cold = map(int, re.findall(r"# (\d+) users, (\d+) of them", err)[0])
     assert of_users == 30
     assert 10 <= of_cold <= 20
-    assert len(out.split()) == 5
+    header, theta = out.splitlines()
+    assert "of all, then of cold targets" in header
+    assert len(theta.split()) == 5
 
 
 def test_too_few_users_are_said_to_be(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r"all 40 validation users .* give baseline.history_text.users=20"):
         run(monkeypatch, f"data.root={shop}")
+
+
+def test_what_is_no_encoder_is_refused_in_a_line_before_anything_is_computed(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for argument, message in (
+        (f"phi={shop}", f"phi={shop}: no config.json"),
+        (str(shop), f"{shop}: give a name to the encoder, as in phi={shop}"),
+        ("data=sequence", "data"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            run(monkeypatch, f"data.root={shop}", argument)
+        assert message in str(stopped.value.code)
+        assert capsys.readouterr().out == ""

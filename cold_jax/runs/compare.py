@@ -15,7 +15,7 @@ import numpy as np
 
 from cold_jax.errors import ConfigError, RunError
 from cold_jax.evaluation.statistics import Comparison, compare_paired, holm, pool_over_runs, randomisation
-from cold_jax.runs.folder import Run, evaluating, flat_config
+from cold_jax.runs.folder import Run, flat_config
 from cold_jax.runs.results import Parts, Results
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def scan_runs(folders: Sequence[Path]) -> RunScan:
 def left_out(found: RunScan) -> list[str]:
     """A line for each run that is in no table."""
     return [
-        *(f"pre-training: {path}; {evaluating(path)}" for path in found.pretrainings),
+        *(f"pre-training: {path}; evaluate its encoder with {Run(path).evaluation_of_encoder}" for path in found.pretrainings),
         *(f"unfinished: {path}" for path in found.unfinished),
         *(f"damaged: {path}: {problem}" for path, problem in found.damaged.items()),
     ]

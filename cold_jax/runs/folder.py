@@ -21,7 +21,9 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
+import shlex
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +48,7 @@ from cold_jax.storage.tensors import pack_tensors, read_tensors
 FORMAT = 3  # of config.yaml and results.json: raised whenever the keys or classes that they name change
 CONFIG_LARGEST, RESULTS_LARGEST, METRICS_LARGEST, TENSORS_LARGEST = 256 * KiB, 64 * MiB, 256 * MiB, 64 * GiB  # bytes
 SPLIT_LARGEST = 4 * GiB
+OVERRIDES, OVERRIDES_LARGEST = "overrides.json", MiB
 MOST_FILES = 100_000  # of a folder
 _DIGEST, _SIGNATURE = b"# sha256: ", b"# signature: "
 SECRET, SECRET_BYTES = "privacy_secret", 32
@@ -107,11 +110,6 @@ def _leads_into(link: Path, folder: Path) -> bool:
         return False
 
 
-def evaluating(pretraining: Path) -> str:
-    """How the encoder of a pre-training is evaluated."""
-    return f"evaluate its encoder with python -m cold_jax.train encoder=hub encoder.id={pretraining}/encoder"
-
-
 def flat_config(value: Any, path: str = "") -> dict[str, Any]:
     """The values of a config by dotted key."""
     if not isinstance(value, dict):
@@ -140,10 +138,22 @@ class Run:
         return (self.path / "pretraining.json").exists()
 
     @property
+    def evaluation_of_encoder(self) -> str:
+        """Of a pre-training, the command that evaluates its φ as it is, on the data and split that were typed for it."""
+        length = []
+        try:
+            length = [f"encoder.max_length={flat_config(self.read_config())['encoder.max_length']}"]
+            typed = [word for word in self.read_overrides() if re.match(r"\+?(experiment|data|split|user_attributes)[=./]", word)]
+        except (RunError, KeyError):
+            typed = []
+        phi = ["adapter=zero_shot", "model=text_vectors", "encoder=hub", f"encoder.id={self.path / 'encoder'}", *length]
+        return f"python -m cold_jax.train {shlex.join([*typed, *phi])}"
+
+    @property
     def not_finished(self) -> str:
         """An error message, where a finished run is needed."""
         if self.pretrained:
-            return f"{self.path}: a pre-training, which has no test figures; {evaluating(self.path)}"
+            return f"{self.path}: a pre-training; its encoder is evaluated by {self.evaluation_of_encoder}"
         return f"{self.path}: not a finished run, which has a results.json; resume={self.path} goes on with it"
 
     def write_config(self, text: str, replace: bool = False) -> None:
@@ -328,6 +338,15 @@ class Run:
         except ValueError as error:
             raise RunError(str(error)) from None
         return document  # type: ignore[return-value]
+
+    def read_overrides(self) -> list[str]:
+        """What was typed for it; nothing where the folder does not say. RunError where that is damaged."""
+        path, overrides = self.path / OVERRIDES, []
+        if path.exists():
+            overrides = unseal(read_json(path, OVERRIDES_LARGEST, RunError), str(path), RunError).get("overrides")
+        if not isinstance(overrides, list) or not all(isinstance(word, str) for word in overrides):
+            raise RunError(f"{path}: damaged (it holds no list of overrides); delete it")
+        return overrides
 
     def write_pretraining(self, document: Mapping[str, Any]) -> None:
         with atomic(self.path / "pretraining.json", new=False) as file:

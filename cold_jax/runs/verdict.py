@@ -12,6 +12,7 @@ PARTS = {
     "overall": "warm and cold candidates ranked together",
     r"support_\d+": "support_k: new users of whom k interactions are known",
     "all": "all rows of the test",
+    "unmasked": "the same, a user's own items among the candidates",
 }
 
 
