@@ -10,22 +10,29 @@ import csv
 import html
 import json
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 
 def items(folder: Path) -> Iterator[tuple[str, str]]:
-    for line in (folder / "items.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        yield str(row["item"] if "item" in row else row["item_id"]), html.unescape(row.get("title") or "").strip()
+    path = folder / "items.jsonl"
+    with path.open() as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+                item = row["item"] if "item" in row else row["item_id"]
+            except (ValueError, TypeError, KeyError):
+                sys.exit(f"{path}:{number}: not an object with item (or item_id) and title")
+            yield str(item), html.unescape(row.get("title") or "").strip()
 
 
 def sequences(folder: Path) -> Iterator[tuple[str, list[str]]]:
     path = folder / "sequences.txt"
     if path.exists():
-        for user, *of_user in (line.split() for line in path.read_text().splitlines() if line.strip()):
-            yield user, of_user
+        with path.open() as file:
+            yield from ((user, of_user) for user, *of_user in map(str.split, filter(str.strip, file)))
         return
     taken = defaultdict(list)
     with (folder / "interactions.csv").open(newline="") as file:
@@ -43,6 +50,13 @@ def main() -> None:
     args = parser.parse_args()
     if not 0 < args.users <= 1:
         parser.error(f"--users {args.users}: give a share of the users, above 0 and up to 1")
+    for folder in args.folders:
+        if not (folder / "items.jsonl").is_file():
+            parser.error(f"{folder}: no items.jsonl in it; give the folder of a shop")
+        if not any((folder / name).is_file() for name in ("sequences.txt", "interactions.csv")):
+            parser.error(f"{folder}: neither sequences.txt nor interactions.csv in it")
+    if args.out.exists() and any(args.out.iterdir()):
+        parser.error(f"{args.out}: holds files already; name a new folder")
     args.out.mkdir(parents=True, exist_ok=True)
     with (args.out / "items.jsonl").open("w") as catalogue, (args.out / "sequences.txt").open("w") as taken:
         for shop, folder in enumerate(args.folders):

@@ -36,11 +36,31 @@ def test_a_share_of_the_users_keeps_their_order_and_all_items(tmp_path: Path, mo
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "items.jsonl").write_text('{"item": 1, "title": "a"}\n{"item": 2, "title": "b"}\n')
     (tmp_path / "a" / "sequences.txt").write_text("".join(f"u{n:03} 1 2\n" for n in range(200)))
-    out = tmp_path / "out"
     for share, count in (("0.25", 50), ("1", 200)):
+        out = tmp_path / share
         monkeypatch.setattr(sys, "argv", ["join_sequences.py", str(out), str(tmp_path / "a"), "--users", share])
         runpy.run_path(str(SCRIPT), run_name="__main__")
         users = [line.split()[0] for line in (out / "sequences.txt").read_text().splitlines()]
         assert len(set(users)) == count
         assert users == sorted(users)
         assert len((out / "items.jsonl").read_text().splitlines()) == 2
+
+
+def test_what_cannot_be_joined_is_refused_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop, broken, out = tmp_path / "shop", tmp_path / "broken", tmp_path / "out"
+    for folder, items in ((shop, '{"item": 1, "title": "a"}\n'), (broken, '{"item": 1, "title": "a"}\n{"title": "b"}\n')):
+        folder.mkdir()
+        (folder / "items.jsonl").write_text(items)
+        (folder / "sequences.txt").write_text("u 1\n")
+    for folders, message in (
+        ((out, tmp_path / "nowhere"), f"{tmp_path}/nowhere: no items.jsonl"),
+        ((shop, shop), f"{shop}: holds files already"),  # OUT was left out
+        ((out, shop, broken), f"{broken}/items.jsonl:2: not an object with item"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["join_sequences.py", *map(str, folders)])
+        with pytest.raises(SystemExit) as stopped:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        assert message in f"{stopped.value.code} {capsys.readouterr().err}"
+    assert (shop / "items.jsonl").read_text() == '{"item": 1, "title": "a"}\n'

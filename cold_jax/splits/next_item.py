@@ -6,6 +6,7 @@ import numpy as np
 
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.matrices import order
+from cold_jax.errors import DataError
 from cold_jax.splits.assemble import Split, assemble, over_positives
 from cold_jax.splits.labels import NEXT, Cold
 
@@ -14,7 +15,7 @@ from cold_jax.splits.labels import NEXT, Cold
 class NextItem:
     """Leave-one-out over sequences: a user's last interaction is the test, the one before it validation (Kang & McAuley, ICDM 2018).
 
-    Users with fewer than three only train.
+    Users with fewer than three only train. Raises DataError where all have.
     """
 
     exclude_seen: bool  # true: earlier items are not ranked (SASRec, S3-Rec); false: they are (TIGER, LIGER)
@@ -29,6 +30,8 @@ class NextItem:
 
     def _split(self, dataset: Dataset) -> Split:
         length_N = np.bincount(dataset.user_N)[dataset.user_N]
+        if not (length_N > 2).any():
+            raise DataError("split: no user has three interactions or more, of which the last two are held out")
         place_N = length_N - order(dataset.user_N, dataset.time_N)  # from the end, 1 for the newest
         part_N = np.where((place_N > 2) | (length_N < 3), "train", np.where(place_N == 2, *NEXT))
         return assemble(dataset, part_N, Cold.none, exclude_seen=self.exclude_seen, window=self.cold_window)

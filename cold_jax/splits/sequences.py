@@ -7,6 +7,7 @@ from scipy import sparse
 
 from cold_jax.data.dataset import Dataset
 from cold_jax.data.matrices import binary, order
+from cold_jax.errors import DataError
 from cold_jax.splits.labels import UNUSED
 from cold_jax.splits.tasks import EvalTask, TaskKind, ranking_task
 
@@ -29,6 +30,7 @@ def next_item_tasks(
     The history is all before it; a target that occurs in its history is left out. The test also has tasks of some users: `cold`, whose target
     is in nobody's training interactions, or in nobody's last `window` interactions without the two held out (LIGER, arXiv 2411.18814: 20),
     and `warm`, of the rest. Where seen items are excluded, `unmasked` is `all` with them ranked, for figures that were published so.
+    Raises DataError where no user is left.
     """
     known, target_N = ["train"] if stage == "val" else ["train", "next_val"], np.flatnonzero(part_N == f"next_{stage}")
     shape = (len(dataset.users), len(dataset.items))
@@ -37,6 +39,11 @@ def next_item_tasks(
     every = replace(
         ranking_task("all", history_UI, target_UI, np.arange(shape[1])), kind=TaskKind.next, exclude_seen=exclude_seen
     )
+    if not len(every.user_U):
+        named = "validation" if stage == "val" else "test"
+        raise DataError(
+            f"split: no user has a {named} item that is not in their history already; users need three items and more"
+        )
     if stage == "val":
         return {"all": every}
     index_N = np.flatnonzero(part_N != UNUSED)

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from split_data import (
     candidates,
     dataset_of,
@@ -10,6 +11,7 @@ from split_data import (
 )
 
 from cold_jax.data.dataset import Dataset
+from cold_jax.errors import DataError
 from cold_jax.evaluation.ranking import rank_candidates
 from cold_jax.splits.next_item import NextItem
 from cold_jax.splits.tasks import EvalTask, TaskKind
@@ -55,6 +57,14 @@ def test_the_target_is_the_next_item_and_the_history_has_all_before_it_in_order(
     assert places(dataset, split.validation["all"]) == {"v": {"b": 1}, "w": {"b": 1, "c": 2}}
     assert {part.kind for part in (*split.test.values(), *split.validation.values())} == {TaskKind.next}
     assert {candidates(dataset, part) for part in split.test.values()} == {"abcdef"}
+
+
+@pytest.mark.parametrize(("sequence", "named"), [("abaa", "validation"), ("aba", "test"), ("ab", "validation")])
+def test_users_without_a_new_item_are_no_test(sequence: str, named: str):
+    """All that is held out is in the history already, or nobody has three items."""
+    dataset = dataset_of([(user, item, 1, time) for user in "uv" for time, item in enumerate(sequence)])
+    with pytest.raises(DataError, match=f"^split: no user has a {named} item that is not in their history"):
+        NextItem(exclude_seen=True, cold_window=None)(dataset)
 
 
 def test_a_window_makes_items_cold_that_only_old_history_holds():
