@@ -59,11 +59,18 @@ def test_the_target_is_the_next_item_and_the_history_has_all_before_it_in_order(
     assert {candidates(dataset, part) for part in split.test.values()} == {"abcdef"}
 
 
-@pytest.mark.parametrize(("sequence", "named"), [("abaa", "validation"), ("aba", "test"), ("ab", "validation")])
-def test_users_without_a_new_item_are_no_test(sequence: str, named: str):
+@pytest.mark.parametrize(
+    ("sequence", "problem"),
+    [
+        ("abaa", "no user has a validation item that is not in their history already"),
+        ("aba", "no user has a test item that is not in their history already"),
+        ("ab", "no user has three interactions or more"),
+    ],
+)
+def test_users_without_a_new_item_are_no_test(sequence: str, problem: str):
     """All that is held out is in the history already, or nobody has three items."""
     dataset = dataset_of([(user, item, 1, time) for user in "uv" for time, item in enumerate(sequence)])
-    with pytest.raises(DataError, match=f"^split: no user has a {named} item that is not in their history"):
+    with pytest.raises(DataError, match=f"^split: {problem}"):
         NextItem(exclude_seen=True, cold_window=None)(dataset)
 
 
