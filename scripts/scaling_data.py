@@ -99,6 +99,7 @@ def run(root: str) -> dict[str, Any]:
         step(batch)
         spent.append(time.perf_counter() - start)
     ended("step")
+    assert t.validate is not None
     t.validate(t.partition.trainable)
     ended("validate")
     return {"seconds": {**seconds, "step": statistics.median(spent)}, "bytes": peaks}
