@@ -57,7 +57,10 @@ PICTURES: dict[str, list[Panels]] = {
     "collm_ml1m": [Panels("CoLLM's MovieLens-1M", [("all", "auc"), ("all", "uauc")])],
     "contrastive": [Panels("IISAN Scientific by texts", OF_SEQUENCES), Panels("IISAN Scientific with", OF_SEQUENCES)],
     "iisan": [Panels("IISAN Scientific by texts", OF_SEQUENCES), Panels("IISAN Scientific with", OF_SEQUENCES)],
-    "item_kernel": [Panels("Cold items", [("cold", "recall@20"), ("cold", "ndcg@20")])],
+    "item_kernel": [
+        Panels(data, [("cold", "recall@20"), ("cold", "ndcg@20")])
+        for data in ("Cold items of Amazon Office", "Cold items of Amazon-2018 Scientific")
+    ],
     "movie_text": [Panels("Cold items", [("cold", "recall@20"), ("cold", "ndcg@20")])],
     "pretraining": [Panels(data, [("all", "recall@20"), ("cold", "recall@20")]) for data in ("Toys", "Beauty")],
     "published_toy": [Panels("Ratings", [("all", "accuracy"), ("all", "auc"), ("all", "uauc")])],
