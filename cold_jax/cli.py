@@ -200,13 +200,16 @@ def pretrain(cfg: DictConfig, job: Invocation) -> Path:
             f"resume: {run.path} is a run of python -m cold_jax.train; python -m cold_jax.export writes its encoder"
         )
     if processes.count() > 1:
-        done = (run.path / "encoder").exists()
+        done = run.pretrained and not _trains_on(cfg, run)
         processes.wait("all have opened the folder")
         if not processes.first():
             return run.path if done else take_part(settings, run)
     with working_in(run, cfg, job):
-        if not (run.path / "encoder").exists():
+        longer = _trains_on(cfg, run)
+        if longer or not run.pretrained:
             pretraining.pretrain_run(settings, run, start_logger(cfg, settings, run, job))
+        if longer:  # last, as in `train`
+            run.write_config(OmegaConf.to_yaml(OmegaConf.merge(cfg, {"resume": None}), resolve=True), replace=True)
     processes.wait("the end of the run")
     return run.path
 
@@ -301,7 +304,7 @@ def require_no_empty_dict(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _trains_on(cfg: DictConfig, run: Run) -> bool:
-    """Whether the config has more steps than a finished run was trained for."""
+    """Whether the config has more steps than the run was begun for."""
     saved = read_config(run)
     return any(OmegaConf.select(cfg, key) != OmegaConf.select(saved, key) for key in LENGTH)
 

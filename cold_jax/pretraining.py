@@ -31,6 +31,12 @@ def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
             loop = experiment.training(s, p, t, run, logger)
             trainable, best_step = loop.fit()
     run.write_parameters(*experiment.export_parameters(s, t, trainable))
+    partial = run.path / ".encoder"
+    shutil.rmtree(partial, ignore_errors=True)
+    phi = experiment.adapted(s, p, run)
+    huggingface.write_encoder(partial, p.loaded, phi.encoder)
+    shutil.rmtree(run.path / "encoder", ignore_errors=True)  # of a shorter training
+    os.replace(partial, run.path / "encoder")
     run.write_pretraining(
         {
             "seconds": dict(seconds),
@@ -40,8 +46,3 @@ def pretrain_run(s: Settings, run: Run, logger: Logger) -> None:
             **environment(s.parallel.count),
         }
     )
-    partial = run.path / ".encoder"
-    shutil.rmtree(partial, ignore_errors=True)
-    phi = experiment.adapted(s, p, run)
-    huggingface.write_encoder(partial, p.loaded, phi.encoder)
-    os.replace(partial, run.path / "encoder")

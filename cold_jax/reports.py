@@ -72,7 +72,8 @@ def _beside(run: RunRecord, scores: Path, split: Path | None) -> RunRecord:
         if theirs != given:
             raise ConfigError(f"--split: {split} is not the split of {run.path}, which has its own in split.csv")
     choices = {key: value for key, value in run.config.items() if key.startswith("split.")}
-    return _judged(_settings(run), scores, run.data, run.split, choices, run.results["protocol"])
+    judged = _judged(_settings(run), scores, run.data, run.split, choices, run.results["protocol"])
+    return judged._replace(results={**judged.results, "digests": run.results.get("digests", {})})
 
 
 def _of_split(scores: Path, split: Path) -> RunRecord:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 def items(folder: Path) -> Iterator[tuple[str, str]]:
     path = folder / "items.jsonl"
-    with path.open() as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
@@ -31,11 +31,11 @@ def items(folder: Path) -> Iterator[tuple[str, str]]:
 def sequences(folder: Path) -> Iterator[tuple[str, list[str]]]:
     path = folder / "sequences.txt"
     if path.exists():
-        with path.open() as file:
+        with path.open(encoding="utf-8-sig") as file:
             yield from ((user, of_user) for user, *of_user in map(str.split, filter(str.strip, file)))
         return
     taken = defaultdict(list)
-    with (folder / "interactions.csv").open(newline="") as file:
+    with (folder / "interactions.csv").open(newline="", encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
             taken[row["user_id"]].append((int(row["order"]), row["item_id"]))
     for user, of_user in taken.items():
@@ -64,7 +64,11 @@ def main() -> None:
                 catalogue.write(json.dumps({"item": f"{shop}_{item}", "title": title}) + "\n")
             of_users = list(sequences(folder))
             kept = random.Random(0).sample(range(len(of_users)), round(args.users * len(of_users)))
+            if not kept:
+                sys.exit(f"{folder}: no user of {len(of_users)} is left")
             for user, of_user in map(of_users.__getitem__, sorted(kept)):
+                if odd := [one for one in (user, *of_user) if not one or one.split() != [one]]:
+                    sys.exit(f"{folder}: id {odd[0]!r} holds a blank, which a line of sequences.txt cannot")
                 taken.write(" ".join(f"{shop}_{one}" for one in (user, *of_user)) + "\n")
 
 

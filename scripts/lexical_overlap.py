@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cold_jax import cli, config
+from cold_jax.errors import UserError
 from cold_jax.runs.folder import Run, open_run
 from cold_jax.splits.tasks import EvalTask, TaskKind
 from cold_jax.text import similarity
@@ -41,8 +42,18 @@ def of_users(run: Run, method: str, ids: list[str]) -> dict[str, np.ndarray]:
 def main() -> None:
     if not 3 <= len(sys.argv) <= 4:
         sys.exit(__doc__)
-    theta, phi = (open_run(Path(folder)) for folder in sys.argv[1:3])
-    method = sys.argv[3] if len(sys.argv) == 4 else "history_text"
+    try:
+        compare(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))
+
+
+def compare(arguments: list[str]) -> None:
+    theta, phi = (open_run(Path(folder)) for folder in arguments[:2])
+    splits = [run.read_results().get("digests", {}).get("split") for run in (theta, phi)]
+    if splits[0] != splits[1]:
+        sys.exit(f"{phi.path}: not of the same interactions and split as {theta.path}")
+    method = arguments[2] if len(arguments) == 3 else "history_text"
     s = config.settings(cli.read_config(theta))
     dataset = s.data()
     split = s.split(dataset)
@@ -58,6 +69,8 @@ def main() -> None:
         for which, of_kind in (("all", np.ones(len(ids), bool)), ("cold", cold_U)):
             for low, high in pairwise(EDGES):
                 own = of_kind & (own_U > low) & (own_U <= high) & ~np.isnan(theta_U)
+                if not own.any():
+                    continue
                 difference = (phi_U - theta_U)[own]
                 half = 1.96 * difference.std() / max(len(difference), 1) ** 0.5
                 print(

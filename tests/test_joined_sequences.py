@@ -50,11 +50,19 @@ def test_what_cannot_be_joined_is_refused_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop, broken, out = tmp_path / "shop", tmp_path / "broken", tmp_path / "out"
-    for folder, items in ((shop, '{"item": 1, "title": "a"}\n'), (broken, '{"item": 1, "title": "a"}\n{"title": "b"}\n')):
+    blank = tmp_path / "blank"
+    for folder, items in (
+        (shop, '{"item": 1, "title": "a"}\n'),
+        (blank, '{"item": "x y", "title": "a"}\n'),
+        (broken, '{"item": 1, "title": "a"}\n{"title": "b"}\n'),
+    ):
         folder.mkdir()
         (folder / "items.jsonl").write_text(items)
         (folder / "sequences.txt").write_text("u 1\n")
+    (blank / "sequences.txt").unlink()
+    (blank / "interactions.csv").write_text("user_id,item_id,order\nu,x y,1\n")
     for folders, message in (
+        ((tmp_path / "blanks", blank), f"{blank}: id 'x y' holds a blank"),
         ((out, tmp_path / "nowhere"), f"{tmp_path}/nowhere: no items.jsonl"),
         ((shop, shop), f"{shop}: holds files already"),  # OUT was left out
         ((out, shop, broken), f"{broken}/items.jsonl:2: not an object with item"),

@@ -165,3 +165,21 @@ def test_a_run_of_train_is_not_pretrained_on(finished: Path, tmp_path: Path) -> 
     assert done.returncode == 1
     assert f"resume: {finished} is a run of python -m cold_jax.train" in done.stderr
     assert not (finished / "pretraining.json").exists()
+
+
+def test_a_finished_pretraining_goes_on_for_longer(tmp_path: Path) -> None:
+    """As train does, and to the bits of a training that was as long from the start (the schedule is constant)."""
+    constant = (*SMALL, *HOW["contrastive"], "optimizer.schedule=constant")
+    for name, arguments in (
+        ("whole", (*constant, "loop.max_steps=6")),
+        ("parts", constant),
+        (None, (f"resume={tmp_path / 'parts'}", "loop.max_steps=6")),
+    ):
+        folder = (f"hydra.run.dir={tmp_path / name}",) if name else ()
+        done = runs.run("pretrain", *arguments, *folder, cwd=tmp_path, cache=tmp_path / "cache")
+        assert done.returncode == 0, done.stderr
+    whole, parts = (Run(tmp_path / name) for name in ("whole", "parts"))
+    assert parts.read_metrics()[-1]["step"] == 6
+    for name, value in whole.read_delta().items():
+        np.testing.assert_array_equal(value, parts.read_delta()[name], err_msg=name)
+    assert parts.read_config()["loop"]["max_steps"] == 6

@@ -21,6 +21,7 @@ def test_prints_groups_baselines_and_what_is_unfinished(tmp_path: Path, capsys: 
     pretraining = create(tmp_path / "phi")
     pretraining.write_config("seed: 1")
     pretraining.write_pretraining({})
+    (tmp_path / "phi" / "encoder").mkdir()
     main([str(tmp_path)])
     shown = capsys.readouterr().out
     for text in ("ml_100k", "#1 e␛]0;title␇ (seed 1, 2)", "ridge␛[31m", f"{BASE_U.mean():.4f}", "#1 − *", "+0.0200"):

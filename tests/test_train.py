@@ -132,3 +132,22 @@ def test_a_run_that_learns_nothing_claims_no_validation(shared: Path) -> None:
     again = runs.run("evaluate", f"run={folder}", cwd=shared, cache=shared / "cache")
     assert again.returncode == 0, again.stderr
     assert "step 0; the largest difference" in again.stdout
+
+
+def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
+    """Users of three items each: one to train on, which has no other to be seen with."""
+    (tmp_path / "items.jsonl").write_text("".join(f'{{"item": "{i}", "title": "thing {i % 3} {i}"}}\n' for i in range(9)))
+    (tmp_path / "sequences.txt").write_text("".join(f"u{u} {u % 9} {(u + 1) % 9} {(u + 4) % 9}\n" for u in range(20)))
+    arguments = (
+        f"data.root={tmp_path}",
+        "encoder=tiny",
+        "adapter=zero_shot",
+        "model=text_vectors",
+        "baseline=[popularity]",
+        "logger=none",
+    )
+    done = runs.run(
+        "train", "+experiment=sequence", *arguments, f"hydra.run.dir={tmp_path / 'run'}", cwd=tmp_path, cache=tmp_path / "cache"
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: batching: there is no example")

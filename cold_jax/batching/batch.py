@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from cold_jax import seeds
+from cold_jax.errors import ConfigError
 from cold_jax.splits.tasks import TrainView
 from cold_jax.text.packing import Rows, pack
 from cold_jax.text.tokens import Tokens
@@ -124,7 +125,11 @@ class TargetBatches:
     """What all batches share: an epoch is a permutation of the training interactions that serve as targets."""
 
     def __init__(self, size: int, inputs: BatchInputs, target_N: np.ndarray):
-        """`target_N` indexes train's interactions."""
+        """`target_N` indexes train's interactions. Raises ConfigError where there is none."""
+        if not len(target_N):
+            raise ConfigError(
+                "batching: there is no example: nobody has an interaction to predict besides one to predict it from"
+            )
         self.train, self.length_T, self.place_texts = inputs.train, inputs.length_T, inputs.place_texts
         self.seed, self.devices, self.target_N = inputs.seed, inputs.devices, target_N
         self.packed = isinstance(inputs.place_texts, PackedTexts)

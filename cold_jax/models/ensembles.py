@@ -123,7 +123,7 @@ def boost_cold_items(
     of those that lose no more than a share `tolerance` of the metric over a `sample` of its users.
     """
     inputs = sample.user_U[:512], sample.history_UI[:512], sample.candidate_I
-    own, of_text = (float(np.asarray(one(*inputs)).std()) for one in (scorer, text))
+    own, of_text = (float(np.asarray(one(*inputs)).std()) or 1.0 for one in (scorer, text))  # 0: all items are alike
 
     def at(weight: float) -> Scorer:
         def boosted(user_U: np.ndarray, history_UI: sparse.csr_array, candidate_I: np.ndarray) -> np.ndarray:

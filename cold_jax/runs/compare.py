@@ -43,7 +43,7 @@ class RunRecord(NamedTuple):
 class RunScan(NamedTuple):
     finished: list[RunRecord]
     unfinished: list[Path]
-    pretrainings: list[Path]  # finished ones, which have an encoder and no test figures
+    pretrainings: dict[Path, str]  # finished ones, which have an encoder and no test figures: how it is evaluated
     damaged: dict[Path, str]  # finished, but not to be read: why
 
 
@@ -81,13 +81,17 @@ class ComparisonTable(TypedDict):
 
 def scan_runs(folders: Sequence[Path]) -> RunScan:
     """Every run under the folders, once each. FileNotFoundError where a folder does not exist."""
-    found = RunScan([], [], [], {})
+    found = RunScan([], [], {}, {})
     for path in sorted({path for folder in folders for path in _runs(folder)}):
         run = Run(path)
-        if not run.finished:
-            (found.pretrainings if run.pretrained else found.unfinished).append(path)
+        if not (run.finished or run.pretrained):
+            found.unfinished.append(path)
             continue
         try:
+            if run.pretrained and not run.finished:
+                run.read_pretraining()
+                found.pretrainings[path] = run.evaluation_of_encoder
+                continue
             found.finished.append(_read(run))
         except (OSError, ValueError) as error:
             found.damaged[path] = f"{type(error).__name__}: {error}"
@@ -97,7 +101,7 @@ def scan_runs(folders: Sequence[Path]) -> RunScan:
 def left_out(found: RunScan) -> list[str]:
     """A line for each run that is in no table."""
     return [
-        *(f"pre-training: {path}; evaluate its encoder with {Run(path).evaluation_of_encoder}" for path in found.pretrainings),
+        *(f"pre-training: {path}; evaluate its encoder with {command}" for path, command in found.pretrainings.items()),
         *(f"unfinished: {path}" for path in found.unfinished),
         *(f"damaged: {path}: {problem}" for path, problem in found.damaged.items()),
     ]
@@ -169,7 +173,8 @@ def _question(run: RunRecord, of_one_split: bool = True) -> str:
     }
     users = run.users.filter(pl.col("method").is_null()).select("part", "user_id").unique().sort("part", "user_id")
     split = {key: value for key, value in run.config.items() if key.startswith("split.")}
-    return json.dumps([run.data, split, asked, [run.split, users.rows()] if of_one_split else None], sort_keys=True)
+    of_split = [run.split, run.results.get("digests", {}).get("split"), users.rows()] if of_one_split else None
+    return json.dumps([run.data, split, asked, of_split], sort_keys=True)
 
 
 def one_of_each_question(runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -180,7 +185,8 @@ def one_of_each_question(runs: Sequence[RunRecord]) -> list[RunRecord]:
 def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTable:
     by_config: dict[str, list[RunRecord]] = {}
     for run in runs:
-        by_config.setdefault(json.dumps(run.config, sort_keys=True), []).append(run)
+        read = run.results.get("digests", {}).get("data")  # other texts of the same items are another method
+        by_config.setdefault(json.dumps([run.config, read], sort_keys=True), []).append(run)
     names = (f"#{number} {name}" for number, name in enumerate(_names([of[0] for of in by_config.values()]), 1))
     groups = _apart(dict(zip(names, by_config.values(), strict=True)))
     runs = [run for of in groups.values() for run in of]

@@ -135,18 +135,18 @@ class Run:
     @property
     def pretrained(self) -> bool:
         """Whether it is a pre-training that has ended."""
-        return (self.path / "pretraining.json").exists()
+        return (self.path / "pretraining.json").exists() and (self.path / "encoder").is_dir()
 
     @property
     def evaluation_of_encoder(self) -> str:
-        """Of a pre-training, the command that evaluates its φ as it is, on the data and split that were typed for it."""
-        length = []
-        try:
-            length = [f"encoder.max_length={flat_config(self.read_config())['encoder.max_length']}"]
-            typed = [word for word in self.read_overrides() if re.match(r"\+?(experiment|data|split|user_attributes)[=./]", word)]
-        except (RunError, KeyError):
-            typed = []
-        phi = ["adapter=zero_shot", "model=text_vectors", "encoder=hub", f"encoder.id={self.path / 'encoder'}", *length]
+        """Of a pre-training, the command that evaluates its φ as it is, on the data and split that were typed for it. RunError where it is damaged."""
+        config = flat_config(self.read_config())
+        typed = [word for word in self.read_overrides() if re.match(r"\+?(experiment|data|split|user_attributes)[=./]", word)]
+        for n, key in enumerate(word.partition("=")[0] for word in typed):
+            if key in ("data.root", "split.path"):  # absolute there
+                typed[n] = f"{key}={config[key]}"
+        phi = ["adapter=zero_shot", "model=text_vectors", "encoder=hub", f"encoder.id={self.path / 'encoder'}"]
+        phi += [f"{key}={config[key]}" for key in ("encoder.max_length",) if key in config]
         return f"python -m cold_jax.train {shlex.join([*typed, *phi])}"
 
     @property

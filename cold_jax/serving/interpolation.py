@@ -16,6 +16,12 @@ def best_alpha(s: Settings, run: Run, alphas: Sequence[float], tell: Callable[[s
     if experiment.is_language_modelling(s):
         raise ConfigError("alpha: a run that predicts tokens ranks nothing by which one could be chosen; give a single alpha")
     p = experiment.prepare(s)
+    saved = (run.read_pretraining() if run.pretrained else run.read_results()).get("digests", {})
+    for name in ("data", "split"):
+        if name in saved and saved[name] != p.digests[name]:
+            raise ConfigError(
+                f"alpha: the {name} is not that which {run.path} was trained on, so validation cannot choose; give a single alpha"
+            )
     theta, phi = p.loaded, experiment.adapted(s, p, run)
     reached = []
     for alpha in alphas:

@@ -189,6 +189,8 @@ class Training:
         return state.kept, best
 
     def _train(self) -> None:
+        if self.step >= self.steps:
+            return
         frozen = self.parallel.replicate(self.partition.frozen)
         self.began, self.since = time.monotonic(), self.step
         self.logged = (self.step, self.began)  # a step and its time, from which examples per second are counted

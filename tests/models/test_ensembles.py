@@ -145,3 +145,11 @@ def test_a_process_over_users_is_added_at_the_weight_that_validation_chooses() -
         np.testing.assert_allclose(ensemble(model, p.train, validation)(*at), z(model(*at)) + weight * z(process(*at)), atol=1e-9)
     with pytest.raises(ConfigError, match="ensemble: user_gp is for lists"):
         ensemble(nothing, p.train, {})
+
+
+def test_texts_that_are_all_alike_lift_new_items_alike() -> None:
+    """A similarity without spread has no unit; nothing becomes NaN."""
+    part, new_I = asking([3, 0]), np.isin(np.arange(5), [0, 4])
+    flat = lambda user_U, *_: np.zeros((len(user_U), 5))  # noqa: E731
+    scorer = boost_cold_items(flat, flat, new_I, part, part, [0.5], "ndcg@5", 1.0)
+    np.testing.assert_array_equal(scorer(USERS, SHOWN_UI, ITEMS), np.tile(0.5 * new_I, (len(USERS), 1)))

@@ -14,7 +14,7 @@ from rich.console import Console
 from cold_jax.evaluation.tables import PerUser
 from cold_jax.runs import compare
 from cold_jax.runs.compare import compare_runs, scan_runs
-from cold_jax.runs.folder import create
+from cold_jax.runs.folder import Run, create
 from cold_jax.runs.render import comparison_table, run_table
 from cold_jax.runs.results import Results
 
@@ -144,6 +144,15 @@ def test_a_baseline_is_one_where_what_it_is_made_from_is_one(tmp_path: Path) -> 
     assert to_strongest == {"#1": pytest.approx(-0.02), "#2": 0.5}  # of a single run, what its own table says
 
 
+def test_runs_on_other_data_are_not_averaged(tmp_path: Path) -> None:
+    """Data sets of one name and the same ids: other texts are another method, other interactions another question."""
+    for name, data, split, by in (("a", "d1", "s1", 0.0), ("b", "d2", "s1", 0.1), ("c", "d3", "s2", 0.2)):
+        run = Run(write(tmp_path / name, values_U=BASE_U + by))
+        run.write_results({**run.read_results(), "digests": {"data": data, "split": split}})
+    found = [[group["runs"] for group in section["groups"]] for section in sections(tmp_path)]
+    assert found == [[[str(tmp_path / "a")], [str(tmp_path / "b")]], [[str(tmp_path / "c")]]]
+
+
 def test_a_baseline_of_other_settings_is_another(tmp_path: Path) -> None:
     for name, k, by in (("a", 5, 0.0), ("b", 50, 0.0), ("c", 500, 0.01)):
         config = f"baseline: {{knn: {{_target_: cold_jax.baselines.Knn, k: {k}}}}}"
@@ -253,6 +262,10 @@ def test_unfinished_damaged_and_inner_folders(tmp_path: Path) -> None:
     pretraining = create(tmp_path / "phi")
     pretraining.write_config("seed: 1")
     pretraining.write_pretraining({})
+    (tmp_path / "phi" / "encoder").mkdir()
+    (tmp_path / "half").mkdir()
+    Run(tmp_path / "half").write_config("seed: 1")
+    Run(tmp_path / "half").write_pretraining({})  # its encoder is gone
     torn, flipped = write(tmp_path / "torn"), write(tmp_path / "flipped")
     (torn / "results.json").write_text('{"experiment"')
     data = bytearray((flipped / "per_user.parquet").read_bytes())
@@ -260,7 +273,7 @@ def test_unfinished_damaged_and_inner_folders(tmp_path: Path) -> None:
     (flipped / "per_user.parquet").write_bytes(data)
     found = scan_runs([tmp_path, tmp_path / "sweep", whole])
     assert [run.path for run in found.finished] == [whole]
-    assert (found.unfinished, found.pretrainings) == ([tmp_path / "killed"], [tmp_path / "phi"])
+    assert (found.unfinished, [*found.pretrainings]) == ([tmp_path / "half", tmp_path / "killed"], [tmp_path / "phi"])
     assert sorted(found.damaged) == [flipped, torn]
     assert all(str(path) in problem for path, problem in found.damaged.items())
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -2,12 +2,15 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import runs
 from safetensors.numpy import load_file
+
+from cold_jax.runs.folder import Run
 
 
 def test_alpha_is_chosen_on_validation(finished: Path, tmp_path: Path) -> None:
@@ -26,3 +29,17 @@ def test_alpha_is_chosen_on_validation(finished: Path, tmp_path: Path) -> None:
     exported = [load_file(tmp_path / name / "model.safetensors") for name in ("best", "single")]
     for name, value in exported[0].items():
         np.testing.assert_array_equal(value, exported[1][name], err_msg=name)
+
+
+def test_alpha_is_not_chosen_on_other_data(finished: Path, tmp_path: Path) -> None:
+    """What is held out there may have been trained on."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    results = Run(run).read_results()
+    Run(run).write_results({**results, "digests": {**results["digests"], "split": "another"}})
+    arguments = f"run={run}", f"to={tmp_path / 'to'}"
+    done = runs.run("export", *arguments, "alpha=[0,1]", cwd=tmp_path, cache=finished.parent / "cache")
+    assert done.returncode == 1
+    assert f"alpha: the split is not that which {run} was trained on" in done.stderr
+    assert not (tmp_path / "to").exists()
+    assert runs.run("export", *arguments, "alpha=0.5", cwd=tmp_path, cache=finished.parent / "cache").returncode == 0
