@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
@@ -144,17 +144,28 @@ def train(cfg: DictConfig, job: Invocation) -> Path:
         raise ConfigError(f"resume: {run.not_finished}")
     if experiment.is_language_modelling(settings):
         raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
+
+    def work() -> None:
+        logger = start_logger(cfg, settings, run, job)
+        logger.finish(experiment.train_run(settings, run, logger, typed(run, job)))
+
+    return carry_out(cfg, settings, run, job, lambda: run.finished, work)
+
+
+def carry_out(
+    cfg: DictConfig, settings: config.Settings, run: Run, job: Invocation, ended: Callable[[], bool], work: Callable[[], None]
+) -> Path:
+    """Does what is left of a run: all of it, or the steps beyond those that it had, or nothing."""
     if processes.count() > 1:
-        done = run.finished and not _trains_on(cfg, run)
+        done = ended() and not _trains_on(cfg, run)
         processes.wait("all have opened the folder")
         if not processes.first():
             return run.path if done else take_part(settings, run)
     with working_in(run, cfg, job):
         longer = _trains_on(cfg, run)
-        if run.finished and not longer:
+        if ended() and not longer:
             return run.path
-        logger = start_logger(cfg, settings, run, job)
-        logger.finish(experiment.train_run(settings, run, logger, typed(run, job)))
+        work()
         if longer:  # last: after a kill before it, the same command still trains on
             run.write_config(OmegaConf.to_yaml(OmegaConf.merge(cfg, {"resume": None}), resolve=True), replace=True)
     processes.wait("the end of the run")
@@ -199,19 +210,11 @@ def pretrain(cfg: DictConfig, job: Invocation) -> Path:
         raise ConfigError(
             f"resume: {run.path} is a run of python -m cold_jax.train; python -m cold_jax.export writes its encoder"
         )
-    if processes.count() > 1:
-        done = run.pretrained and not _trains_on(cfg, run)
-        processes.wait("all have opened the folder")
-        if not processes.first():
-            return run.path if done else take_part(settings, run)
-    with working_in(run, cfg, job):
-        longer = _trains_on(cfg, run)
-        if longer or not run.pretrained:
-            pretraining.pretrain_run(settings, run, start_logger(cfg, settings, run, job))
-        if longer:  # last, as in `train`
-            run.write_config(OmegaConf.to_yaml(OmegaConf.merge(cfg, {"resume": None}), resolve=True), replace=True)
-    processes.wait("the end of the run")
-    return run.path
+
+    def work() -> None:
+        pretraining.pretrain_run(settings, run, start_logger(cfg, settings, run, job))
+
+    return carry_out(cfg, settings, run, job, lambda: run.pretrained, work)
 
 
 @contextmanager

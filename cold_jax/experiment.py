@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cold_jax.encoders import Loaded, TextEncoder
     from cold_jax.evaluation.evaluate import Evaluation, Scorer, Validation
     from cold_jax.models.base import Partition
-    from cold_jax.models.scoring import ModelScorer
     from cold_jax.runs.folder import Run
     from cold_jax.runs.loggers import Logger
     from cold_jax.runs.results import Results
@@ -171,12 +170,12 @@ def setup(s: Settings, p: Prepared) -> TrainSetup:
     batches = s.privacy.batches(s.batching, BatchInputs(p.train, lengths, *of_texts, s.seed, multiple, s.parallel.count))
     dropout = s.adapter.dropout > 0 or model.random
     if language_modelling:
-        validate = held_out_loss(partition, cast("TextBatches", batches), s.objective, microbatch_rows)
-        return TrainSetup(partition, batches, _cannot_rank, validate, dropout, microbatch_rows)
+        of_step = held_out_loss(partition, cast("TextBatches", batches), s.objective, microbatch_rows)
+        return TrainSetup(partition, batches, _cannot_rank, of_step, dropout, microbatch_rows)
     scorer = ModelScorer(partition, place, lengths, len(p.dataset.users), microbatch_rows)
     private = s.privacy.training(batches, s.loop.steps(batches.steps_per_epoch))
-    chosen_by = functools.partial(_validate, s, p, scorer) if jax.tree.leaves(partition.trainable) else None
-    return TrainSetup(partition, batches, scorer, chosen_by, dropout, microbatch_rows, private)
+    of_step = (lambda trainable: validate(s, p, scorer(trainable))) if jax.tree.leaves(partition.trainable) else None
+    return TrainSetup(partition, batches, scorer, of_step, dropout, microbatch_rows, private)
 
 
 def _encoder(s: Settings, p: Prepared) -> tuple[nnx.Module, TextPlacer, int, int]:
@@ -232,11 +231,6 @@ def _without_training(s: Settings, p: Prepared) -> TrainSetup:
 
 def _cannot_rank(trainable: Tree) -> Scorer:
     raise ConfigError("model: language_model ranks nothing; python -m cold_jax.pretrain trains it")
-
-
-def _validate(s: Settings, p: Prepared, scorer: ModelScorer, trainable: Tree) -> Validation:
-    """What a step is chosen by."""
-    return validate(s, p, scorer(trainable))
 
 
 def validate(s: Settings, p: Prepared, scorer: Scorer) -> Validation:

@@ -27,7 +27,7 @@ def export(cfg: DictConfig) -> None:
     if folder.exists():
         raise ConfigError(f"to: {folder} exists already; name a new folder")
     loaded, delta = settings.encoder(), run.read_delta()
-    if [line["best_step"] for line in run.read_metrics() if "best_step" in line][-1:] == [0]:
+    if [line["best_step"] for line in run.read_validations()][-1:] == [0]:
         print("the run kept its start: Δθ is zero, and φ is θ")
     if isinstance(settings.adapter, Lora) and cfg.format == "peft":
         peft.write_peft(folder, loaded, settings.adapter, delta)

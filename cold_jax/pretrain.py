@@ -16,7 +16,7 @@ def pretrain(cfg: DictConfig) -> None:
     if not processes.first():
         return
     run = Run(folder)
-    print(*outcome([line for line in run.read_metrics() if "best_step" in line], run.read_config()), sep="\n")
+    print(*outcome(run.read_validations(), run.read_config()), sep="\n")
     print(f"next: {run.evaluation_of_encoder}")
 
 

@@ -72,8 +72,8 @@ def _beside(run: RunRecord, scores: Path, split: Path | None) -> RunRecord:
         if theirs != given:
             raise ConfigError(f"--split: {split} is not the split of {run.path}, which has its own in split.csv")
     choices = {key: value for key, value in run.config.items() if key.startswith("split.")}
-    judged = _judged(_settings(run), scores, run.data, run.split, choices, run.results["protocol"])
-    return judged._replace(results={**judged.results, "digests": run.results.get("digests", {})})
+    digests = run.results.get("digests", {})
+    return _judged(_settings(run), scores, run.data, run.split, choices, run.results["protocol"], digests)
 
 
 def _of_split(scores: Path, split: Path) -> RunRecord:
@@ -86,7 +86,7 @@ def _of_split(scores: Path, split: Path) -> RunRecord:
     words += ["data.time=order"] if "order" in column_names(split) else []
     words += ["data=tables", "data.items=null", "data.item_texts={}", "split=from_file", "split.threshold=null"]
     settings = config.settings(config.compose(words))
-    return _judged(settings, scores, name, None, {"split._target_": "FromFile", "split.path": str(split)}, None)
+    return _judged(settings, scores, name, None, {"split._target_": "FromFile", "split.path": str(split)}, None, {})
 
 
 def _quoted(text: str) -> str:
@@ -101,6 +101,7 @@ def _judged(
     seed: int | None,
     choices: Mapping[str, object],
     protocol: Mapping[str, dict] | None,
+    digests: Mapping[str, str],
 ) -> RunRecord:
     import polars as pl
 
@@ -126,6 +127,7 @@ def _judged(
         "versus": {},
         "protocol": described,
         "overrides": [f"scores={scores.name}"],
+        "digests": dict(digests),
     }
     users = pl.DataFrame(per_user_table({"model": evaluation}, dataset.users)._asdict())
     users = users.with_columns(method=pl.lit(None, pl.String))

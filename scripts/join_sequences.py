@@ -67,7 +67,7 @@ def main() -> None:
             if not kept:
                 sys.exit(f"{folder}: no user of {len(of_users)} is left")
             for user, of_user in map(of_users.__getitem__, sorted(kept)):
-                if odd := [one for one in (user, *of_user) if not one or one.split() != [one]]:
+                if odd := [one for one in (user, *of_user) if one.split() != [one]]:
                     sys.exit(f"{folder}: id {odd[0]!r} holds a blank, which a line of sequences.txt cannot")
                 taken.write(" ".join(f"{shop}_{one}" for one in (user, *of_user)) + "\n")
 

@@ -72,7 +72,7 @@ def compare(arguments: list[str]) -> None:
                 if not own.any():
                     continue
                 difference = (phi_U - theta_U)[own]
-                half = 1.96 * difference.std() / max(len(difference), 1) ** 0.5
+                half = 1.96 * difference.std() / len(difference) ** 0.5
                 print(
                     f"{metric} {which}, cosine in ({max(low, 0):g}, {min(high, 1):g}]"
                     if low >= 0

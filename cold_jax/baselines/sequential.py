@@ -88,9 +88,10 @@ class Weights:
 
 def title_features(train: TrainView, title: str) -> sparse.csr_array:
     """TF-IDF of titles with pairs of words, beside a tenth of the categories' and a fifth of the brand's, which a title names first."""
-    first = [similarity.words(text)[:2] for text in _texts(train, "title", title)]
+    title_I = train.items.text(title, "baseline.title")
+    first = [similarity.words(text)[:2] for text in title_I]
     brands = [[*own[:1], *([" ".join(own)] if len(own) == 2 else [])] for own in first]
-    blocks = [(1.0, similarity.of_words(_texts(train, "title", title))), (0.2, similarity.tfidf(brands))]
+    blocks = [(1.0, similarity.of_words(title_I)), (0.2, similarity.tfidf(brands))]
     blocks += [(0.1, similarity.unit_rows(sparse.csr_array(of_IF))) for of_IF in train.items.indicators.values()]
     return sparse.csr_array(sparse.hstack([np.sqrt(weight) * block_IF for weight, block_IF in blocks]), dtype=np.float32)
 
@@ -230,12 +231,6 @@ def _cosine(config: History, train: TrainView) -> Similarity:
     return Products(vector_ID, config.include_self, _same(vector_ID))
 
 
-def _texts(train: TrainView, key: str, name: str) -> Sequence[str]:
-    if name not in train.items.texts:
-        raise ConfigError(f"baseline.{key}: items have no text {name!r}; they have {', '.join(train.items.texts) or 'none'}")
-    return train.items.texts[name]
-
-
 def _same(vector_ID: np.ndarray) -> np.ndarray | None:
     _, first_K, place_I = np.unique(vector_ID, axis=0, return_index=True, return_inverse=True)
     return first_K[place_I] if len(first_K) < len(vector_ID) else None
@@ -247,7 +242,9 @@ def _transitions(config: History, train: TrainView) -> Similarity:
 
 
 SIMILARITIES: dict[str, Callable[[History, TrainView], Similarity]] = {
-    "line": lambda config, train: Products(similarity.of_words(_texts(train, "line", config.line)), config.include_self),
+    "line": lambda config, train: Products(
+        similarity.of_words(train.items.text(config.line, "baseline.line")), config.include_self
+    ),
     "titles": lambda config, train: Products(title_features(train, config.title), config.include_self),
     "vectors": _vectors,
     "cosine": _cosine,

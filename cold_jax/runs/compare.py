@@ -185,8 +185,7 @@ def one_of_each_question(runs: Sequence[RunRecord]) -> list[RunRecord]:
 def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTable:
     by_config: dict[str, list[RunRecord]] = {}
     for run in runs:
-        read = run.results.get("digests", {}).get("data")  # other texts of the same items are another method
-        by_config.setdefault(json.dumps([run.config, read], sort_keys=True), []).append(run)
+        by_config.setdefault(json.dumps([run.config, _data_digest(run)], sort_keys=True), []).append(run)
     names = (f"#{number} {name}" for number, name in enumerate(_names([of[0] for of in by_config.values()]), 1))
     groups = _apart(dict(zip(names, by_config.values(), strict=True)))
     runs = [run for of in groups.values() for run in of]
@@ -206,25 +205,28 @@ def _section(runs: Sequence[RunRecord], chosen: Sequence[str]) -> ComparisonTabl
     }
 
 
+def _data_digest(run: RunRecord) -> str | None:
+    """Other texts of the same items make another method."""
+    return run.results.get("digests", {}).get("data")
+
+
 def _apart(groups: Mapping[str, Sequence[RunRecord]]) -> dict[str, Sequence[RunRecord]]:
-    """The groups, a baseline's name followed by those of its groups where it is another method in others: of another encoder or other settings."""
-    apart = {name: list(of) for name, of in groups.items()}
+    """The groups, a baseline's name followed by those of its groups where it is another method in others: of other texts, another encoder or
+    other settings, which gave other figures on a split."""
+    apart = dict(groups)
     for baseline in {name: None for of in groups.values() for run in of for name in run.results["baselines"]}:
-        values: dict[int | None, set[str]] = {}
-        variants: dict[str, list[str]] = {}  # what it was made from → groups
-        for group, of in groups.items():
-            having = [run for run in of if baseline in run.results["baselines"]]
-            for run in having:
-                values.setdefault(run.split, set()).add(json.dumps(run.results["baselines"][baseline], sort_keys=True))
-            if having:
-                made_from = {k: v for k, v in having[0].config.items() if k.startswith(("encoder.", f"baseline.{baseline}."))}
-                variants.setdefault(json.dumps(made_from, sort_keys=True), []).append(group)
-        if len(variants) > 1 and any(len(found) > 1 for found in values.values()):
-            for members in variants.values():
-                label = f"{baseline} ({', '.join(group.split()[0] for group in members)})"
-                for group in members:
-                    apart[group] = [_renamed(run, baseline, label) for run in apart[group]]
-    return dict(apart)
+        having = [(group, run) for group, of in groups.items() for run in of if baseline in run.results["baselines"]]
+        figures = {(run.split, json.dumps(run.results["baselines"][baseline], sort_keys=True)) for _, run in having}
+        if len(figures) == len({split for split, _ in figures}):
+            continue
+        variants: dict[str, dict[str, None]] = {}  # what it was made from → groups, each once
+        for group, run in having:
+            chosen = {key: value for key, value in run.config.items() if key.startswith(("encoder.", f"baseline.{baseline}."))}
+            variants.setdefault(json.dumps([_data_digest(run), chosen], sort_keys=True), {})[group] = None
+        for members in variants.values() if len(variants) > 1 else ():
+            label = f"{baseline} ({', '.join(group.split()[0] for group in members)})"
+            apart |= {group: [_renamed(run, baseline, label) for run in apart[group]] for group in members}
+    return apart
 
 
 def _renamed(run: RunRecord, baseline: str, label: str) -> RunRecord:

@@ -63,7 +63,7 @@ class FinishedRun:
 
 def kept_metric(folder: Path) -> float | None:
     """The validation metric of the step that a run kept; None where it has validated none. RunError where metrics.jsonl is damaged."""
-    validated = {record["step"]: record for record in Run(folder).read_metrics() if "metric" in record}
+    validated = {record["step"]: record for record in Run(folder).read_validations()}
     if not validated:
         return None
     kept = validated.get(validated[max(validated)]["best_step"])

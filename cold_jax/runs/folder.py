@@ -142,11 +142,11 @@ class Run:
         """Of a pre-training, the command that evaluates its φ as it is, on the data and split that were typed for it. RunError where it is damaged."""
         config = flat_config(self.read_config())
         typed = [word for word in self.read_overrides() if re.match(r"\+?(experiment|data|split|user_attributes)[=./]", word)]
-        for n, key in enumerate(word.partition("=")[0] for word in typed):
-            if key in ("data.root", "split.path"):  # absolute there
-                typed[n] = f"{key}={config[key]}"
+        paths = {key: f"{key}={config[key]}" for key in ("data.root", "split.path") if key in config}  # absolute there
+        typed = [paths.get(word.partition("=")[0], word) for word in typed]
         phi = ["adapter=zero_shot", "model=text_vectors", "encoder=hub", f"encoder.id={self.path / 'encoder'}"]
-        phi += [f"{key}={config[key]}" for key in ("encoder.max_length",) if key in config]
+        if "encoder.max_length" in config:
+            phi.append(f"encoder.max_length={config['encoder.max_length']}")
         return f"python -m cold_jax.train {shlex.join([*typed, *phi])}"
 
     @property
@@ -267,6 +267,10 @@ class Run:
             if type(record.get("step")) is not int:
                 raise RunError(f"{path}:{number}: damaged (it is no record of a step)")
         return records
+
+    def read_validations(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl that validated a step, in its order. Raises as `read_metrics`."""
+        return [line for line in self.read_metrics() if "best_step" in line]
 
     def cut_metrics(self, step: int) -> None:
         """Drops the lines after `step`, from which a run resumes, and a last line that is not whole. Without a file an empty one is made."""

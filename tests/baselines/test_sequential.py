@@ -13,7 +13,7 @@ from cold_jax.baselines import sequential
 from cold_jax.baselines.sequential import History, title_features, transition_weights, tune_weights
 from cold_jax.data.dataset import Entities
 from cold_jax.data.matrices import binary
-from cold_jax.errors import ConfigError
+from cold_jax.errors import ConfigError, DataError
 from cold_jax.splits.tasks import EvalTask, TaskKind, TrainView
 
 TITLES = ("red nail polish", "red soap", "blue nail polish", "blue soap", "red nail polish set")
@@ -150,15 +150,15 @@ def test_a_member_or_metric_that_is_not_known_is_refused(changed: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("changed", "problem"),
+    ("changed", "error", "problem"),
     [
-        ({"members": []}, r"baseline.members: \[\] scores nothing"),
-        ({"members": ["line"], "line": "plot"}, "baseline.line: items have no text 'plot'; they have "),
-        ({"members": ["titles"], "title": "plot"}, "baseline.title: items have no text 'plot'; they have "),
+        ({"members": []}, ConfigError, r"baseline.members: \[\] scores nothing"),
+        ({"members": ["line"], "line": "plot"}, DataError, "baseline.line: the items have no text 'plot'; they have "),
+        ({"members": ["titles"], "title": "plot"}, DataError, "baseline.title: the items have no text 'plot'; they have "),
     ],
 )
-def test_nothing_to_score_by_is_refused(changed: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
+def test_nothing_to_score_by_is_refused(changed: dict[str, Any], error: type[Exception], problem: str) -> None:
+    with pytest.raises(error, match=problem):
         history(**changed)(trained([(0, 0), (0, 1), (1, 2)]), {"all": asking([3, 0])})
 
 

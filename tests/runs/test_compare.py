@@ -147,10 +147,12 @@ def test_a_baseline_is_one_where_what_it_is_made_from_is_one(tmp_path: Path) -> 
 def test_runs_on_other_data_are_not_averaged(tmp_path: Path) -> None:
     """Data sets of one name and the same ids: other texts are another method, other interactions another question."""
     for name, data, split, by in (("a", "d1", "s1", 0.0), ("b", "d2", "s1", 0.1), ("c", "d3", "s2", 0.2)):
-        run = Run(write(tmp_path / name, values_U=BASE_U + by))
+        run = Run(write(tmp_path / name, values_U=BASE_U + by, baselines={"texts": BASE_U - by, "popularity": BASE_U}))
         run.write_results({**run.read_results(), "digests": {"data": data, "split": split}})
     found = [[group["runs"] for group in section["groups"]] for section in sections(tmp_path)]
     assert found == [[[str(tmp_path / "a")], [str(tmp_path / "b")]], [[str(tmp_path / "c")]]]
+    rows = [[row["name"] for row in section["baselines"]] for section in sections(tmp_path)]
+    assert [sorted(names) for names in rows] == [["popularity", "texts (#1)", "texts (#2)"], ["popularity", "texts"]]
 
 
 def test_a_baseline_of_other_settings_is_another(tmp_path: Path) -> None:
